@@ -1,0 +1,5 @@
+"""Latents, one family a file."""
+
+from narrows.bottlenecks.base import Bottleneck
+
+__all__ = ["Bottleneck"]

@@ -1,0 +1,112 @@
+"""The one interface behind which every latent lives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from narrows.latent import Code, Latent
+from narrows.recorded import Recorded
+
+if TYPE_CHECKING:
+    from narrows.priors.base import Prior
+
+
+class Bottleneck(Recorded, nn.Module, ABC):
+    """Features `[batch, *sites, in_features]` -> `Latent`, and `embed(code)` back to z.
+
+    The last axis is what is coded; any number of site axes, also none, may stand before it.
+    `forward` changes no state in any mode: what runs along with training (moving averages,
+    revival of dead codes, sparsity control) happens in `update`, which the training engine
+    calls once per optimiser step with the latents of all its micro-batches.
+    `narrows.testing.check_bottleneck` proves the contract for any subclass.
+
+    Attributes:
+        in_features: width that the encoder must deliver in the last axis.
+        out_features: width of z, which the decoder receives.
+        gradient: how d z / d features comes about. "exact": differentiation of what was
+            computed; "straight_through": the identity; "estimated": anything else.
+        per_site: whether each site is coded from its own features alone.
+    """
+
+    gradient: Literal["exact", "straight_through", "estimated"] = "exact"
+    per_site: ClassVar[bool] = True
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if value < 1:
+                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
+        self.in_features = in_features
+        self.out_features = out_features
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Weight in the loss of each of the latent's terms, by name."""
+        return {}
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, in_features]`; random only in training.
+
+        Raises:
+            ValueError: if the last axis has another width, or a feature is not finite.
+        """
+
+    @abstractmethod
+    def embed(self, code: Code) -> Tensor:
+        """Turns a stored code into the decoder's input `[batch, *sites, out_features]`."""
+
+    @abstractmethod
+    def default_prior(self, sites: tuple[int, ...]) -> "Prior":
+        """The fixed prior that comes with this bottleneck for codes on the given sites."""
+
+    def update(self, latents: Sequence[Latent]) -> None:  # noqa: B027
+        """Running updates after one optimiser step; reduced over ranks where there are any.
+
+        Args:
+            latents: the latents of all micro-batches of the step, of this rank.
+        """
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Measures of the code over a whole set, from the summed `Latent.stats`.
+
+        Args:
+            totals: each of the stats, summed over the set.
+            examples: number of examples in the set.
+        """
+        del totals, examples
+        return {}
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """Sentences that say what looks wrong in `summary` and what to try."""
+        del summary
+        return []
+
+    def _check(self, features: Tensor) -> Tensor:
+        """Refuses features that cannot be coded; returns them in float32 or better."""
+        if features.dim() < 2 or features.shape[-1] != self.in_features:
+            raise ValueError(
+                f"{type(self).__name__}: expected features of width {self.in_features} in the "
+                f"last axis, got shape {tuple(features.shape)}; move channels last first, or "
+                f"build the encoder with {self.in_features} output features"
+            )
+        if not features.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__}: expected floating-point features, got {features.dtype}"
+            )
+        if features.dtype in (torch.float16, torch.bfloat16):
+            features = features.float()
+        # A sum is finite unless a summand is not (or it overflows, which the second look
+        # settles): one pass, one number to wait for. Graph capture cannot branch on data.
+        if not torch.compiler.is_compiling() and not bool(features.detach().sum().isfinite()):
+            bad = ~features.detach().isfinite()
+            if bool(bad.any()):
+                raise ValueError(
+                    f"{type(self).__name__}: {int(bad.sum())} of {features.numel()} features "
+                    "are NaN or infinite; lower the learning rate or look for the step that "
+                    "made them"
+                )
+        return features

@@ -1,0 +1,53 @@
+"""What a bottleneck returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+Code = Tensor | tuple[Tensor, ...]
+"""What would be stored: tensors `[batch, *sites, ...]`; integers where the code is discrete."""
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """The frozen result of a bottleneck for one batch.
+
+    Attributes:
+        z: the decoder's input, `[batch, *sites, out_features]`.
+        code: what would be stored; `bottleneck.embed(code)` equals `z` in eval.
+        features: what the bottleneck was given, detached; running updates learn from it.
+        posterior: q(code | x) if the code is random, over `[batch, *sites, ...]`, else None.
+        terms: the bottleneck's own losses, unweighted, by name, each `[batch]` in nats or in
+            squared units summed over sites and features (a sum, as -log p is).
+        stats: detached totals over this batch by name; adding those of several batches gives
+            the totals of all their examples, so measures never depend on the batch size.
+        log_q: log q(code | x), `[batch]` in nats, where the code was drawn without
+            reparameterisation, so that its gradient needs the score function; else None.
+    """
+
+    z: Tensor
+    code: Code
+    features: Tensor
+    posterior: Distribution | None = None
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+    log_q: Tensor | None = None
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether a rate is defined: the code is random, or discrete.
+
+        A deterministic continuous code carries infinitely many bits; it has a rate only after
+        it has been quantised with a stated step (`Prior.quantize`).
+        """
+        if self.posterior is not None:
+            return True
+        parts = self.code if isinstance(self.code, tuple) else (self.code,)
+        return not any(part.is_floating_point() for part in parts)
+
+    @property
+    def batch(self) -> int:
+        """Number of examples."""
+        return self.z.shape[0]

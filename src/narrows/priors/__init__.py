@@ -1,0 +1,5 @@
+"""Distributions over codes."""
+
+from narrows.priors.base import Prior
+
+__all__ = ["Prior"]

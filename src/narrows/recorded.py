@@ -1,0 +1,81 @@
+"""Objects that remember how they were made, so that a run folder can make them again."""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+
+class Recorded:
+    """Remembers the arguments of its construction.
+
+    `spec(obj)` gives `{"class_path": ..., "init_args": {...}}`, the form that jsonargparse
+    reads, and `build(spec)` makes an equal object. Weights are not part of it.
+    """
+
+    _arguments: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in cls.__dict__:
+            return
+        original = cls.__dict__["__init__"]
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            if "_arguments" not in self.__dict__:  # the outermost class is what the user made
+                bound = signature.bind(self, *args, **kwargs)
+                # __dict__ directly: a Module's __setattr__ is not ready before its __init__.
+                self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
+            original(self, *args, **kwargs)
+
+        cls.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def spec(value: Any) -> Any:
+    """Describes an object made of `Recorded` parts and plain values as plain data.
+
+    Raises:
+        TypeError: if a part is neither plain nor `Recorded`.
+    """
+    if isinstance(value, Recorded):
+        kind = type(value)
+        return {
+            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            "init_args": {name: spec(part) for name, part in value._arguments.items()},
+        }
+    if isinstance(value, (list, tuple)):
+        return [spec(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): spec(part) for key, part in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(
+        f"cannot describe {type(value).__name__} {value!r}: constructor arguments must be plain "
+        "values or narrows' own parts; derive the class from narrows.recorded.Recorded"
+    )
+
+
+def build(value: Any) -> Any:
+    """Makes what `spec` described.
+
+    Raises:
+        ValueError: if a class path names something that is not a `Recorded` class.
+    """
+    if isinstance(value, Mapping) and "class_path" in value:
+        path = value["class_path"]
+        module, _, name = path.rpartition(".")
+        kind = getattr(importlib.import_module(module), name, None) if module else None
+        if not (isinstance(kind, type) and issubclass(kind, Recorded)):
+            raise ValueError(
+                f"expected the path of a narrows part such as "
+                f"narrows.bottlenecks.VectorQuantizer, got {path!r}; correct class_path"
+            )
+        return kind(**{key: build(part) for key, part in (value.get("init_args") or {}).items()})
+    if isinstance(value, Mapping):
+        return {key: build(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [build(part) for part in value]
+    return value
