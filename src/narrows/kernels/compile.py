@@ -1,0 +1,165 @@
+"""C++ compiled on first use into the user's cache, and called through ctypes.
+
+A kernel is one file `narrows/kernels/NAME.cpp` with `extern "C"` functions over raw pointers. It
+is built in a second or two without torch's headers, once for each (source, compiler, CPU), and
+found in the cache from then on. Where it cannot be had (no compiler, no place to write,
+`NARROWS_KERNELS=off`) `load` returns None and the caller computes the same with torch.
+
+    library = load("nearest")
+    if library is None: ...                        # the torch version
+    library.nearest(ctypes.c_void_p(x.data_ptr()), ...)
+
+Kernels take the number of threads as an argument: pass `torch.get_num_threads()`, and use it in
+`#pragma omp parallel for num_threads(threads)`. On Linux they share torch's own OpenMP runtime,
+because it is already loaded under the same name, hence also its pool of threads.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+_COMMON = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno")
+# In order of preference; a compiler that refuses one is given the next.
+_FLAGS = (
+    ("-march=native", "-fopenmp"),
+    ("-mcpu=native", "-fopenmp"),
+    ("-march=native",),
+    ("-mcpu=native",),
+    (),
+)
+_lock = threading.Lock()
+
+
+def load(name: str) -> ctypes.CDLL | None:
+    """Returns the compiled library of `narrows/kernels/{name}.cpp`, or None where there is none.
+
+    Set `NARROWS_KERNELS=off` to switch every kernel off; `CXX` names the compiler (default:
+    c++, g++ or clang++, the first there is); `NARROWS_CACHE` the folder of compiled code
+    (default `$XDG_CACHE_HOME/narrows`, else `~/.cache/narrows`).
+
+    Raises:
+        ValueError: if there is no such source file, or NARROWS_KERNELS is neither on nor off.
+    """
+    if not _enabled():
+        return None
+    with _lock:
+        return _library(name)[0]
+
+
+def status(name: str) -> str:
+    """Says in a few words whether the kernel is compiled, and if not, why not."""
+    if not _enabled():
+        return "off (NARROWS_KERNELS=off)"
+    with _lock:
+        return _library(name)[1]
+
+
+def _enabled() -> bool:
+    value = os.environ.get("NARROWS_KERNELS", "on").strip().lower()
+    if value not in ("on", "off"):
+        raise ValueError(f"expected NARROWS_KERNELS to be on or off, got {value!r}")
+    return value == "on"
+
+
+@functools.cache
+def _library(name: str) -> tuple[ctypes.CDLL | None, str]:
+    """The library and what to say about it; built at most once in a process."""
+    source = Path(__file__).with_name(f"{name}.cpp")
+    if not source.is_file():
+        raise ValueError(f"expected the name of a kernel, got {name!r}: there is no {source}")
+    compiler = _compiler()
+    if compiler is None:
+        return None, "no C++ compiler found (looked for $CXX, c++, g++, clang++)"
+    try:
+        path = _build(source, compiler, _cache())
+        return ctypes.CDLL(str(path)), f"compiled by {compiler}"
+    except (OSError, subprocess.SubprocessError) as error:
+        # A compiler that is there but fails is worth a word; the results stay the same.
+        detail = getattr(error, "stderr", None) or str(error)
+        warnings.warn(
+            f"narrows could not compile its kernel {name!r} with {compiler} and uses the slower "
+            f"torch version; set NARROWS_KERNELS=off to silence this. {detail.strip()[-500:]}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return None, f"{compiler} failed"
+
+
+def _build(source: Path, compiler: str, cache: Path) -> Path:
+    """Compiles `source` into `cache` unless it is there already."""
+    key = _key(source.read_bytes(), compiler)
+    target = cache / f"{source.stem}-{key}.so"
+    if target.is_file():
+        return target
+    # Everyone compiles into a file of his own and moves it into place in one step, so that a
+    # second process sees either nothing or the whole library.
+    handle, scratch = tempfile.mkstemp(dir=cache, prefix=f".{source.stem}-", suffix=".so")
+    os.close(handle)
+    try:
+        _compile(compiler, source, scratch)
+        os.replace(scratch, target)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    return target
+
+
+def _compile(compiler: str, source: Path, target: str) -> None:
+    """Runs the compiler with the best flags that it takes."""
+    for flags in _FLAGS:
+        command = [compiler, *_COMMON, *flags, "-o", target, str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode == 0:
+            return
+    done.check_returncode()
+
+
+def _key(source: bytes, compiler: str) -> str:
+    """A hash of all that the compiled code depends on."""
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    parts = (source, version.encode(), _cpu().encode(), repr((_COMMON, _FLAGS)).encode())
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:24]
+
+
+def _compiler() -> str | None:
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    return None
+
+
+def _cpu() -> str:
+    """What -march=native depends on: a home folder may be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        wanted = ("vendor_id", "model", "model name", "flags", "Features", "CPU part")
+        return "\n".join(line for line in lines if line.split("\t")[0].strip() in wanted)
+    except OSError:
+        return f"{platform.machine()} {platform.processor()} {platform.platform()}"
+
+
+def _cache() -> Path:
+    """A writable folder that belongs to the user alone, because code is loaded from it."""
+    base = os.environ.get("NARROWS_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base else Path.home() / ".cache"
+    folder = root / ("kernels" if os.environ.get("NARROWS_CACHE") else "narrows/kernels")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+            return folder
+    except (OSError, AttributeError):  # no home, read-only, or a system without user ids
+        pass
+    return Path(tempfile.mkdtemp(prefix="narrows-kernels-"))
