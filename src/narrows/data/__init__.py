@@ -1,1 +1,12 @@
-"""narrows.data."""
+"""Data: `load(name)`, `from_array(array)`, and the two shapes they come in.
+
+One source a file; a source is a module of this package with a function `load`. Nothing of a
+source is imported before it is asked for.
+"""
+
+from narrows.data.arrays import from_array
+from narrows.data.base import Dataset, Split
+from narrows.data.batching import batches
+from narrows.data.loading import load, sources
+
+__all__ = ["Dataset", "Split", "batches", "from_array", "load", "sources"]

@@ -1,0 +1,175 @@
+"""What a data set is: three splits of tensors held whole, cut into batches by index."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+_CHUNK = 1 << 24  # values looked at together, so that statistics need little memory
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples held whole in one tensor, on one device.
+
+    Images stay uint8, a quarter of their size as floats, until a batch is cut, on the device
+    that holds them; no Python runs per example.
+
+    Attributes:
+        images: `[n, channels, height, width]`, uint8 with 0..255 or float32 with [0, 1]; or
+            vectors `[n, d]`, float32 in their own units, or uint8.
+        labels: `[n]` int64 class numbers, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dim() not in (2, 4):
+            raise ValueError(
+                "expected images [n, channels, height, width] or vectors [n, d], got shape "
+                f"{tuple(self.images.shape)}; narrows.data.from_array accepts other layouts"
+            )
+        if self.images.dtype not in (torch.uint8, torch.float32):
+            raise ValueError(
+                f"expected uint8 or float32, got {self.images.dtype}; narrows.data.from_array "
+                "converts other types"
+            )
+        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"expected one label for each of {len(self.images)} examples, got labels of "
+                f"shape {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: `(channels, height, width)` or `(d,)`."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples lie, and where batches are made."""
+        return self.images.device
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The examples of these rows as float32, images in [0, 1], on the split's device.
+
+        Args:
+            index: `[b]` int64 row numbers, on any device.
+        """
+        rows = self.images.index_select(0, index.to(self.images.device, non_blocking=True))
+        return as_unit(rows)
+
+    def batch_labels(self, index: Tensor) -> Tensor | None:
+        """The labels of these rows, `[b]` int64, or None."""
+        if self.labels is None:
+            return None
+        return self.labels.index_select(0, index.to(self.labels.device, non_blocking=True))
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same split on another device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Split(self.images.to(device), labels)
+
+    def head(self, n: int) -> "Split":
+        """The first n examples."""
+        return Split(self.images[:n], None if self.labels is None else self.labels[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three disjoint splits of examples of one shape.
+
+    Attributes:
+        name: as shown wherever a number measured on it is shown.
+        train: what is learned from.
+        validation: what settings and checkpoints are chosen by.
+        test: what is reported, once.
+        classes: class names by label, or None.
+        note: one sentence on where it came from, how it was read and how it was split.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...] | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for part, split in (("validation", self.validation), ("test", self.test)):
+            if split.shape != self.train.shape:
+                raise ValueError(
+                    f"{self.name}: training examples have shape {self.train.shape}, those of "
+                    f"{part} {split.shape}; all must agree"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: `(channels, height, width)` or `(d,)`."""
+        return self.train.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """How values are stored: uint8 or float32."""
+        return self.train.images.dtype
+
+    @property
+    def levels(self) -> int | None:
+        """Number of values that a stored number can take: 256 for 8 bits, None for floats."""
+        return 256 if self.dtype == torch.uint8 else None
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in one example; bits per dimension divide by it."""
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of all values of the training split together, about their one mean.
+
+        NMSE divides by it. In the units of `Split.batch`, so [0, 1] squared for images.
+        Source: the measure of the VQ-VAE notebook, `np.var(train_data / 255.0)`.
+        """
+        return _variance(self.train)
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set with all splits on another device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+
+def as_unit(values: Tensor) -> Tensor:
+    """uint8 0..255 as float32 in [0, 1]; floats as they are."""
+    if values.dtype == torch.uint8:
+        return values.to(torch.float32).div_(255)
+    return values
+
+
+def _variance(split: Split) -> float:
+    """Scalar variance in float64, exact for uint8, reading a slice of rows at a time."""
+    rows = max(1, _CHUNK // max(1, split.images[:1].numel()))
+    chunks = range(0, len(split), rows)
+    if split.images.dtype == torch.uint8:
+        counts = torch.zeros(256, dtype=torch.float64)
+        for start in chunks:
+            values = split.images[start : start + rows].flatten().cpu()
+            counts += torch.bincount(values, minlength=256).double()
+        level = torch.arange(256, dtype=torch.float64) / 255
+        mean = (counts * level).sum() / counts.sum()
+        return float((counts * (level - mean).square()).sum() / counts.sum())
+    mean = sum(float(split.images[s : s + rows].double().sum()) for s in chunks)
+    mean /= split.images.numel()
+    squares = (float((split.images[s : s + rows].double() - mean).square().sum()) for s in chunks)
+    return sum(squares) / split.images.numel()

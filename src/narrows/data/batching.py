@@ -1,0 +1,76 @@
+"""The order of training: one seeded permutation an epoch, which can be entered anywhere."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def permutation(n: int, seed: int, epoch: int) -> Tensor:
+    """A permutation of `0..n-1`, `[n]` int64, that depends on seed and epoch alone.
+
+    The two are mixed by NumPy's `SeedSequence`, so that (0, 1) and (1, 0) differ.
+    """
+    words = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
+    return torch.randperm(n, generator=generator)
+
+
+def batches(
+    n: int, size: int, seed: int = 0, epoch: int = 0, *, start: int = 0, drop_last: bool = True
+) -> Iterator[Tensor]:
+    """Yields the row numbers of one epoch's batches, each `[size]` int64.
+
+    A run that stopped after k batches of an epoch goes on with `start=k`: the order is a
+    function of (seed, epoch), so nothing has to be replayed. With several ranks, ask for the
+    global batch and take `share(index, rank, world)`: any number of ranks sees the same
+    batches.
+
+    Args:
+        n: number of examples.
+        size: examples in a batch.
+        seed: of the run.
+        epoch: counted from 0; each has its own order.
+        start: number of leading batches to leave out.
+        drop_last: whether to leave out the incomplete batch at the end; a set smaller than one
+            batch is one incomplete batch, and is kept.
+
+    Raises:
+        ValueError: if n or size is below 1, or start is negative.
+
+    Example:
+        >>> first, second = batches(5, 2, seed=0)
+        >>> [len(first), len(second)]
+        [2, 2]
+    """
+    if n < 1 or size < 1 or start < 0:
+        raise ValueError(
+            f"expected at least 1 example, batches of at least 1 and start >= 0, got n={n}, "
+            f"size={size}, start={start}"
+        )
+    order = permutation(n, seed, epoch)
+    end = n - n % size if drop_last and n >= size else n
+    for first in range(start * size, end, size):
+        yield order[first : min(first + size, end)]
+
+
+def steps_per_epoch(n: int, size: int, *, drop_last: bool = True) -> int:
+    """Number of batches that `batches(n, size)` yields."""
+    return n // size if drop_last and n >= size else -(-n // size)
+
+
+def share(index: Tensor, rank: int, world: int) -> Tensor:
+    """This rank's part of a global batch: equal contiguous parts, in order.
+
+    Raises:
+        ValueError: if the batch cannot be divided equally: unequal parts would make the mean
+            over ranks differ from the mean over the batch.
+    """
+    if len(index) % world:
+        raise ValueError(
+            f"a global batch of {len(index)} cannot be divided equally over {world} ranks; "
+            f"choose a batch size that is a multiple of {world}"
+        )
+    part = len(index) // world
+    return index[rank * part : (rank + 1) * part]

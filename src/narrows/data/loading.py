@@ -1,0 +1,94 @@
+"""Finding a data set by its name: the modules of this package are the list."""
+
+import difflib
+import os
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from narrows.data.base import Dataset
+
+
+def sources() -> dict[str, ModuleType]:
+    """The modules of this package that load a data set, by name, sorted."""
+    import narrows.data
+
+    found = {}
+    for info in pkgutil.iter_modules(narrows.data.__path__):
+        module = import_module(f"narrows.data.{info.name}")
+        if hasattr(module, "load") and hasattr(module, "ABOUT"):
+            found[info.name] = module
+    return dict(sorted(found.items()))
+
+
+def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
+    """Loads a data set by name: `"digits"`, `"mnist"`, `"folder:PATH"`, `"array:FILE"`, ...
+
+    Args:
+        name: a source, and after a colon what it needs to know (a path, a name).
+        root: folder looked in first; by default the one that the environment variable
+            NARROWS_DATA names, if any.
+        options: keyword arguments of that source's own `load`.
+
+    Raises:
+        ValueError: if there is no such source, option or argument.
+        FileNotFoundError: if its files are neither there nor can be had.
+
+    Example:
+        >>> load("digits").shape
+        (1, 8, 8)
+    """
+    source, colon, argument = name.partition(":")
+    module = _find(source)
+    if getattr(module, "ARGUMENT", None) is None and colon:
+        raise ValueError(f"data {source!r} takes nothing after a colon, got {name!r}")
+    if getattr(module, "ARGUMENT", None) is not None:
+        if not argument:
+            raise ValueError(
+                f"data {source!r} needs {module.ARGUMENT} after a colon, such as "
+                f"{source}:{module.ARGUMENT}"
+            )
+        options["argument"] = argument
+    _check_options(module, source, options)
+    return module.load(root=data_root(root), **options)
+
+
+def data_root(root: str | Path | None = None) -> Path | None:
+    """The folder to look in first: the one given, else NARROWS_DATA, else None.
+
+    Raises:
+        FileNotFoundError: if a folder was named and is not there.
+    """
+    named = root if root is not None else os.environ.get("NARROWS_DATA") or None
+    if named is None:
+        return None
+    path = Path(named).expanduser()
+    if not path.is_dir():
+        origin = "the data root" if root is not None else "NARROWS_DATA"
+        raise FileNotFoundError(f"{origin} names {str(path)!r}, which is not a folder")
+    return path
+
+
+def _find(source: str) -> ModuleType:
+    found = sources()
+    name = source.replace("-", "_")
+    if name in found:
+        return found[name]
+    close = difflib.get_close_matches(name.lower(), found, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"there is no data set {source!r}; {hint}known are {', '.join(found)}")
+
+
+def _check_options(module: ModuleType, source: str, options: dict[str, Any]) -> None:
+    """Refuses an option that the source's `load` does not have."""
+    from inspect import signature
+
+    known = [name for name in signature(module.load).parameters if name != "root"]
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            allowed = ", ".join(name for name in known if name != "argument") or "none"
+            raise ValueError(f"data {source!r} has no option {option!r}; {hint}it has {allowed}")

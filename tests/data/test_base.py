@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+from narrows.data import Dataset, Split
+
+
+def _split(n: int = 6, seed: int = 0) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 3, 4, 5), dtype=torch.uint8, generator=generator)
+    return Split(images, torch.arange(n))
+
+
+def test_a_batch_is_the_asked_rows_divided_by_255():
+    split = _split()
+    index = torch.tensor([4, 0, 4])
+    batch = split.batch(index)
+    assert batch.dtype == torch.float32
+    np.testing.assert_array_equal(batch.numpy(), split.images.numpy()[[4, 0, 4]] / np.float32(255))
+    assert split.batch_labels(index).tolist() == [4, 0, 4]
+
+
+def test_cutting_a_batch_leaves_the_stored_images_alone():
+    split = Split(torch.rand(6, 1, 2, 2))
+    before = split.images.clone()
+    split.batch(torch.arange(6)).mul_(0)
+    assert torch.equal(split.images, before)
+
+
+def test_variance_is_the_scalar_variance_over_all_values_in_unit_range():
+    train = _split(50)
+    data = Dataset("d", train, _split(), _split())
+    assert data.variance == pytest.approx(np.var(train.images.numpy() / 255.0), rel=1e-12)
+    # Not the mean of per-pixel variances, which is what a per-axis variance would give.
+    assert data.variance != pytest.approx(np.var(train.images.numpy() / 255.0, axis=0).mean())
+
+
+def test_variance_of_floats_is_taken_in_their_own_units():
+    vectors = torch.randn(40, 7) * 3 + 100
+    data = Dataset("d", Split(vectors), Split(vectors[:2]), Split(vectors[:2]))
+    assert data.variance == pytest.approx(np.var(vectors.numpy().astype(np.float64)), rel=1e-9)
+    assert data.levels is None
+    assert data.shape == (7,)
+
+
+def test_dimensions_and_levels_describe_eight_bit_images():
+    data = Dataset("d", _split(), _split(), _split())
+    assert (data.shape, data.dimensions, data.levels) == ((3, 4, 5), 60, 256)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), None, "expected images"),
+        (torch.zeros(3, 1, 4, 4, dtype=torch.float64), None, "uint8 or float32"),
+        (torch.zeros(3, 1, 4, 4), torch.zeros(4, dtype=torch.int64), "one label for each"),
+    ],
+)
+def test_a_split_that_cannot_be_trained_on_is_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+def test_splits_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="all must agree"):
+        Dataset("d", _split(), _split(), Split(torch.zeros(3, 1, 4, 4)))
