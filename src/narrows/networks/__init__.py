@@ -1,1 +1,9 @@
-"""narrows.networks."""
+"""Encoders and decoders, side by side."""
+
+from narrows.networks.base import Network
+from narrows.networks.conv import Conv
+from narrows.networks.mlp import Mlp
+from narrows.networks.resnet import ResNet
+from narrows.networks.transformer import Transformer
+
+__all__ = ["Conv", "Mlp", "Network", "ResNet", "Transformer"]
