@@ -1,5 +1,6 @@
 """Objects that remember how they were made, so that a run folder can make them again."""
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -11,7 +12,8 @@ class Recorded:
     """Remembers the arguments of its construction.
 
     `spec(obj)` gives `{"class_path": ..., "init_args": {...}}`, the form that jsonargparse
-    reads, and `build(spec)` makes an equal object. Weights are not part of it.
+    reads, and `build(spec)` makes an equal object. Weights are not part of it. A dataclass may
+    derive from it too; its fields are its arguments.
     """
 
     _arguments: dict[str, Any]
@@ -42,9 +44,13 @@ def spec(value: Any) -> Any:
     """
     if isinstance(value, Recorded):
         kind = type(value)
+        if dataclasses.is_dataclass(value):
+            arguments = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        else:
+            arguments = value._arguments
         return {
             "class_path": f"{kind.__module__}.{kind.__qualname__}",
-            "init_args": {name: spec(part) for name, part in value._arguments.items()},
+            "init_args": {name: spec(part) for name, part in arguments.items()},
         }
     if isinstance(value, (list, tuple)):
         return [spec(part) for part in value]

@@ -1,0 +1,281 @@
+"""The whole model: encoder, bottleneck, decoder, likelihood, prior."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.latent import Code, Latent
+from narrows.likelihoods import Likelihood, Normal
+from narrows.networks import Conv, Mlp, Network
+from narrows.priors.base import Prior
+from narrows.recorded import build, spec
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The training objective of one batch and the parts it is the sum of.
+
+    Attributes:
+        total: the scalar to minimise, nats per example.
+        nll: -log p(x | z), `[batch]` nats.
+        rate: the prior's rate, `[batch]` nats; None where the code has no rate (deterministic
+            and continuous).
+        terms: the bottleneck's unweighted losses by name, `[batch]`.
+        latent: what the bottleneck returned.
+        output: what the decoder returned.
+    """
+
+    total: Tensor
+    nll: Tensor
+    rate: Tensor | None
+    terms: Mapping[str, Tensor]
+    latent: Latent
+    output: Tensor
+
+
+class Autoencoder(nn.Module):
+    """images -> encoder -> features -> bottleneck -> Latent -> decoder -> likelihood -> loss.
+
+    loss = mean over examples of [ -log p(x | z) + beta * rate + sum_i weight_i * term_i ], in
+    nats, the same expression in training and in evaluation.
+
+    Args:
+        shape: shape of one example: `(channels, height, width)` in [0, 1], or `(d,)`.
+        network: description of encoder and decoder.
+        bottleneck: the part that differs.
+        likelihood: p(x | decoder output).
+        beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
+            sets it between steps.
+
+    Raises:
+        ValueError: if the network cannot carry this shape.
+
+    Example:
+        >>> import torch, narrows as nw
+        >>> model = nw.Autoencoder.for_images(
+        ...     (1, 8, 8), nw.bottlenecks.VectorQuantizer(64, 16), nw.networks.Conv(32)
+        ... )
+        >>> model.reconstruct(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        network: Network,
+        bottleneck: Bottleneck,
+        likelihood: Likelihood,
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not math.isfinite(beta) or beta < 0:
+            raise ValueError(f"beta must be finite and at least 0, got {beta}")
+        self.shape = tuple(int(size) for size in shape)
+        self.network = network
+        self.beta = beta
+        self.sites = network.sites(self.shape)
+        self.encoder = network.encoder(self.shape, bottleneck.in_features)
+        self.bottleneck = bottleneck
+        self.decoder = network.decoder(
+            self.shape, bottleneck.out_features, likelihood.channels(self.shape[0])
+        )
+        self.likelihood = likelihood
+        self.prior: Prior = bottleneck.default_prior(self.sites)
+
+    @classmethod
+    def for_images(
+        cls,
+        shape: tuple[int, int, int],
+        bottleneck: Bottleneck,
+        network: Network | None = None,
+        likelihood: Likelihood | None = None,
+        beta: float = 1.0,
+    ) -> Self:
+        """An autoencoder for images of any size and channel count.
+
+        Args:
+            shape: `(channels, height, width)`.
+            bottleneck: the latent.
+            network: default `Conv()`.
+            likelihood: default `Normal("optimal")`.
+            beta: weight of the rate.
+
+        Raises:
+            ValueError: if `shape` does not have three positive entries.
+        """
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(
+                f"expected the shape (channels, height, width) of one image, got {tuple(shape)}; "
+                "for vectors use Autoencoder.for_vectors(d, ...)"
+            )
+        return cls(shape, network or Conv(), bottleneck, likelihood or Normal(), beta)
+
+    @classmethod
+    def for_vectors(
+        cls,
+        d: int,
+        bottleneck: Bottleneck,
+        network: Network | None = None,
+        likelihood: Likelihood | None = None,
+        beta: float = 1.0,
+    ) -> Self:
+        """An autoencoder for vectors `[batch, d]`: embeddings, activations, tables.
+
+        Args:
+            d: width of one vector.
+            bottleneck: the latent.
+            network: default `Mlp()`.
+            likelihood: default `Normal("optimal")`.
+            beta: weight of the rate.
+
+        Raises:
+            ValueError: if `d` is not a positive integer.
+        """
+        if not isinstance(d, int) or d < 1:
+            raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
+        return cls((d,), network or Mlp(), bottleneck, likelihood or Normal(), beta)
+
+    # One way for data to flow.
+
+    def latent(self, x: Tensor) -> Latent:
+        """Encodes x `[batch, *shape]`: random in training where the bottleneck is."""
+        return self.bottleneck(self.encoder(self._check(x)))
+
+    def forward(self, x: Tensor) -> tuple[Latent, Tensor]:
+        """The latent of x and the decoder's output for it, `[batch, channels, ...]`."""
+        latent = self.latent(x)
+        return latent, self.decoder(latent.z)
+
+    def loss(self, x: Tensor) -> Loss:
+        """The objective for a batch x `[batch, *shape]` in [0, 1]."""
+        latent, output = self(x)
+        nll = -self.likelihood.log_prob(x, output)
+        rate = self.prior.rate(latent) if latent.has_rate else None
+        cost = nll if rate is None else nll + self.beta * rate
+        for name, weight in self.bottleneck.weights.items():
+            cost = cost + weight * latent.terms[name]
+        total = cost.mean()
+        if latent.log_q is not None:
+            # Adds nothing to the value; its gradient is cost * grad log q (score function).
+            surrogate = (cost.detach() * latent.log_q).mean()
+            total = total + surrogate - surrogate.detach()
+        return Loss(total, nll, rate, latent.terms, latent, output)
+
+    # Using a trained model. These switch to eval for their duration and build no graph.
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Code:
+        """The code of x as it would be stored: quantised where the prior has a step."""
+        with _evaluating(self):
+            return self.prior.quantize(self.latent(x).code)
+
+    @torch.no_grad()
+    def decode(self, code: Code) -> Tensor:
+        """The mean image of a code, `[batch, *shape]`."""
+        with _evaluating(self):
+            return self.likelihood.mean(self.decoder(self.bottleneck.embed(code)))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """decode(encode(x)): exactly what storing the code would give back."""
+        return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """The mean images of n codes drawn from the prior, `[n, *shape]`."""
+        return self.decode(self.prior.sample(n, generator))
+
+    @torch.no_grad()
+    def bits(self, x: Tensor) -> Tensor:
+        """Rate of each example's code under the prior, `[batch]` bits."""
+        with _evaluating(self):
+            return self.prior.rate(self.latent(x)) / math.log(2)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {
+            "shape": list(self.shape),
+            "network": spec(self.network),
+            "bottleneck": spec(self.bottleneck),
+            "likelihood": spec(self.likelihood),
+            "beta": float(self.beta),
+            "prior": spec(self.prior),
+        }
+        state = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
+        for name, write in (
+            ("model.safetensors", lambda path: save_file(state, path)),
+            ("model.json", lambda path: path.write_text(json.dumps(parts, indent=1) + "\n")),
+        ):
+            partial = folder / f".{name}.partial"
+            write(partial)
+            partial.replace(folder / name)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if the folder holds no saved model.
+        """
+        folder = Path(folder)
+        missing = [n for n in ("model.json", "model.safetensors") if not (folder / n).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"expected a folder written by Autoencoder.save or a run, but {folder} has no "
+                f"{' and no '.join(missing)}"
+            )
+        parts = json.loads((folder / "model.json").read_text())
+        model = cls(
+            tuple(parts["shape"]),
+            build(parts["network"]),
+            build(parts["bottleneck"]),
+            build(parts["likelihood"]),
+            parts["beta"],
+        )
+        model.prior = build(parts["prior"])
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return model.to(device).eval()
+
+    def _check(self, x: Tensor) -> Tensor:
+        """Refuses examples of another shape or kind than the model was built for."""
+        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
+            hint = ""
+            if len(self.shape) == 3 and tuple(x.shape[1:]) == (*self.shape[1:], self.shape[0]):
+                hint = "; channels come first: use x.permute(0, 3, 1, 2)"
+            raise ValueError(
+                f"expected examples of shape [batch, {', '.join(map(str, self.shape))}], got "
+                f"{list(x.shape)}{hint or '; build the model for this shape or resize the data'}"
+            )
+        if not x.is_floating_point():
+            raise ValueError(
+                f"expected floating-point examples in [0, 1], got {x.dtype}; divide 8-bit "
+                "images by 255, or load them with narrows.data.from_array"
+            )
+        return x
+
+
+class _evaluating:  # noqa: N801 (reads as a statement)
+    """Puts a module and its parts in eval mode for a `with` block, and back as they were."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.modes: dict[nn.Module, bool] = {}
+
+    def __enter__(self) -> None:
+        self.modes = {part: part.training for part in self.module.modules()}
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for part, mode in self.modes.items():
+            part.training = mode

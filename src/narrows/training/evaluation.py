@@ -1,0 +1,122 @@
+"""Measures of a model over a whole split."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+from narrows.data.base import Split
+from narrows.latent import Latent
+
+
+def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator[Latent]:
+    """The eval latents of a split, batch by batch, without gradients.
+
+    Args:
+        model: the model; its mode is restored afterwards.
+        split: on any device; batches are moved to the model's.
+        batch_size: examples at a time.
+    """
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    try:
+        for start in range(0, len(split), batch_size):
+            index = torch.arange(start, min(start + batch_size, len(split)))
+            with torch.no_grad():
+                latent = model.latent(split.batch(index).to(device))
+            yield latent
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def evaluate(
+    model: Autoencoder, split: Split, variance: float, batch_size: int = 256, seed: int = 0
+) -> dict[str, float]:
+    """Distortion, rate and code measures of a whole split.
+
+    A code is decoded as it would be stored: rounded to the prior's step where it has one, and
+    drawn from the posterior where there is one, because the rate KL(q || p) (bits-back) buys a
+    draw and not its mean; the mean's distortion is `mse_mean`.
+
+    Args:
+        model: the model, put in eval for the duration.
+        split: the examples.
+        variance: of the training data, which NMSE divides by (`Dataset.variance`).
+        batch_size: examples at a time; no figure depends on it but through rounding.
+        seed: of posterior draws; the caller's random numbers are left alone.
+
+    Returns:
+        `mse` ([0, 1] units squared, per value), `nmse` (mse / variance), `psnr` (dB), `nll`
+        (nats per example), `bits_per_example` and `bits_per_dimension` (over all values of an
+        example) where the code has a rate, `loss` (nats per example), and the bottleneck's own
+        summary.
+
+    Raises:
+        ValueError: if the split is empty.
+    """
+    if len(split) == 0:
+        raise ValueError("expected at least one example to evaluate, got an empty split")
+    sums: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        done = 0
+        for latent in latents(model, split, batch_size):  # the model is in eval meanwhile
+            x = split.batch(torch.arange(done, done + latent.batch)).to(device)
+            done += latent.batch
+            for name, value in _measure(model, x, latent).items():
+                sums[name] = sums.get(name, 0.0) + value.double().sum().item()
+            for name, value in latent.stats.items():
+                value = value.double()  # float32 totals of a large set would drift
+                totals[name] = totals[name] + value if name in totals else value
+    means = {name: value / len(split) for name, value in sums.items()}
+    return _report(means, math.prod(model.shape), variance) | model.bottleneck.summary(
+        totals, len(split)
+    )
+
+
+def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]:
+    """Per-example figures of one batch: squared errors, nats."""
+    figures: dict[str, Tensor] = {}
+    if latent.posterior is not None:
+        z = model.bottleneck.embed(latent.posterior.sample())
+        figures["mse_mean"] = _squared_error(model, x, latent.z)
+    else:
+        z = model.bottleneck.embed(model.prior.quantize(latent.code))
+    output = model.decoder(z)
+    figures["mse"] = (model.likelihood.mean(output) - x).square().flatten(1).mean(1)
+    figures["nll"] = -model.likelihood.log_prob(x, output)
+    loss = figures["nll"]
+    try:
+        figures["rate"] = model.prior.rate(latent)
+    except ValueError:
+        if latent.has_rate:
+            raise
+    if latent.has_rate:
+        loss = loss + model.beta * figures["rate"]
+    for name, weight in model.bottleneck.weights.items():
+        loss = loss + weight * latent.terms[name]
+        figures[name] = latent.terms[name]
+    figures["loss"] = loss
+    return figures
+
+
+def _squared_error(model: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
+    return (model.likelihood.mean(model.decoder(z)) - x).square().flatten(1).mean(1)
+
+
+def _report(means: dict[str, float], dimensions: int, variance: float) -> dict[str, float]:
+    mse = means["mse"]
+    report = {
+        "mse": mse,
+        "nmse": mse / variance,
+        "psnr": 10 * math.log10(1 / mse) if mse > 0 else math.inf,
+    }
+    if "rate" in means:
+        report["bits_per_example"] = means.pop("rate") / math.log(2)
+        report["bits_per_dimension"] = report["bits_per_example"] / dimensions
+    return report | {name: value for name, value in means.items() if name != "mse"}

@@ -1,0 +1,77 @@
+"""One live line in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+# The first of these that a bottleneck's summary holds says most about its code.
+_CODE_MEASURES = ("active_units", "perplexity", "l0")
+
+
+class Progress:
+    """Shows one row of figures per epoch: replaced in a terminal, printed line by line else.
+
+    Args:
+        epochs: how many there will be.
+        start: epochs done before (a resumed run).
+        show: False keeps silent.
+        lines: how many plain lines to print at most.
+    """
+
+    def __init__(self, epochs: int, start: int = 0, show: bool = True, lines: int = 10) -> None:
+        self.console = Console(file=sys.stderr)
+        self.epochs, self.start, self.show = epochs, start, show
+        self.every = max(1, round(epochs / lines))
+        self.began = time.monotonic()
+        self.live = (
+            Live(console=self.console, refresh_per_second=4)
+            if show and self.console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Shows the figures of a finished epoch."""
+        if not self.show:
+            return
+        done = int(row["epoch"])
+        left = (time.monotonic() - self.began) / (done - self.start) * (self.epochs - done)
+        text = f"{line(row, self.epochs)}  {left:.0f} s left"
+        if self.live:
+            self.live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+        elif done % self.every == 0 or done == self.epochs:
+            print(text, file=sys.stderr, flush=True)
+
+
+def line(row: Mapping[str, float], epochs: int) -> str:
+    """One epoch as text: loss in nats, distortion as NMSE, rate in bits per example."""
+    parts = [f"epoch {int(row['epoch'])}/{epochs}", f"loss {row['loss']:.2f} nats"]
+    if "validation_nmse" in row:
+        parts.append(f"nmse {row['validation_nmse']:.4f}")
+    if "validation_bits_per_example" in row:
+        parts.append(f"{row['validation_bits_per_example']:.1f} bits")
+    for name in _CODE_MEASURES:
+        if f"validation_{name}" in row:
+            parts.append(f"{name.replace('_', ' ')} {row[f'validation_{name}']:.1f}")
+            break
+    parts.append(f"{row['examples_per_second']:.0f} examples/s")
+    return "  ".join(parts)

@@ -1,0 +1,132 @@
+"""A finished run and the folder it lives in."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from narrows.autoencoder import Autoencoder
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What `fit` returns.
+
+    Attributes:
+        model: the trained model, in eval, its prior fitted to training codes.
+        validation: measures on the validation split after training.
+        test: measures on the test split.
+        history: one row per epoch: losses in nats per example, rates in bits, examples/s.
+        folder: where everything was written, or None.
+        advice: sentences on what looks wrong and what to try.
+    """
+
+    model: Autoencoder
+    validation: dict[str, float]
+    test: dict[str, float]
+    history: list[dict[str, float]]
+    folder: Path | None = None
+    advice: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Reads a finished run's folder.
+
+        Raises:
+            FileNotFoundError: if the folder holds no finished run.
+        """
+        folder = Path(folder)
+        path = folder / "metrics.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"expected the folder of a finished run, but {folder} has no metrics.json; "
+                "give the folder that `narrows train --out` wrote"
+            )
+        figures = json.loads(path.read_text())
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return cls(
+            model=Autoencoder.load(folder),
+            validation=figures["validation"],
+            test=figures["test"],
+            history=[json.loads(line) for line in lines],
+            folder=folder,
+            advice=figures["advice"],
+        )
+
+
+def claim_folder(out: str | Path) -> Path:
+    """Makes the folder of a new run.
+
+    Raises:
+        FileExistsError: if it holds something already.
+    """
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder} exists already; runs never overwrite: choose another --out or remove it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Writes a YAML file whole or not at all."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for whoever wants to repeat a figure."""
+    packages = ("narrows", "torch", "numpy", "scipy", "scikit-learn", "lightning-fabric")
+    versions: dict[str, str] = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "versions": versions,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def plain(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures as plain floats."""
+    return {name: float(value) for name, value in figures.items()}
