@@ -1,1 +1,24 @@
-"""narrows.training."""
+"""Training and evaluation on an existing engine."""
+
+from narrows.training.callback import Callback
+from narrows.training.engine import Engine
+from narrows.training.evaluation import evaluate, latents
+from narrows.training.fit import NonFiniteLossError, fit
+from narrows.training.learning_rate import Constant, Cosine, OneCycle, Schedule
+from narrows.training.optimization import Optimization
+from narrows.training.run import Run
+
+__all__ = [
+    "Callback",
+    "Constant",
+    "Cosine",
+    "Engine",
+    "NonFiniteLossError",
+    "OneCycle",
+    "Optimization",
+    "Run",
+    "Schedule",
+    "evaluate",
+    "fit",
+    "latents",
+]

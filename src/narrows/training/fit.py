@@ -13,7 +13,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.data.base import Dataset, Split
-from narrows.data.batching import batches
+from narrows.data.batching import batches, share, steps_per_epoch
 from narrows.recorded import spec
 from narrows.training.callback import Callback
 from narrows.training.engine import Engine
@@ -148,8 +148,8 @@ class _Loop:
             model.decoder.compile()
         self.wrapped, self.optimizer = fabric.setup(model, optimization.optimizer(model))
         self.wrapped.mark_forward_method("loss")
-        share = fabric.world_size * batch_size * self.accumulate
-        self.steps_per_epoch = max(1, len(train) // share)
+        self.global_batch = fabric.world_size * batch_size * self.accumulate
+        self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
 
     def epoch(self, epoch: int, steps: int, callbacks: Sequence[Callback]) -> dict[str, float]:
         """Trains one epoch; returns means over its examples, in nats."""
@@ -175,14 +175,9 @@ class _Loop:
 
     def _steps(self, epoch: int) -> Iterator[list[Tensor]]:
         """The micro-batches' row numbers, step by step, of this rank."""
-        share = self.batch_size * self.accumulate
-        world, rank = self.fabric.world_size, self.fabric.global_rank
-        order = batches(len(self.train), share * world, seed=self.seed, epoch=epoch)
-        for number, index in enumerate(order):
-            if number == self.steps_per_epoch:
-                return  # the last, smaller batch: its gradient would weigh its examples more
-            mine = index[rank * share : (rank + 1) * share] if world > 1 else index
-            yield list(mine.split(self.batch_size))
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        for index in batches(len(self.train), self.global_batch, self.seed, epoch):
+            yield list(share(index, rank, world).split(self.batch_size))
 
     def _step(self, micro_batches: list[Tensor], step: int, rate: float) -> list[Loss]:
         """One optimiser step and the running updates that follow it."""
@@ -230,7 +225,7 @@ def _finish(
             "advice": advice,
         }
         write_json(folder / "metrics.json", figures)
-    return Run(model, validation, test, history, folder, advice)
+    return Run(model, validation, test, history, data.name, folder, advice)
 
 
 UNITS: Mapping[str, str] = {

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +24,7 @@ class Run:
         validation: measures on the validation split after training.
         test: measures on the test split.
         history: one row per epoch: losses in nats per example, rates in bits, examples/s.
+        data: name of the data set, as `narrows.data.load` takes it.
         folder: where everything was written, or None.
         advice: sentences on what looks wrong and what to try.
     """
@@ -33,6 +33,7 @@ class Run:
     validation: dict[str, float]
     test: dict[str, float]
     history: list[dict[str, float]]
+    data: str
     folder: Path | None = None
     advice: list[str] = field(default_factory=list)
 
@@ -57,6 +58,7 @@ class Run:
             validation=figures["validation"],
             test=figures["test"],
             history=[json.loads(line) for line in lines],
+            data=figures["data"],
             folder=folder,
             advice=figures["advice"],
         )
@@ -125,8 +127,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def plain(figures: Mapping[str, float]) -> dict[str, float]:
-    """Figures as plain floats."""
-    return {name: float(value) for name, value in figures.items()}

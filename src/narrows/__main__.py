@@ -1,0 +1,7 @@
+"""`python -m narrows` is the `narrows` command."""
+
+import sys
+
+from narrows.cli.main import main
+
+sys.exit(main())

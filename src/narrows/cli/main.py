@@ -1,0 +1,94 @@
+"""The `narrows` command: finds the verb, runs it, turns errors into sentences."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from narrows import __version__
+
+# One module each, imported when asked for: `narrows --help` must not wait for torch.
+COMMANDS = {
+    "demo": "train four bottlenecks on real digits and write a report (under a minute)",
+    "train": "train a recipe on a data set",
+    "evaluate": "measure a run's model on a split",
+    "recipes": "list the recipes",
+    "check": "show versions, device and where data is looked for",
+}
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class UsageError(Exception):
+    """The command line itself is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `narrows ARGUMENTS`; returns the exit code: 0, 1 for failures, 2 for usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if given[0] in ("-V", "--version"):
+        print(f"narrows {__version__}")
+        return 0
+    try:
+        return _run(given)
+    except UsageError as error:
+        if debug:
+            raise
+        return _fail(str(error), USAGE)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return FAILURE  # whoever read our output has gone; there is nobody to tell
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(_sentence(error), FAILURE)
+
+
+def _run(given: Sequence[str]) -> int:
+    command = given[0]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "`narrows --help` lists them"
+        raise UsageError(f"there is no command {command!r}; {hint}")
+    module = import_module(f"narrows.cli.{command}")
+    return module.run(list(given[1:])) or 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "narrows: autoencoders with interchangeable latent bottlenecks",
+            "",
+            "usage: narrows COMMAND [OPTIONS]     narrows COMMAND --help",
+            "",
+            *lines,
+            "",
+            "  --debug    show the traceback of an error",
+            "  --version  show the version",
+        ]
+    )
+
+
+def _sentence(error: Exception) -> str:
+    expected = (ValueError, TypeError, OSError, RuntimeError, LookupError)
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, expected):
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"narrows: {sentence}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

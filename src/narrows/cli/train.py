@@ -1,0 +1,112 @@
+"""`narrows train RECIPE`: a recipe, a data set, a run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.cli import recipes
+from narrows.cli.main import UsageError
+from narrows.cli.parsing import Parser, parse
+from narrows.likelihoods import Likelihood
+from narrows.networks import Network
+from narrows.training.run import Run
+
+_ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
+
+Any argument of any part can be set: --model.bottleneck.size 1024, --fit.epochs 50.
+--print_config shows what would run.
+"""
+
+
+def run(arguments: list[str]) -> None:
+    """Trains, and prints the figures and what to do next."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        parser().print_help()
+        return
+    if arguments[0].startswith("-"):
+        raise UsageError(
+            f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
+        )
+    config = parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
+    print(summary(train(config)))
+
+
+def parser() -> Parser:
+    """Options for everything that a recipe holds."""
+    from narrows.training import fit
+
+    result = Parser("train RECIPE", description=_ABOUT)
+    result.add_argument("--config", action="config", help="a YAML file, over the recipe's values")
+    result.add_function_arguments(parts, "model")
+    result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
+    result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    result.add_argument("--out", type=str, default=None, help="run folder; default runs/...")
+    skip = {"model", "data", "out"}
+    result.add_function_arguments(fit, "fit", skip=skip)
+    return result
+
+
+def parts(
+    bottleneck: Bottleneck,
+    network: Network | None = None,
+    likelihood: Likelihood | None = None,
+    beta: float = 1.0,
+) -> None:
+    """The parts of an autoencoder.
+
+    Args:
+        bottleneck: the latent.
+        network: encoder and decoder; by default Conv for images, Mlp for vectors.
+        likelihood: of the data given the decoder's output; by default Normal.
+        beta: weight of the rate.
+    """
+
+
+def train(config: Namespace) -> Run:
+    """Builds and fits what a parsed configuration describes."""
+    import torch
+
+    from narrows import data as sources
+    from narrows.autoencoder import Autoencoder
+    from narrows.training import fit
+
+    data = sources.load(config.data, root=config.data_root)
+    torch.manual_seed(config.fit.seed)  # the initial weights
+    made = parser().instantiate_classes(config)
+    build = Autoencoder.for_images if len(data.shape) == 3 else Autoencoder.for_vectors
+    shape = data.shape if len(data.shape) == 3 else data.shape[0]
+    model = build(shape, **vars(made.model))  # pyright: ignore[reportArgumentType]
+    return fit(model, data, out=config.out or _fresh("runs/run"), **vars(made.fit))
+
+
+def _fresh(stem: str) -> Path:
+    """The first of STEM-1, STEM-2, ... that is not there yet."""
+    number = 1
+    while Path(f"{stem}-{number}").exists():
+        number += 1
+    return Path(f"{stem}-{number}")
+
+
+_SHOWN: Sequence[tuple[str, str]] = (
+    ("nmse", "NMSE (MSE over the training data's variance)"),
+    ("psnr", "PSNR, dB"),
+    ("nll", "-log p(x | z), nats per example"),
+    ("bits_per_example", "rate, bits per example"),
+    ("bits_per_dimension", "rate, bits per dimension"),
+    ("usage", "codes used, fraction"),
+    ("perplexity", "perplexity of the codes"),
+    ("l0", "active atoms per site"),
+    ("active_units", "active units"),
+)
+
+
+def summary(run: Run) -> str:
+    """The closing block: test figures with units, advice, next commands."""
+    lines = ["", "test split"]
+    lines += [f"  {run.test[key]:10.4g}  {label}" for key, label in _SHOWN if key in run.test]
+    lines += [f"  note: {sentence}" for sentence in run.advice]
+    lines += ["", f"written to {run.folder}", "next:"]
+    lines += [f"  narrows evaluate {run.folder} --split test", "  narrows recipes"]
+    return "\n".join(lines)
