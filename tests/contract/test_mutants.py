@@ -17,7 +17,7 @@ class Uniform(Prior):
 
     def rate(self, latent: Latent) -> Tensor:
         per_site = torch.log(torch.tensor(float(self.size)))
-        return latent.code.flatten(1).shape[1] * per_site.expand(latent.batch)
+        return latent.code[0].numel() * per_site.expand(latent.batch)
 
     def sample(self, n, generator=None):
         return torch.randint(self.size, (n, *self.sites), generator=generator)
@@ -62,9 +62,7 @@ class Honest(Bottleneck):
             code = self.index(features)
             quantized = self.embed(code).to(features.dtype)
             z = PassThrough.apply(features, quantized, self.gradient_scale)
-        counts = torch.zeros(self.size).index_add_(
-            0, code.flatten(), torch.ones(code.numel())
-        )
+        counts = torch.zeros(self.size).index_add_(0, code.flatten(), torch.ones(code.numel()))
         return Latent(z, code, features.detach(), stats={"counts": counts})
 
     def embed(self, code):
@@ -137,7 +135,9 @@ class SwallowsNaN(Honest):
 
 class HalfPrecisionSearch(Honest):
     def choose(self, rows):
-        return super().choose(rows.bfloat16().to(rows.dtype) if rows.dtype is torch.float32 else rows)
+        return super().choose(
+            rows.bfloat16().to(rows.dtype) if rows.dtype is torch.float32 else rows
+        )
 
     def _check(self, features):
         if features.dtype is torch.bfloat16:

@@ -63,7 +63,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """The fixed prior that comes with this bottleneck for codes on the given sites."""
 
-    def update(self, latents: Sequence[Latent]) -> None:  # noqa: B027
+    def update(self, latents: Sequence[Latent]) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.
 
         Args:
