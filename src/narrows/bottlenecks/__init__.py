@@ -1,5 +1,7 @@
 """Latents, one family a file."""
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.sparse_codes import BatchTopK, SparseCode, TopK
+from narrows.bottlenecks.sparse_dictionary import SparseDictionary
 
-__all__ = ["Bottleneck"]
+__all__ = ["BatchTopK", "Bottleneck", "SparseCode", "SparseDictionary", "TopK"]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
     """
 
     gradient: Literal["exact", "straight_through", "estimated"] = "exact"
-    per_site: ClassVar[bool] = True
+    per_site: bool = True
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """Distributions over codes."""
 
 from narrows.priors.base import Prior
+from narrows.priors.sparse import SparseFactorial
 
-__all__ = ["Prior"]
+__all__ = ["Prior", "SparseFactorial"]

@@ -1,0 +1,227 @@
+import copy
+
+import pytest
+import torch
+
+from narrows.bottlenecks import BatchTopK, SparseDictionary, TopK
+from narrows.recorded import build, spec
+
+
+def _features(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _trained(code=None, steps=5, **kwargs):
+    torch.manual_seed(0)
+    bottleneck = SparseDictionary(size=20, dim=6, code=code or TopK(3), **kwargs)
+    for step in range(steps):
+        bottleneck.update([bottleneck(_features(8, 4, 4, 6, seed=step, scale=7.0) + 3)])
+    return bottleneck
+
+
+CODES = [TopK(3), TopK(3, refit=True), TopK(3, nonnegative=True), BatchTopK(3)]
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("gradient", ["straight_through", "implicit"])
+def test_the_decoder_sees_nothing_but_the_code(code, gradient):
+    bottleneck = _trained(code, gradient=gradient).eval()
+    latent = bottleneck(_features(5, 3, 6))
+    assert torch.equal(bottleneck.embed(latent.code), latent.z)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_stored_code_never_depends_on_the_batch(code):
+    bottleneck = _trained(code).eval()
+    features = _features(9, 2, 6)
+    together = bottleneck(features).z
+    alone = torch.cat([bottleneck(part[None]).z for part in features])
+    torch.testing.assert_close(alone, together)
+
+
+def test_straight_through_passes_the_decoders_gradient_unchanged():
+    bottleneck = _trained()
+    features = _features(4, 6).requires_grad_()
+    upstream = _features(4, 6, seed=9)
+    (gradient,) = torch.autograd.grad(bottleneck(features).z, features, upstream)
+    assert torch.equal(gradient, upstream)
+
+
+def test_the_implicit_gradient_of_a_refitted_code_is_a_projection_onto_its_atoms():
+    bottleneck = _trained(TopK(3, refit=True), gradient="implicit").double()
+    features = _features(1, 6).double().requires_grad_()
+    latent = bottleneck(features)
+    jacobian = torch.autograd.functional.jacobian(lambda x: bottleneck(x).z, features)[0, :, 0]
+    torch.testing.assert_close(jacobian @ jacobian, jacobian, atol=1e-9, rtol=0)
+    assert jacobian.trace().item() == pytest.approx(3)
+    chosen = bottleneck.atoms[latent.code[0][0]]
+    torch.testing.assert_close(chosen @ jacobian, chosen, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("code", [TopK(2), TopK(2, refit=True)])
+def test_implicit_gradients_match_finite_differences(code):
+    bottleneck = _trained(code, gradient="implicit").double()
+
+    def z(features, dictionary):
+        return torch.func.functional_call(bottleneck, {"dictionary": dictionary}, features).z
+
+    features = _features(3, 6).double().requires_grad_()
+    dictionary = bottleneck.dictionary.detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(z, (features, dictionary))
+
+
+def test_scaling_and_shifting_the_features_leaves_the_atoms_chosen():
+    one, other = _trained(), _trained(steps=0)
+    other.load_state_dict(one.state_dict())
+    other.centre.mul_(100).add_(5)
+    other.scale.mul_(100)
+    features = _features(6, 6)
+    assert torch.equal(one.eval()(features).code[0], other.eval()(100 * features + 5).code[0])
+
+
+def test_update_learns_centre_and_scale_of_the_features():
+    bottleneck = _trained(steps=3)
+    torch.testing.assert_close(bottleneck.centre, torch.full((6,), 3.0), atol=1.5, rtol=0)
+    assert bottleneck.scale.item() == pytest.approx(7, rel=0.1)
+
+
+def test_atoms_keep_unit_norm_whatever_the_optimiser_does():
+    bottleneck = _trained()
+    optimiser = torch.optim.SGD(bottleneck.parameters(), lr=10.0)
+    latent = bottleneck(_features(8, 6))
+    latent.terms["dictionary"].sum().backward()
+    optimiser.step()
+    torch.testing.assert_close(bottleneck.atoms.norm(dim=1), torch.ones(20))
+    bottleneck.update([latent])
+    torch.testing.assert_close(bottleneck.dictionary.norm(dim=1), torch.ones(20))
+
+
+def test_dead_atoms_are_revived_from_the_data():
+    bottleneck = _trained()
+    with torch.no_grad():
+        bottleneck.dictionary[:15] = bottleneck.dictionary[15] + 1e-3 * _features(15, 6)
+    before = bottleneck.eval()(_features(500, 6)).stats["residual_sum"]
+    bottleneck.train()
+    for step in range(60):
+        bottleneck.update([bottleneck(_features(2000, 6, seed=step))])
+    latent = bottleneck.eval()(_features(500, 6))
+    summary = bottleneck.summary(latent.stats, 500)
+    assert summary["dead_atoms"] == 0
+    assert latent.stats["residual_sum"] < before
+
+
+def test_batch_top_k_holds_its_mean_count_with_the_running_threshold():
+    bottleneck = _trained(BatchTopK(3), steps=0)
+    for step in range(40):
+        bottleneck.update([bottleneck(_features(500, 6, seed=step))])
+    latent = bottleneck.eval()(_features(4000, 6, seed=99))
+    counts = (latent.code[1] != 0).sum(-1)
+    assert counts.float().mean().item() == pytest.approx(3, rel=0.05)
+    assert counts.min() < 3 < counts.max()
+
+
+def test_stats_of_two_batches_add_up_to_those_of_both():
+    bottleneck = _trained().eval()
+    features = _features(10, 4, 6)
+    whole = bottleneck(features).stats
+    parts = [bottleneck(part).stats for part in features.split(5)]
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], value)
+
+
+def test_summary_of_an_exactly_k_sparse_code_reports_k():
+    bottleneck = _trained().eval()
+    latent = bottleneck(_features(200, 6, scale=7.0) + 3)
+    summary = bottleneck.summary(latent.stats, 200)
+    assert summary["l0"] == 3
+    assert summary["atoms_used"] == 1
+    assert bottleneck.advice({**summary, "atoms_used": 0.1, "l0": 19.0}) != []
+
+
+def test_one_code_an_image_covers_all_its_sites():
+    torch.manual_seed(0)
+    bottleneck = SparseDictionary(size=10, dim=(4, 4, 6), code=TopK(2), layout="image")
+    features = _features(20, 4, 4, 6)
+    bottleneck.update([bottleneck(features)])
+    latent = bottleneck.eval()(features)
+    assert latent.code[0].shape == (20, 2)
+    assert latent.z.shape == features.shape
+    assert torch.equal(bottleneck.embed(latent.code), latent.z)
+    prior = bottleneck.default_prior((4, 4)).fit([latent])
+    quantised = prior.quantize(latent.code)
+    assert bottleneck.embed(quantised).shape == features.shape
+    with pytest.raises(ValueError, match="layout='image'"):
+        bottleneck(_features(2, 6))
+
+
+def test_forward_changes_no_state():
+    bottleneck = _trained(BatchTopK(3))
+    before = copy.deepcopy(bottleneck.state_dict())
+    for mode in (True, False):
+        bottleneck.train(mode)(_features(8, 6))
+    for name, value in bottleneck.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_the_step_can_be_repeated_from_a_saved_state():
+    one, other = _trained(), _trained(steps=0)
+    other.load_state_dict(one.state_dict())
+    latents = [one(_features(50, 6, seed=3))]
+    one.update(latents)
+    other.update(latents)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+def test_it_can_be_described_and_made_again():
+    bottleneck = SparseDictionary(20, 6, code=BatchTopK(3), gradient="implicit")
+    again = build(spec(bottleneck))
+    assert spec(again) == spec(bottleneck)
+    assert isinstance(again.code, BatchTopK)
+
+
+def test_default_prior_prices_and_samples_the_quantised_code():
+    bottleneck = _trained().eval()
+    latent = bottleneck(_features(6, 4, 4, 6))
+    prior = bottleneck.default_prior((4, 4))
+    code = prior.quantize(latent.code)
+    rate = prior.rate(type(latent)(z=bottleneck.embed(code), code=code, features=latent.features))
+    assert rate.shape == (6,)
+    assert (rate > 0).all()
+    assert bottleneck.embed(prior.sample(3)).shape == (3, 4, 4, 6)
+
+
+def test_an_empty_batch_passes():
+    bottleneck = _trained()
+    latent = bottleneck(torch.zeros(0, 4, 6))
+    assert latent.z.shape == (0, 4, 6)
+    assert latent.terms["commitment"].shape == (0,)
+    bottleneck.update([latent])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (dict(code=TopK(21)), ValueError, "1 <= k <= 20"),
+        (dict(code=4), TypeError, "TopK"),
+        (dict(layout="pixel"), ValueError, "layout"),
+        (dict(gradient="none"), ValueError, "gradient"),
+        (dict(commitment=-1.0), ValueError, "commitment"),
+        (dict(target_l0=3.0), TypeError, "target_l0"),
+        (dict(dim=(4, 4, 6)), ValueError, "image"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        SparseDictionary(**{"size": 20, "dim": 6, "code": TopK(3), **arguments})
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True])
+def test_a_count_that_is_none_is_refused(k):
+    with pytest.raises(ValueError, match="k >= 1"):
+        TopK(k)
+
+
+def test_codes_of_another_bottleneck_are_refused():
+    with pytest.raises(ValueError, match="atoms in 0"):
+        _trained().embed((torch.tensor([[25]]), torch.tensor([[1.0]])))
