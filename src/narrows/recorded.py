@@ -5,6 +5,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -16,7 +17,8 @@ class Recorded:
     derive from it too; its fields are its arguments.
     """
 
-    _arguments: dict[str, Any]
+    # What a class without a constructor of its own is made with.
+    _arguments: Mapping[str, Any] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,0 +1,96 @@
+"""The one interface of p(x | decoder output)."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from narrows.recorded import Recorded
+
+LEVELS = 256
+"""Values of an 8-bit number."""
+
+
+class Likelihood(Recorded, nn.Module, ABC):
+    """p(x | output) of data `[batch, channels, ...]`, normalised over all its dimensions.
+
+    The decoder delivers `[batch, likelihood.channels(channels), ...]`; vectors `[batch, d]`
+    count as d channels without sites. All is computed in float32 or better under autocast.
+
+    Attributes:
+        discrete: whether `log_prob` is that of 8-bit values, so that -log p / ln 2 is a number
+            of bits; else it is a density, whose value depends on the unit of x.
+    """
+
+    discrete: ClassVar[bool] = False
+
+    def channels(self, data_channels: int) -> int:
+        """Parameters per pixel that the decoder has to deliver (of the vector, for vectors)."""
+        return data_channels
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log p(x | output), `[batch]`, in nats per example: summed over the data's dimensions.
+
+        Raises:
+            ValueError: if the shapes do not fit, or x lies outside the range required.
+        """
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x | output], of the shape of x: the reconstruction."""
+
+    @abstractmethod
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draws x given output, of the shape of x."""
+
+    def update(self, x: Tensor, output: Tensor) -> None:
+        """Running updates after one optimiser step; reduced over ranks where there are any.
+
+        Args:
+            x: the data of the step, of this rank.
+            output: what the decoder gave for them.
+        """
+
+    def _check(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Refuses what does not fit, so that nothing broadcasts; float32 or better."""
+        if not x.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__}: expected floating-point data, got {x.dtype}; divide "
+                "8-bit values by 255"
+            )
+        wanted = (x.shape[0], self.channels(x.shape[1]), *x.shape[2:]) if x.dim() > 1 else None
+        if wanted is None or tuple(output.shape) != wanted:
+            raise ValueError(
+                f"{type(self).__name__}: expected decoder output of shape {wanted} for data of "
+                f"shape {tuple(x.shape)}, got {tuple(output.shape)}; build the decoder with "
+                "likelihood.channels(data_channels) output channels"
+            )
+        return at_least_float32(x), at_least_float32(output)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor, in float32 if it was in half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def check_unit_range(owner: Likelihood, x: Tensor) -> None:
+    """Refuses data outside [0, 1]; graph capture cannot branch on data.
+
+    Raises:
+        ValueError: names the range found.
+    """
+    if torch.compiler.is_compiling() or x.numel() == 0:
+        return
+    low, high = (value.item() for value in torch.aminmax(x.detach()))
+    if not (low >= 0 and high <= 1):  # also where either is NaN
+        raise ValueError(
+            f"{type(owner).__name__}: expected data in [0, 1], got values from {low:g} to "
+            f"{high:g}; rescale the data, or use narrows.likelihoods.Normal"
+        )
+
+
+def to_levels(x: Tensor) -> Tensor:
+    """The nearest of the 256 levels, 0 to 255, of data in [0, 1]."""
+    return (x * (LEVELS - 1)).round().long()

@@ -1,0 +1,107 @@
+"""Normal with one standard deviation for all dimensions: given, learned or optimal."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from narrows.likelihoods.base import Likelihood, at_least_float32
+
+MIN_VARIANCE = 1e-6
+"""Keeps the density finite on data that are reconstructed perfectly; for 8-bit images in [0, 1]
+it is below the variance of their rounding, (1/255)^2 / 12 = 1.3e-6."""
+
+DECAY = 0.99
+"""Of the running mean square error, once 100 steps have been averaged."""
+
+
+class Normal(Likelihood):
+    """N(x; output, sigma^2), one sigma for all dimensions of all examples.
+
+    log p = -D/2 log(2 pi sigma^2) - |x - output|^2 / (2 sigma^2), a density in the unit of x:
+    not a number of bits, and with a made-up sigma not even a statement about the data.
+
+    With "optimal" the variance in training is the batch's mean squared error, the maximum-
+    likelihood value, through which gradients flow; `update` keeps a running mean of it, which
+    eval and sampling use (1 before the first update).
+
+    Args:
+        sigma: a standard deviation in the unit of x; "learned" for a parameter, started at 1;
+            "optimal" for the one that fits best.
+
+    Raises:
+        ValueError: if sigma is not positive, or another word.
+
+    Source: Rybkin, Daniilidis & Levine (2021), "Simple and effective VAE training with
+        calibrated decoders", equation 5 for "optimal", which they evaluate per batch too.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 1.0]])
+        >>> Normal(sigma=1.0).log_prob(x, x)  # -log(2 pi)
+        tensor([-1.8379])
+    """
+
+    given: Tensor
+    mean_square: Tensor
+    updates: Tensor
+
+    def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
+        super().__init__()
+        self.sigma = sigma
+        if sigma == "learned":
+            self.log_sigma = nn.Parameter(torch.zeros(()))
+        elif sigma == "optimal":
+            self.register_buffer("mean_square", torch.ones(()))
+            self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        elif isinstance(sigma, str) or not (0 < sigma < math.inf):
+            raise ValueError(
+                f'Normal: sigma must be a positive number, "learned" or "optimal", got {sigma!r}'
+            )
+        else:
+            self.register_buffer("given", torch.tensor(float(sigma) ** 2), persistent=False)
+
+    def variance(self) -> Tensor:
+        """sigma^2 as eval uses it, a scalar in the squared unit of x."""
+        if self.sigma == "learned":
+            return (2 * self.log_sigma).exp()
+        if self.sigma == "optimal":
+            return self.mean_square.clamp(min=MIN_VARIANCE)
+        return self.given
+
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log density in nats per example, `[batch]`; x in any unit."""
+        x, output = self._check(x, output)
+        squares = (x - output).square().flatten(1)
+        variance = self.variance().to(squares)
+        if self.training and self.sigma == "optimal" and squares.numel():
+            variance = squares.mean().clamp(min=MIN_VARIANCE)
+        dimensions = squares.shape[1]
+        return -0.5 * (dimensions * (2 * math.pi * variance).log() + squares.sum(1) / variance)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """The output itself."""
+        return output
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Output + sigma * noise; it may leave the data's range, as the density does."""
+        output = at_least_float32(output)
+        noise = torch.empty_like(output).normal_(generator=generator)
+        return output + self.variance().to(output).sqrt() * noise
+
+    @torch.no_grad()
+    def update(self, x: Tensor, output: Tensor) -> None:
+        """Moves the running mean square towards this step's, over all ranks."""
+        if self.sigma != "optimal":
+            return
+        x, output = self._check(x, output)
+        squares = (x - output).square()
+        total = torch.stack([squares.sum(), squares.new_tensor(float(squares.numel()))])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(total)
+        self.updates += (total[1] > 0).long()
+        # The plain mean of the first steps, then an exponential one: no start-up bias.
+        weight = (1 / self.updates.clamp(min=1)).clamp(min=1 - DECAY)
+        weight = torch.where(total[1] > 0, weight, 0)
+        self.mean_square.lerp_((total[0] / total[1].clamp(min=1)).to(self.mean_square), weight)
