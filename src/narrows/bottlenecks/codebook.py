@@ -1,0 +1,158 @@
+"""K code vectors, and how they follow the features that they stand for."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.ranks import draw_over_ranks, sum_over_ranks
+
+Learning = Literal["ema", "gradient"]
+Start = Literal["data", "kmeans", "uniform"]
+
+_ROWS_PER_CODE = 64  # k-means gains nothing from more
+
+
+class Codebook(nn.Module):
+    """The vectors of a vector quantiser with their running state; the state lives in buffers.
+
+    With moving averages (van den Oord et al. 2017, appendix A.1), after each step,
+
+        N_k <- g N_k + (1 - g) n_k,   S_k <- g S_k + (1 - g) sum of the x coded as k,
+        c_k = S_k / N_k.
+
+    A code that nothing uses keeps its place: N_k and S_k shrink together, and no smoothing
+    of N_k pulls the quotient to the origin. Nothing here happens in a forward pass.
+
+    Args:
+        size: number K of codes.
+        dim: their width.
+        learning: "ema" (moving averages) or "gradient" (`vectors` is a parameter).
+        init: where the codes start: "data" draws them from the features of the first update,
+            "kmeans" clusters those, "uniform" leaves them in +-1/K.
+        decay: g of the moving averages.
+        revive_after: a code unused for this many updates in a row is put on a random feature;
+            None never does.
+        warmup: number of updates before the first, for features that still move a lot.
+        unit: whether features and codes are compared on the unit sphere.
+        seed: of the draws for init and revival; the caller's generator is never touched.
+    """
+
+    vectors: Tensor
+    counts: Tensor
+    sums: Tensor
+    idle: Tensor
+    updates: Tensor
+
+    def __init__(  # noqa: PLR0913  (internal: VectorQuantizer's arguments, passed on)
+        self,
+        size: int,
+        dim: int,
+        *,
+        learning: Learning,
+        init: Start,
+        decay: float,
+        revive_after: int | None,
+        warmup: int,
+        unit: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.size, self.unit, self.seed = size, unit, seed
+        self.init, self.learning, self.decay = init, learning, decay
+        self.revive_after, self.warmup = revive_after, warmup
+        vectors = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
+        if learning == "gradient":
+            self.vectors = nn.Parameter(vectors)
+        else:
+            self.register_buffer("vectors", vectors)
+            self.register_buffer("counts", torch.ones(size))
+            self.register_buffer("sums", vectors.clone())
+        self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def codes(self) -> Tensor:
+        """What features are compared with and replaced by, `[size, dim]`, float32 or better."""
+        vectors = self.vectors
+        if vectors.dtype in (torch.float16, torch.bfloat16):
+            vectors = vectors.float()
+        return F.normalize(vectors, dim=1) if self.unit else vectors
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the codes have not started yet, and training should not quantise."""
+        return self.warmup > 0 and bool(self.updates < self.warmup)
+
+    @torch.no_grad()
+    def update(self, features: Tensor, index: Tensor) -> None:
+        """Learns from one step's features `[n, dim]` and the codes `[n]` they were given.
+
+        Raises:
+            ValueError: if the codebook was converted to half precision.
+        """
+        if self.vectors.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"Codebook: expected float32 vectors in training, got {self.vectors.dtype}, in "
+                "which moving averages stand still; keep the model in float32 and use autocast"
+            )
+        features = features.to(self.vectors.dtype)
+        features = F.normalize(features, dim=1) if self.unit else features
+        self.updates += 1
+        start = max(1, self.warmup)
+        if int(self.updates) > start or (self.init == "uniform" and self.warmup == 0):
+            self._follow(features, index)
+        elif int(self.updates) == start and self.init != "uniform":
+            self._start(features)
+
+    def _generator(self) -> torch.Generator:
+        """Fresh for each update: the state that a checkpoint must hold is `updates` alone."""
+        mixed = (self.seed * 1_000_003 + int(self.updates)) % (1 << 63)
+        return torch.Generator().manual_seed(mixed)
+
+    def _start(self, features: Tensor) -> None:
+        """Puts the codes on the data."""
+        generator = self._generator()
+        vectors = draw_over_ranks(features, self.size, generator)
+        if vectors.shape[0] == 0:
+            self.updates -= 1  # nothing to start from: this update did not happen
+            return
+        counts = torch.ones_like(vectors[:, 0])
+        if self.init == "kmeans":
+            rows = draw_over_ranks(features, self.size * _ROWS_PER_CODE, generator, repeat=False)
+            vectors, counts = kmeans(rows, spread(rows, self.size, generator))
+        self._place(torch.arange(self.size, device=vectors.device), vectors, counts)
+
+    def _follow(self, features: Tensor, index: Tensor) -> None:
+        """One step of the moving averages, then revival."""
+        totals = torch.zeros_like(self.vectors).index_add_(0, index, features)
+        number = torch.zeros_like(self.vectors[:, 0])
+        number.index_add_(0, index, torch.ones_like(features[:, 0]))
+        totals = sum_over_ranks(torch.cat([totals, number.unsqueeze(1)], 1))
+        totals, number = totals[:, :-1], totals[:, -1]
+        if self.learning == "ema":
+            self.counts.lerp_(number, 1 - self.decay)
+            self.sums.lerp_(totals, 1 - self.decay)
+            mean = self.sums / self.counts.unsqueeze(1)
+            mean = F.normalize(mean, dim=1) if self.unit else mean
+            self.vectors.copy_(torch.where((number > 0).unsqueeze(1), mean, self.vectors))
+        self.idle.add_(1).masked_fill_(number > 0, 0)
+        if self.revive_after is not None:
+            self._revive((self.idle >= self.revive_after).nonzero().flatten(), features)
+
+    def _revive(self, dead: Tensor, features: Tensor) -> None:
+        if dead.numel() == 0:
+            return
+        rows = draw_over_ranks(features, dead.numel(), self._generator())
+        if rows.shape[0]:
+            self._place(dead, rows, torch.ones_like(rows[:, 0]))
+
+    def _place(self, index: Tensor, vectors: Tensor, counts: Tensor) -> None:
+        """Sets codes together with all their running state, so that none remembers the old."""
+        self.vectors.data[index] = F.normalize(vectors, dim=1) if self.unit else vectors
+        self.idle[index] = 0
+        if self.learning == "ema":
+            self.counts[index] = counts
+            self.sums[index] = vectors * counts.unsqueeze(1)

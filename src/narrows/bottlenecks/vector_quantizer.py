@@ -1,0 +1,181 @@
+"""Vector quantisation: each site becomes the nearest of K learned vectors."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.codebook import Codebook
+from narrows.functional.nearest import nearest
+from narrows.functional.rotation import rotate
+from narrows.functional.straight_through import straight_through
+from narrows.functional.usage import usage, usage_advice
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+from narrows.priors.categorical import CategoricalPrior
+
+_PATIENCE = 100  # training passes without update() before a word about it
+
+
+class VectorQuantizer(Bottleneck):
+    """z = c_k with k = argmin_k ||x - c_k||^2 at each site.
+
+    Terms, each summed over sites and width: `commitment` = ||x - sg[z]||^2 draws the encoder to
+    its codes, weighted by beta; with a gradient codebook `codebook` = ||sg[x] - z||^2 draws the
+    codes to the encoder, weighted by 1. With moving averages the codes follow in `update`.
+
+    Args:
+        size: number K of codes; a site costs at most log2 K bits.
+        dim: width of the features.
+        codebook: "ema" or "gradient": how the codes learn.
+        init: "data", "kmeans" or "uniform": where the codes start, at the first update.
+        metric: "euclidean", or "cosine": features and codes are brought to unit length.
+        estimator: how the gradient passes: "straight_through" or "rotation".
+        commitment: beta, the weight of the commitment alone.
+        decay: of the moving averages.
+        revive_after: number of updates that a code may go unused before it is put on a random
+            feature; None never revives.
+        warmup: number of updates during which training passes the features through unquantised,
+            so that the codes start (by `init`) on features that have settled.
+        seed: of the private generator behind init and revival.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Source: van den Oord, Vinyals, Kavukcuoglu 2017, equations 1 to 3 and appendix A.1; cosine
+        codes Yu et al. 2021; revival after Dhariwal et al. 2020, by time unused rather than by a
+        threshold on the moving count.
+
+    Example:
+        >>> quantizer = VectorQuantizer(size=512, dim=64)
+        >>> latent = quantizer(torch.randn(2, 8, 8, 64))
+        >>> latent.z.shape, latent.code.shape
+        (torch.Size([2, 8, 8, 64]), torch.Size([2, 8, 8]))
+        >>> quantizer.update([latent])  # after each optimiser step; narrows.fit does it
+    """
+
+    gradient = "straight_through"
+
+    def __init__(  # noqa: PLR0913  (each is a number or a choice that papers compare)
+        self,
+        size: int,
+        dim: int,
+        codebook: Literal["ema", "gradient"] = "ema",
+        init: Literal["data", "kmeans", "uniform"] = "data",
+        metric: Literal["euclidean", "cosine"] = "euclidean",
+        estimator: Literal["straight_through", "rotation"] = "straight_through",
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        revive_after: int | None = 20,
+        warmup: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dim, dim)
+        _require("size", size, size >= 1, "at least 1")
+        _require("codebook", codebook, codebook in ("ema", "gradient"), "ema or gradient")
+        _require("init", init, init in ("data", "kmeans", "uniform"), "data, kmeans or uniform")
+        _require("metric", metric, metric in ("euclidean", "cosine"), "euclidean or cosine")
+        _require(
+            "estimator", estimator, estimator in ("straight_through", "rotation"),
+            "straight_through or rotation",
+        )  # fmt: skip
+        _require("commitment", commitment, commitment >= 0, "at least 0")
+        _require("decay", decay, 0 <= decay < 1, "in [0, 1)")
+        alive = revive_after is None or revive_after >= 1
+        _require("revive_after", revive_after, alive, "at least 1, or None")
+        _require("warmup", warmup, warmup >= 0, "at least 0")
+        self.size, self.commitment, self.metric = size, commitment, metric
+        # Behind unit length or a rotation, dz/dx is something else than the identity.
+        plain = estimator == "straight_through" and metric == "euclidean"
+        self.gradient = "straight_through" if plain else "estimated"
+        self._estimate = straight_through if estimator == "straight_through" else rotate
+        self.codebook = Codebook(
+            size, dim, learning=codebook, init=init, decay=decay, revive_after=revive_after,
+            warmup=warmup, unit=metric == "cosine", seed=seed,
+        )  # fmt: skip
+        self._passes = 0  # training passes since the last update; not state, only a reminder
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """beta for the commitment; 1 for the codebook's own term, where it has one."""
+        weights = {"commitment": self.commitment}
+        if self.codebook.learning == "gradient":
+            weights["codebook"] = 1.0
+        return weights
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
+        features = self._check(features)
+        x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
+        codes = self.codebook.codes
+        index = nearest(x, codes)
+        z = F.embedding(index, codes).to(x.dtype)
+        self._remind()
+        if self.training and self.codebook.warming_up:
+            z = z_out = x
+        else:
+            z_out = self._estimate(x, z.detach())
+        terms = {"commitment": _squared(x - z.detach())}
+        if self.codebook.learning == "gradient":
+            terms["codebook"] = _squared(x.detach() - z)
+        ones = torch.ones_like(index).flatten()
+        counts = index.new_zeros(self.size).index_add_(0, index.flatten(), ones)
+        return Latent(z_out, index, features.detach(), terms=terms, stats={"counts": counts})
+
+    def embed(self, code: Code) -> Tensor:
+        """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            raise ValueError("VectorQuantizer: expected one tensor of integer indices as the code")
+        return F.embedding(code, self.codebook.codes)
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform indices, log2 K bits a site; its `fit` makes it their histogram."""
+        return CategoricalPrior(self.size, sites)
+
+    def update(self, latents: Sequence[Latent]) -> None:
+        """Moves the codes: start, moving averages, revival; each example counts once."""
+        self._passes = 0
+        if not latents:
+            return
+        features = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
+        index = torch.cat([torch.as_tensor(latent.code).flatten() for latent in latents])
+        self.codebook.update(features, index)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Usage of the codebook over a whole set; see `narrows.functional.usage`."""
+        del examples
+        return usage(totals["counts"])
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where many codes are never used."""
+        return usage_advice(summary, self.size)
+
+    def _remind(self) -> None:
+        """Says once that codes which follow by `update` are trained without it."""
+        needs = self.codebook.learning == "ema" or self.codebook.init != "uniform"
+        if not (self.training and needs and torch.is_grad_enabled()):
+            return
+        if torch.compiler.is_compiling():
+            return
+        self._passes += 1
+        if self._passes == _PATIENCE:
+            warnings.warn(
+                f"{type(self).__name__}: {_PATIENCE} training passes without update(): the "
+                "codebook has not moved. Call bottleneck.update([latent]) after each optimiser "
+                "step (narrows.fit does)",
+                stacklevel=3,
+            )
+
+
+def _squared(difference: Tensor) -> Tensor:
+    """Squared length per example."""
+    return difference.square().flatten(1).sum(1)
+
+
+def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"VectorQuantizer: expected {name} {wanted}, got {value!r}")

@@ -1,0 +1,61 @@
+"""Sums and draws over all ranks of torch.distributed, the same on each of them."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def ranks() -> int:
+    """Number of processes that train together; 1 where torch.distributed is not in use."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of every rank's tensor, in place."""
+    if ranks() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def draw_over_ranks(
+    rows: Tensor, number: int, generator: torch.Generator, repeat: bool = True
+) -> Tensor:
+    """Draws rows from all ranks' rows, as if they were one tensor on one rank.
+
+    Without replacement while there are enough of them; then each again, as often as any other,
+    or not again. Only the drawn rows travel.
+
+    Args:
+        rows: this rank's rows `[n, dim]`; n may differ between ranks.
+        number: how many to draw.
+        generator: a CPU generator in the same state on every rank.
+        repeat: whether rows are drawn again where there are too few.
+
+    Returns:
+        `[number, dim]`; fewer where there are fewer and none is repeated, or there is none.
+    """
+    sizes = _sizes(rows)
+    total, before = sum(sizes), sum(sizes[: dist.get_rank()]) if len(sizes) > 1 else 0
+    if total == 0:
+        return rows[:0]
+    rounds = max(1, -(-number // total)) if repeat else 1
+    order = [torch.randperm(total, generator=generator) for _ in range(rounds)]
+    index = torch.cat(order)[:number].to(rows.device)
+    if len(sizes) == 1:
+        return rows[index]
+    mine = (index >= before) & (index < before + rows.shape[0])
+    drawn = rows.new_zeros(len(index), rows.shape[1])
+    drawn[mine] = rows[index[mine] - before]
+    return sum_over_ranks(drawn)
+
+
+def _sizes(rows: Tensor) -> Sequence[int]:
+    """Number of rows on each rank."""
+    if ranks() == 1:
+        return [rows.shape[0]]
+    mine = torch.tensor([rows.shape[0]], device=rows.device)
+    sizes = [torch.empty_like(mine) for _ in range(ranks())]
+    dist.all_gather(sizes, mine)
+    return [int(size) for size in sizes]

@@ -1,0 +1,111 @@
+"""The histogram of the codes: what an index costs when the sites are coded one by one."""
+
+import math
+from collections.abc import Iterable
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+
+
+class CategoricalPrior(Prior):
+    """Independent indices: uniform until `fit`, then as often as in the training codes.
+
+    p(k) = (n_k + 1/2) / (n + K/2), so that an index not seen in training has a finite cost.
+    Integer codes are `[batch, *sites]`, or `[batch, *sites, groups]` where each group (the
+    stages of a residual quantiser, say) has a histogram of its own.
+
+    Args:
+        size: number K of different indices.
+        sites: shape of the grid of sites.
+        groups: number of histograms, over a last axis of the code; None where there is none.
+
+    Raises:
+        ValueError: if size or groups is less than 1.
+
+    Source: Krichevsky and Trofimov 1981 (the 1/2 of the estimate).
+
+    Example:
+        >>> prior = CategoricalPrior(size=512, sites=(8, 8))
+        >>> prior.sample(3).shape
+        torch.Size([3, 8, 8])
+    """
+
+    counts: Tensor
+
+    def __init__(self, size: int, sites: tuple[int, ...], groups: int | None = None) -> None:
+        super().__init__(tuple(sites))
+        if size < 1 or (groups is not None and groups < 1):
+            raise ValueError(
+                f"CategoricalPrior: size and groups must be at least 1, got {size} and {groups}"
+            )
+        self.size = size
+        self.groups = groups
+        self.register_buffer("counts", torch.zeros(groups or 1, size, dtype=torch.float64))
+
+    @property
+    def code_sites(self) -> tuple[int, ...]:
+        """Shape of one example's code."""
+        return self.sites if self.groups is None else (*self.sites, self.groups)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """log p of every index in nats, `[groups or 1, size]`, float64."""
+        smoothed = self.counts + 0.5
+        return smoothed.log() - smoothed.sum(1, keepdim=True).log()
+
+    def rate(self, latent: Latent) -> Tensor:
+        """-sum over sites of log p(index), nats per example, `[batch]`.
+
+        Raises:
+            ValueError: if the code is not integers of this prior's shape and range.
+        """
+        code = self._checked(latent.code)
+        groups = torch.arange(self.counts.shape[0], device=code.device)
+        cost = -self.log_probs[groups.expand_as(code), code]
+        return cost.flatten(1).sum(1).to(latent.z.dtype)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
+        """Draws indices `[n, *sites]` (`[n, *sites, groups]` with groups)."""
+        groups = self.counts.shape[0]
+        total = self.log_probs.exp().cumsum(1)
+        draws = torch.rand(
+            groups, n * math.prod(self.sites), generator=generator, dtype=torch.float64,
+            device=generator.device if generator is not None else total.device,
+        )  # fmt: skip
+        index = torch.searchsorted(total, draws.to(total.device) * total[:, -1:], right=True)
+        index = index.clamp_(max=self.size - 1).T.reshape(n, *self.sites, groups)
+        return index if self.groups is not None else index.squeeze(-1)
+
+    def fit(self, latents: Iterable[Latent]) -> Self:
+        """Counts the indices of the given latents, in place of what was counted before."""
+        counts = torch.zeros_like(self.counts)
+        for latent in latents:
+            code = self._checked(latent.code).to(counts.device)
+            for group in range(counts.shape[0]):
+                counts[group] += torch.bincount(code[..., group].flatten(), minlength=self.size)
+        self.counts.copy_(counts)
+        return self
+
+    def _checked(self, code: Code) -> Tensor:
+        """The code as `[batch, *sites, groups or 1]`."""
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            kind = code.dtype if isinstance(code, Tensor) else type(code).__name__
+            raise ValueError(
+                f"CategoricalPrior: expected one tensor of integer indices, got {kind}; this "
+                "prior goes with a discrete bottleneck such as VectorQuantizer"
+            )
+        if tuple(code.shape[1:]) != self.code_sites:
+            raise ValueError(
+                f"CategoricalPrior: expected codes [batch, {', '.join(map(str, self.code_sites))}]"
+                f", got {tuple(code.shape)}; build the prior with bottleneck.default_prior(sites)"
+            )
+        if code.numel() and not (int(code.min()) >= 0 and int(code.max()) < self.size):
+            raise ValueError(
+                f"CategoricalPrior: expected indices in [0, {self.size}), got "
+                f"[{int(code.min())}, {int(code.max())}]"
+            )
+        return code if self.groups is not None else code.unsqueeze(-1)

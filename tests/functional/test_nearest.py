@@ -1,0 +1,125 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from narrows.functional import nearest as module
+from narrows.functional.nearest import nearest
+
+
+def _brute_force(rows, codes):
+    """The definition, in float64."""
+    return torch.cdist(rows.double(), codes.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def path(request, monkeypatch):
+    """Both ways to the answer."""
+    monkeypatch.setenv("NARROWS_KERNELS", "off" if request.param == "torch" else "on")
+    return request.param
+
+
+def _shortfall(rows, codes, index):
+    """By how much each answer is farther than the nearest code, relative to the distance."""
+    distances = _brute_force(rows, codes)
+    best = distances.min(1).values
+    return (distances.gather(1, index[:, None])[:, 0] - best) / best.clamp_min(1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 70), st.integers(1, 70), st.integers(1, 70), st.integers(0, 10**6))
+def test_it_is_the_argmin_of_the_distance_for_any_shape(n, size, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n, dim, generator=generator)
+    codes = torch.randn(size, dim, generator=generator)
+    for search in (nearest, module.search_by_torch):
+        index = search(rows, codes)
+        assert index.shape == (n,)
+        assert index.dtype == torch.int64
+        if n:
+            assert _shortfall(rows, codes, index).max() < 1e-4
+
+
+def test_float32_equals_float64_brute_force_where_codes_are_apart(path):
+    torch.manual_seed(0)
+    codes = torch.randn(300, 16)
+    truth = torch.randint(300, (2000,))
+    rows = codes[truth] + 0.05 * torch.randn(2000, 16)
+    assert torch.equal(_brute_force(rows, codes).argmin(1), truth)
+    assert torch.equal(nearest(rows, codes), truth)
+
+
+def test_float64_is_searched_in_float64(path):
+    codes = torch.tensor([[1.0], [1.0 + 1e-12]], dtype=torch.float64)
+    rows = torch.tensor([[1.0 - 1e-9], [1.0 + 1e-9]], dtype=torch.float64)
+    assert nearest(rows, codes).tolist() == [0, 1]
+
+
+def test_ties_go_to_the_lowest_index(path):
+    torch.manual_seed(0)
+    codes = torch.randn(37, 8)
+    doubled = torch.cat([codes, codes, codes])
+    assert torch.equal(nearest(doubled, doubled), torch.arange(37).repeat(3))
+    assert nearest(torch.randn(100, 8), torch.ones(50, 8)).eq(0).all()
+
+
+@pytest.mark.parametrize("offset", [30.0, 300.0, 3000.0])
+def test_a_common_offset_costs_no_answers(path, offset):
+    torch.manual_seed(0)
+    codes = torch.randn(256, 32) + offset
+    rows = torch.randn(4000, 32) + offset
+    index = nearest(rows, codes)
+    # What the naive expansion does here, in the same precision:
+    naive = (codes.square().sum(1) - 2 * rows @ codes.T).argmin(1)
+    truth = _brute_force(rows, codes).argmin(1)
+    assert (index == truth).float().mean() > 0.999
+    if offset == 300.0:
+        assert (naive != truth).float().mean() > 0.02
+
+
+def test_bfloat16_and_autocast_give_the_indices_of_float32(path):
+    torch.manual_seed(0)
+    rows, codes = torch.randn(500, 24).bfloat16(), torch.randn(64, 24)
+    expected = nearest(rows.float(), codes)
+    assert torch.equal(nearest(rows, codes), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest(rows.float(), codes), expected)
+
+
+def test_any_leading_shape_and_strides_are_taken(path):
+    torch.manual_seed(0)
+    images, codes = torch.randn(2, 6, 3, 4), torch.randn(9, 6)
+    index = nearest(images.permute(0, 2, 3, 1), codes)
+    assert index.shape == (2, 3, 4)
+    rows = images.permute(0, 2, 3, 1).reshape(-1, 6).contiguous()
+    assert torch.equal(index.flatten(), _brute_force(rows, codes).argmin(1))
+
+
+def test_chunks_do_not_change_the_answer(monkeypatch):
+    torch.manual_seed(0)
+    rows, codes = torch.randn(101, 5), torch.randn(17, 5)
+    whole = module.search_by_torch(rows, codes)
+    monkeypatch.setattr(module, "_BUFFER", 17 * 3)
+    assert torch.equal(module.search_by_torch(rows, codes), whole)
+
+
+def test_nothing_to_search_gives_nothing(path):
+    assert nearest(torch.zeros(0, 4), torch.zeros(3, 4)).shape == (0,)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_refused(path, value):
+    rows, codes = torch.randn(40, 8), torch.randn(20, 8)
+    for tensor, what in ((rows, "feature"), (codes, "codebook")):
+        kept = tensor[17, 3].item()
+        tensor[17, 3] = value
+        with pytest.raises(ValueError, match=what):
+            nearest(rows, codes)
+        tensor[17, 3] = kept
+
+
+def test_widths_that_differ_are_refused():
+    with pytest.raises(ValueError, match=r"\[\.\.\., dim\]"):
+        nearest(torch.zeros(2, 3), torch.zeros(4, 5))
+    with pytest.raises(ValueError, match="size >= 1"):
+        nearest(torch.zeros(2, 3), torch.zeros(0, 3))
