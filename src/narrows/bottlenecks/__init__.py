@@ -1,8 +1,19 @@
 """Latents, one family a file."""
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.identity import Identity
 from narrows.bottlenecks.sparse_codes import BatchTopK, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
+from narrows.bottlenecks.variational import Variational
 from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 
-__all__ = ["BatchTopK", "Bottleneck", "SparseCode", "SparseDictionary", "TopK", "VectorQuantizer"]
+__all__ = [
+    "BatchTopK",
+    "Bottleneck",
+    "Identity",
+    "SparseCode",
+    "SparseDictionary",
+    "TopK",
+    "Variational",
+    "VectorQuantizer",
+]

@@ -1,0 +1,207 @@
+"""Bits for deterministic continuous codes: a grid and a histogram of each feature."""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+
+MOST_BINS = 8192  # per feature; what lies farther from the mean takes the escape
+HELD = 2**24  # codes held back to learn their spread before counting starts
+
+
+class QuantizedHistogram(Prior):
+    """p(index) per feature, index = round((code - mean) / step), shared by all sites.
+
+    rate = -sum over sites and features of log p(index). Inside the range of the training codes
+    p = (1 - e) (count + 1/bins) / (N + 1); outside, at d = 1, 2, ... bins beyond either end,
+    p = e / 2 d (d + 1), so that every value has a finite cost and the probabilities sum to 1.
+    e = (outside + 1/2) / (N + 1), outside being the training codes that lie there.
+
+    `fit` must see training latents first; the code has no rate until the step is known.
+
+    Args:
+        sites: shape of the grid of sites.
+        dim: width of the code.
+        step: the grid's step, for all features; None chooses each feature's from the data.
+        fraction: where `step` is None, the step as a fraction of each feature's standard
+            deviation over the training codes. A quarter costs about 4 bits per feature.
+
+    Attributes:
+        steps: the step of each feature, `[dim]`; empty until fitted.
+
+    Example:
+        >>> import torch
+        >>> from narrows.bottlenecks import Identity
+        >>> codes = Identity(2)(torch.randn(1000, 2))
+        >>> prior = QuantizedHistogram((), 2, step=0.5).fit([codes])
+        >>> prior.rate(codes).shape
+        torch.Size([1000])
+    """
+
+    steps: Tensor
+    centers: Tensor
+    lows: Tensor
+    log_bins: Tensor
+    log_escape: Tensor
+
+    def __init__(
+        self,
+        sites: tuple[int, ...],
+        dim: int,
+        step: float | None = None,
+        fraction: float = 0.25,
+    ) -> None:
+        super().__init__(sites)
+        if dim < 1:
+            raise ValueError(f"QuantizedHistogram: dim must be at least 1, got {dim}")
+        for name, value in (("step", 1.0 if step is None else step), ("fraction", fraction)):
+            if not (0 < value < math.inf):
+                raise ValueError(f"QuantizedHistogram: {name} must be positive, got {value}")
+        self.dim = dim
+        self.step = step
+        self.fraction = fraction
+        for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
+            self.register_buffer(name, torch.empty(0, dtype=torch.float64))
+
+    def fit(self, latents: Iterable[Latent]) -> Self:
+        """Settles the grid and counts, in one pass over training latents.
+
+        Raises:
+            ValueError: if there are no latents.
+        """
+        codes = (self._vectors(latent.code).detach().double().cpu() for latent in latents)
+        held: list[Tensor] = []
+        for part in codes:
+            held.append(part)
+            if sum(block.numel() for block in held) >= HELD:
+                break
+        if not sum(len(block) for block in held):
+            raise ValueError("QuantizedHistogram: no training latents to fit; pass at least one")
+        device = self.steps.device
+        self.centers, self.steps = self._grid(torch.cat(held))
+        self.lows, counts, outside = self._count(chain(held, codes))
+        total, bins = counts.sum(1) + outside, counts.shape[1]
+        escape = (outside + 0.5) / (total + 1)
+        inside = (counts + 1 / bins) / (counts.sum(1, keepdim=True) + 1)
+        self.log_bins = (inside.log() + torch.log1p(-escape)[:, None]).to(device)
+        self.log_escape = escape.log().to(device)
+        self.lows, self.centers = self.lows.to(device), self.centers.to(device)
+        self.steps = self.steps.to(device)
+        return self
+
+    def rate(self, latent: Latent) -> Tensor:
+        """-log p(quantised code), `[batch]` in nats.
+
+        Raises:
+            ValueError: until fitted, since an unquantised code carries infinitely many bits.
+        """
+        self._require_fit()
+        code = self._vectors(latent.code)
+        return -self._log_prob(self._index(code)).reshape(latent.batch, -1).sum(1)
+
+    def quantize(self, code: Code) -> Code:
+        """Rounds the code to the grid; unchanged until `fit` has settled one."""
+        if not self.steps.numel():
+            return code
+        vectors = self._vectors(code)
+        rounded = (self._index(vectors) * self.steps + self.centers).to(vectors.dtype)
+        assert not isinstance(code, tuple)  # _vectors has refused the rest
+        return rounded.reshape(code.shape)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
+        """Draws n codes on the grid, `[n, *sites, dim]`, features and sites independently.
+
+        Raises:
+            ValueError: until fitted.
+        """
+        self._require_fit()
+        shape = (self.dim, n * math.prod(self.sites))
+        device, bins = self.steps.device, self.log_bins.shape[1]
+
+        def uniform() -> Tensor:
+            draws = torch.rand(
+                shape, generator=generator, device=generator.device if generator else device
+            )
+            return draws.to(device=device, dtype=torch.float64)
+
+        cumulative = self.log_bins.softmax(1).cumsum(1)
+        inside = torch.searchsorted(cumulative, uniform()).clamp(max=bins - 1).double()
+        distance = (1 / (1 - uniform())).floor()  # P(distance >= d) = 1/d, as p above says
+        beyond = torch.where(uniform() < 0.5, -distance, bins - 1 + distance)
+        escapes = uniform() < self.log_escape.exp()[:, None]
+        index = torch.where(escapes, beyond, inside) + self.lows[:, None]
+        code = (index * self.steps[:, None] + self.centers[:, None]).T
+        return code.reshape(n, *self.sites, self.dim).to(torch.get_default_dtype())
+
+    def _vectors(self, code: Code) -> Tensor:
+        """The code as `[n, dim]`."""
+        if isinstance(code, tuple):
+            raise TypeError(
+                f"QuantizedHistogram: expected the code as one tensor, got {type(code).__name__}"
+            )
+        if not code.is_floating_point() or code.shape[-1] != self.dim:
+            raise ValueError(
+                f"QuantizedHistogram: expected continuous codes of width {self.dim}, got "
+                f"{code.dtype} of shape {tuple(code.shape)}"
+            )
+        return code.reshape(-1, self.dim)
+
+    def _require_fit(self) -> None:
+        if not self.steps.numel():
+            raise ValueError(
+                "QuantizedHistogram: a deterministic continuous code carries infinitely many bits "
+                "until it is quantised with a stated step; call prior.fit(training latents) first"
+            )
+
+    def _grid(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre and step of each feature."""
+        mean = codes.mean(0)
+        if self.step is not None:
+            return mean, torch.full_like(mean, self.step)
+        deviation = codes.std(0, correction=0)
+        # A constant feature has one bin whatever its step; any positive one keeps it finite.
+        constant = deviation <= 1e-7 * (1 + mean.abs())
+        return mean, torch.where(constant, torch.ones_like(mean), self.fraction * deviation)
+
+    def _index(self, vectors: Tensor) -> Tensor:
+        return ((vectors.double() - self.centers) / self.steps).round()
+
+    def _count(self, blocks: Iterator[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The lowest index, counts `[dim, bins]`, and the number outside, by feature."""
+        counts = torch.zeros(self.dim, MOST_BINS, dtype=torch.float64)
+        outside = torch.zeros(self.dim, dtype=torch.float64)
+        half = MOST_BINS // 2
+        centers, steps = self.centers, self.steps
+        for block in blocks:
+            index = ((block - centers) / steps).round() + half
+            inside = (index >= 0) & (index < MOST_BINS)
+            place = index.clamp(0, MOST_BINS - 1).long()
+            counts.scatter_add_(1, place.T, inside.double().T)
+            outside += (~inside).sum(0)
+        used = counts.sum(0).nonzero().flatten()  # one range for all features
+        first, last = (int(used[0]), int(used[-1])) if len(used) else (half, half)
+        lows = torch.full((self.dim,), float(first - half), dtype=torch.float64)
+        return lows, counts[:, first : last + 1].clone(), outside
+
+    def _log_prob(self, index: Tensor) -> Tensor:
+        """Log p of grid indices `[n, dim]`; nats."""
+        bins = self.log_bins.shape[1]
+        place = index - self.lows
+        beyond = torch.maximum(-place, place - (bins - 1)).clamp(min=1)
+        escape = self.log_escape - math.log(2) - beyond.log() - beyond.log1p()
+        inside = self.log_bins.gather(1, place.clamp(0, bins - 1).long().T).T
+        return torch.where((place >= 0) & (place < bins), inside, escape)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The histogram's size comes from the data, so a fresh prior takes the stored one's.
+        for name in self._buffers:
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(self, name, torch.empty_like(stored, device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
