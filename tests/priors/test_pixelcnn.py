@@ -9,6 +9,7 @@ from scipy import stats
 from narrows.functional.fixed_point import draw, freeze, masses
 from narrows.latent import Latent
 from narrows.priors.pixelcnn import PixelCNN
+from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 
 
@@ -93,16 +94,16 @@ def test_cached_samples_equal_those_of_whole_maps_bit_for_bit(channels):
     assert fast.unique().numel() == 6
 
 
-def test_cached_logits_equal_those_of_the_whole_map_bit_for_bit():
-    prior = make((3, 4), 6, width=16, layers=3)
+@pytest.mark.parametrize("channels", [None, 2])
+def test_cached_logits_equal_those_of_the_whole_map_bit_for_bit(channels):
+    prior = make((3, 4), 6, channels, width=16, layers=3)
     code = prior.sample(5, torch.Generator().manual_seed(0))
-    whole = freeze(prior).logits(code).flatten(1, 2)
-    steps = prior.steps(5)
-    logits = next(steps)
-    for t in range(12):
-        assert torch.equal(logits, whole[:, t])
-        logits = steps.send(code.flatten(1)[:, t])
-    assert logits is None
+    symbols = code.flatten(1).unbind(1)
+    cached, whole = [], []
+    follow(prior.walk(5), lambda logits, _: cached.append(logits) or symbols[len(cached) - 1])
+    follow(prior.walk(5, code), lambda logits, known: whole.append(logits) or known)
+    assert len(cached) == len(whole) == len(symbols)
+    assert all(map(torch.equal, cached, whole))
 
 
 def test_exact_evaluation_costs_next_to_nothing_in_bits():

@@ -1,6 +1,5 @@
-"""What the learned priors over discrete codes share: checks, and temperature and top-k."""
+"""Checks that the learned priors over discrete codes share."""
 
-import torch
 from torch import Tensor
 
 from narrows.latent import Code
@@ -39,21 +38,3 @@ def check_codes(prior: Prior, code: Tensor, size: int, channels: int | None) -> 
             f"{type(prior).__name__}: expected codes in 0..{size - 1}, got "
             f"{int(code.min())}..{int(code.max())}; set size to the number of codes"
         )
-
-
-def restrict(logits: Tensor, temperature: float, top_k: int | None) -> Tensor:
-    """Divides logits `[n, K]` by the temperature and removes all but the top k.
-
-    Raises:
-        ValueError: if the temperature is not positive or k is below 1.
-    """
-    if not temperature > 0 or (top_k is not None and top_k < 1):
-        raise ValueError(
-            f"expected temperature > 0 and top_k >= 1, got temperature={temperature}, top_k={top_k}"
-        )
-    logits = logits / temperature
-    if top_k is None or top_k >= logits.shape[-1]:
-        return logits
-    # Among equals the lower index stays: topk does not promise an order, a stable sort does.
-    order = logits.argsort(dim=-1, descending=True, stable=True)
-    return logits.scatter(-1, order[..., top_k:], -torch.inf)

@@ -1,16 +1,18 @@
 """Gated PixelCNN over maps of discrete codes, sampled with cached rows."""
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from narrows.functional.fixed_point import FLOATING, Floating, draw, freeze, masses
+from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
-from narrows.priors.discrete import check_codes, one_code, restrict
+from narrows.priors.discrete import check_codes, one_code
+from narrows.priors.walk import Walk, follow, sampler
 
 
 class GatedLayer(nn.Module):
@@ -187,40 +189,51 @@ class PixelCNN(Prior):
         """
         if self.classes and label is None:
             label = torch.randint(self.classes, (n,), generator=generator).to(self.embedding.device)
-        steps = self.steps(n, label)
-        logits = next(steps)
-        codes = []
-        while logits is not None:
-            weights = masses(restrict(logits, temperature, top_k))
-            uniform = torch.rand(n, generator=generator, dtype=torch.float64)
-            codes.append(draw(weights, uniform.to(weights.device)))
-            logits = steps.send(codes[-1])
-        out = torch.stack(codes, dim=1) if n else torch.zeros(0, len(codes), dtype=torch.long)
-        return out.view(n, *self.sites, *((self.channels,) if self.channels else ()))
+        return follow(self.walk(n, label=label), sampler(generator, temperature, top_k))
 
     @torch.no_grad()
-    def steps(self, n: int, label: Tensor | None = None):
-        """Walks over the codes of n maps: yields logits `[n, K]`, is sent codes `[n]`; last, None.
+    def walk(self, n: int, code: Tensor | None = None, label: Tensor | None = None) -> Walk:
+        """Walks over n maps site by site (see `narrows.priors.walk`).
 
-        Row by row: the vertical stack once a row from its own last rows, the horizontal one a
-        site at a time from its last columns. Memory is that of a few rows.
+        Args:
+            n: number of maps.
+            code: the maps if they are known; all their logits are then found at once.
+            label: `[n]` classes if conditional.
         """
         exact = freeze(self)
+        if code is None:
+            return (yield from exact._fresh(n, label))
+        flat = self._flat(code)
+        logits = exact._stages(exact._features(exact._embed(flat), label), flat)
+        # No `yield from`: a zip cannot be sent anything.
+        for site in zip(  # noqa: UP028
+            logits.flatten(1, 3).unbind(1), flat.flatten(1).unbind(1), strict=True
+        ):
+            yield site
+        return code
+
+    def _fresh(self, n: int, label: Tensor | None) -> Walk:
+        """Row by row: the vertical stack once a row from its own last rows, the horizontal one a
+        site at a time from its last columns. Memory is that of a few rows.
+        """
         height, width = self.sites
-        cache = exact._start(n)
-        biases = [layer.bias(label) for layer in exact.stack]
-        row = exact.embedding.new_zeros(n, exact.embedding.shape[-1], 1, width)
+        cache = self._start(n)
+        biases = [layer.bias(label) for layer in self.stack]
+        row = self.embedding.new_zeros(n, self.embedding.shape[-1], 1, width)
+        maps = []
         for _ in range(height):
-            exact._enter_row(cache, row, biases)
-            here = exact.embedding.new_zeros(n, exact.embedding.shape[-1], 1, 1)
+            self._enter_row(cache, row, biases)
+            here = row.new_zeros(n, row.shape[1], 1, 1)
             done = []
             for column in range(width):
-                features = exact._enter_site(cache, here, column, biases)
-                codes = yield from exact._draw_site(features)
-                here = exact._embed(codes[:, None, None])
+                features = self._enter_site(cache, here, column, biases)
+                codes = yield from self._at_site(features)
+                here = self._embed(codes[:, None, None])
                 done.append(here)
+                maps.append(codes)
             row = torch.cat(done, dim=-1)
-        yield None
+        out = torch.stack(maps, dim=1)
+        return out.view(n, *self.sites, *((self.channels,) if self.channels else ()))
 
     def _embed(self, flat: Tensor) -> Tensor:
         """Sum of the channels' embeddings, `[n, width, H, W]`."""
@@ -280,11 +293,11 @@ class PixelCNN(Prior):
             here = layer.across(seen, here, link, biases[i])
         return self._read(here[:, :, 0, 0])
 
-    def _draw_site(self, features: Tensor):
-        """Yields the logits of each channel at one site and returns the codes, `[n, channels]`."""
+    def _at_site(self, features: Tensor) -> Generator[tuple[Tensor, Tensor | None], Tensor, Tensor]:
+        """Walks over the channels at one site; returns `[n, channels]`."""
         codes = []
         for j, head in enumerate(self.logits_of):
-            code = yield self.arithmetic.round(head(F.relu(features)))
+            code = yield self.arithmetic.round(head(F.relu(features))), None
             codes.append(code)
             if j + 1 < self.per_site:
                 features = self.arithmetic.round(features + self.stage[j][code])

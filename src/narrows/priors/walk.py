@@ -1,0 +1,54 @@
+"""Walking over the symbols of a code, one after another: the form that drawing and coding share."""
+
+from collections.abc import Callable, Generator
+
+import torch
+from torch import Tensor
+
+from narrows.functional.fixed_point import draw, masses
+from narrows.latent import Code
+
+Walk = Generator[tuple[Tensor, Tensor | None], Tensor, Code]
+"""Yields (logits `[m, K]` of the next m symbols given all before, the symbols if known), is sent
+the symbols `[m]`, and returns the code. -inf marks symbols that cannot come. Logits lie on the
+fixed-point grid, so that whoever walks the same way finds the same ones."""
+
+Choose = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def follow(walk: Walk, choose: Choose) -> Code:
+    """Walks to the end; `choose(logits, known)` returns the symbols. Returns the code."""
+    try:
+        logits, known = next(walk)
+        while True:
+            logits, known = walk.send(choose(logits, known))
+    except StopIteration as end:
+        return end.value
+
+
+def sampler(generator: torch.Generator | None, temperature: float, top_k: int | None) -> Choose:
+    """Chooses symbols at random, exactly by the integer weights of their logits.
+
+    Raises:
+        ValueError: if the temperature is not positive or top_k is below 1.
+    """
+    if not temperature > 0 or (top_k is not None and top_k < 1):
+        raise ValueError(
+            f"expected temperature > 0 and top_k >= 1, got temperature={temperature}, top_k={top_k}"
+        )
+
+    def choose(logits: Tensor, known: Tensor | None) -> Tensor:
+        del known
+        weights = masses(_keep_top(logits / temperature, top_k))
+        uniform = torch.rand(logits.shape[0], generator=generator, dtype=torch.float64)
+        return draw(weights, uniform.to(weights.device))
+
+    return choose
+
+
+def _keep_top(logits: Tensor, k: int | None) -> Tensor:
+    if k is None or k >= logits.shape[-1]:
+        return logits
+    # Among equals the lower index stays: topk does not promise an order, a stable sort does.
+    order = logits.argsort(dim=-1, descending=True, stable=True)
+    return logits.scatter(-1, order[..., k:], -torch.inf)
