@@ -1,5 +1,6 @@
 """Distributions over codes."""
 
+from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.factorial import Factorial
@@ -8,6 +9,7 @@ from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
 
 __all__ = [
+    "AutoregressiveTransformer",
     "CategoricalPrior",
     "Factorial",
     "PixelCNN",
