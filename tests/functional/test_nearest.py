@@ -1,8 +1,11 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narrows import kernels
 from narrows.functional import nearest as module
 from narrows.functional.nearest import nearest
 
@@ -32,7 +35,7 @@ def test_it_is_the_argmin_of_the_distance_for_any_shape(n, size, dim, seed):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n, dim, generator=generator)
     codes = torch.randn(size, dim, generator=generator)
-    for search in (nearest, module.search_by_torch):
+    for search in (nearest, module.search_by_torch):  # nearest is compiled where that is possible
         index = search(rows, codes)
         assert index.shape == (n,)
         assert index.dtype == torch.int64
@@ -121,5 +124,33 @@ def test_numbers_that_are_not_finite_are_refused(path, value):
 def test_widths_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"\[\.\.\., dim\]"):
         nearest(torch.zeros(2, 3), torch.zeros(4, 5))
-    with pytest.raises(ValueError, match="size >= 1"):
+    with pytest.raises(ValueError, match="at least 1"):
         nearest(torch.zeros(2, 3), torch.zeros(0, 3))
+
+
+def test_compiled_and_torch_find_codes_of_equal_distance_in_both_precisions():
+    if kernels.load("nearest") is None:
+        pytest.skip(kernels.status("nearest"))
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        torch.manual_seed(0)
+        # Sizes around the tiles and panels of the kernel, and more rows than one block.
+        for n, size, dim in itertools.product((1, 11, 13, 500), (1, 15, 33, 64), (1, 3, 130)):
+            rows, codes = torch.randn(n, dim, dtype=dtype), torch.randn(size, dim, dtype=dtype)
+            index = nearest(rows, codes)
+            assert _shortfall(rows, codes, index).max() < tolerance, (n, size, dim)
+            assert (index == module.search_by_torch(rows, codes)).float().mean() > 0.99
+
+
+def test_the_number_of_threads_does_not_change_the_answer():
+    torch.manual_seed(0)
+    rows, codes = torch.randn(1000, 12), torch.randn(50, 12)
+    threads = torch.get_num_threads()
+    try:
+        answers = []
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            answers.append(nearest(rows, codes))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])

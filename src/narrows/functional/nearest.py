@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from narrows.kernels.nearest import search as search_compiled
+
 _BUFFER = 1 << 20  # scores held at a time by the torch version: 4 MB in float32
 
 
@@ -30,10 +32,11 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
         >>> nearest(torch.tensor([[0.9, 0.1], [5.0, 5.0]]), torch.eye(2))
         tensor([0, 0])
     """
-    if codebook.dim() != 2 or codebook.shape[0] < 1 or features.shape[-1:] != codebook.shape[1:]:
+    fit = codebook.dim() == 2 and features.shape[-1:] == codebook.shape[1:]
+    if not fit or min(codebook.shape) < 1:
         raise ValueError(
-            f"nearest: expected features [..., dim] and a codebook [size, dim] with size >= 1, "
-            f"got {tuple(features.shape)} and {tuple(codebook.shape)}"
+            "nearest: expected features [..., dim] and a codebook [size, dim], size and dim at "
+            f"least 1, got {tuple(features.shape)} and {tuple(codebook.shape)}"
         )
     double = features.dtype == codebook.dtype == torch.float64
     dtype = torch.float64 if double else torch.float32
@@ -49,6 +52,11 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
 @torch.library.custom_op("narrows::nearest", mutates_args=())
 def _search(rows: Tensor, codes: Tensor) -> Tensor:
     """`nearest` for matrices of one dtype; one opaque operation to torch.compile."""
+    found = search_compiled(rows, codes) if rows.device.type == "cpu" else None
+    if found is not None:
+        index, verdict = found
+        _refuse(verdict, len(rows))
+        return index
     with torch.autocast(rows.device.type, enabled=False):
         return search_by_torch(rows, codes)
 
@@ -73,18 +81,19 @@ def search_by_torch(rows: Tensor, codes: Tensor) -> Tensor:
         scores = buffer[: stop - start]
         torch.addmm(offset, rows[start:stop] - mean, center.T, out=scores)
         torch.max(scores, 1, out=(best[start:stop], index[start:stop]))
-    refuse_nonfinite(best, offset)
+    verdict = int((~best.isfinite()).sum()) if bool(offset.isfinite().all()) else -1
+    _refuse(verdict, count)
     return index
 
 
-def refuse_nonfinite(best: Tensor, offset: Tensor) -> None:
-    """Raises where a score shows that a feature or a code is not a finite number."""
-    if not bool(offset.sum().isfinite()):
+def _refuse(verdict: int, count: int) -> None:
+    """Raises where the scores showed that a feature or a code is not a finite number."""
+    if verdict < 0:
         raise ValueError("nearest: the codebook holds NaN or infinite numbers; lower its rate")
-    if not bool(best.sum().isfinite()) and not bool(best.isfinite().all()):
+    if verdict > 0:
         raise ValueError(
-            f"nearest: {int((~best.isfinite()).sum())} of {best.numel()} feature vectors are NaN "
-            "or infinite; lower the learning rate or look for the step that made them"
+            f"nearest: {verdict} of {count} feature vectors are NaN or infinite; lower the "
+            "learning rate or look for the step that made them"
         )
 
 
