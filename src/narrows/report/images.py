@@ -1,0 +1,121 @@
+"""Pictures made of pictures: grids of samples, rows of reconstructions."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from narrows.report.blocks import Picture, Strips
+
+GAP = 1
+"""Pixels between tiles, transparent, so that the page's background shows."""
+SMALLEST_TILE = 48
+"""Small images are enlarged by whole factors until their longer side has this many pixels."""
+
+
+def tile(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
+    """Lays images `[n, channels, height, width]` in [0, 1] out in rows, as RGBA bytes.
+
+    Values outside [0, 1] are clipped; the last row is filled with transparent tiles.
+
+    Raises:
+        ValueError: unless there are images of 1 or 3 channels.
+    """
+    images = np.asarray(images, dtype=np.float64)
+    if images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
+        raise ValueError(
+            "expected images [n, channels, height, width] with 1 or 3 channels, got shape "
+            f"{images.shape}"
+        )
+    n, _, height, width = images.shape
+    pixels = (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8)
+    pixels = np.broadcast_to(pixels.transpose(0, 2, 3, 1), (n, height, width, 3))
+    factor = max(1, -(-SMALLEST_TILE // max(height, width)))
+    pixels = pixels.repeat(factor, 1).repeat(factor, 2)
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    high, wide = pixels.shape[1] + GAP, pixels.shape[2] + GAP
+    canvas = np.zeros((rows * high - GAP, columns * wide - GAP, 4), dtype=np.uint8)
+    for index, one in enumerate(pixels):
+        top, left = index // columns * high, index % columns * wide
+        canvas[top : top + high - GAP, left : left + wide - GAP, :3] = one
+        canvas[top : top + high - GAP, left : left + wide - GAP, 3] = 255
+    return canvas
+
+
+def to_png(pixels: NDArray[np.uint8]) -> bytes:
+    """RGBA bytes as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def grid(images: ArrayLike, *, what: str, columns: int = 8, caption: str = "") -> Picture:
+    """A grid of images `[n, channels, height, width]` in [0, 1].
+
+    Args:
+        images: samples, dictionary atoms, latent maps, ...
+        what: what they are, such as "samples of vq".
+        columns: images per row.
+        caption: what to look for; `what` if nothing is given.
+    """
+    count = len(np.asarray(images))
+    return Picture(to_png(tile(images, columns)), f"{count} {what}.", caption or what)
+
+
+def strips(rows: Mapping[str, ArrayLike], *, caption: str) -> Strips:
+    """One labelled row of images per entry: originals first, then each model's.
+
+    Args:
+        rows: label -> images `[n, channels, height, width]`, n the same in every row.
+        caption: what to compare.
+
+    Raises:
+        ValueError: if the rows differ in length.
+    """
+    lengths = {label: len(np.asarray(images)) for label, images in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"expected rows of equal length, got {lengths}")
+    pictures = {
+        label: Picture(to_png(tile(images, len(np.asarray(images)))), f"Row of {label}.", label)
+        for label, images in rows.items()
+    }
+    return Strips(pictures, caption)
+
+
+def stretch(images: ArrayLike, symmetric: bool = False) -> NDArray[np.float64]:
+    """Scales each image to [0, 1]: what atoms and filters need before they are shown.
+
+    Args:
+        images: `[n, channels, height, width]`.
+        symmetric: keep 0 at mid-grey, as for signed filters.
+    """
+    images = np.asarray(images, dtype=np.float64)
+    axes = (1, 2, 3)
+    if symmetric:
+        largest = np.abs(images).max(axes, keepdims=True)
+        return 0.5 + images / np.where(largest > 0, 2 * largest, 1)
+    low, high = images.min(axes, keepdims=True), images.max(axes, keepdims=True)
+    return (images - low) / np.where(high > low, high - low, 1)
+
+
+def pca_rgb(maps: ArrayLike) -> NDArray[np.float64]:
+    """Latent maps `[n, height, width, d]` as colours: their first three principal components.
+
+    One basis for all maps; each component is scaled to [0, 1] over all of them, so that equal
+    colours mean equal codes. Fewer than three components leave the rest at 0.
+
+    Returns:
+        Images `[n, 3, height, width]`.
+    """
+    maps = np.asarray(maps, dtype=np.float64)
+    flat = maps.reshape(-1, maps.shape[-1])
+    flat = flat - flat.mean(0)
+    directions = np.linalg.svd(flat, full_matrices=False)[2][:3]
+    parts = flat @ directions.T
+    spread = np.ptp(parts, axis=0)
+    colours = np.zeros((len(flat), 3))
+    colours[:, : parts.shape[1]] = (parts - parts.min(0)) / np.where(spread > 0, spread, 1)
+    return colours.reshape(*maps.shape[:-1], 3).transpose(0, 3, 1, 2)

@@ -1,0 +1,56 @@
+"""Distortion against bits: the picture in which codes can be compared."""
+
+from collections.abc import Mapping, Sequence
+
+from narrows.report import theme
+from narrows.report.blocks import Picture
+
+
+def rate_distortion(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    bits: str = "bits per dimension",
+    distortion: str = "NMSE",
+    caption: str = "",
+) -> Picture:
+    """Draws the points of every model, joined in the order of their bits.
+
+    Args:
+        points: label -> (bits, distortion) pairs; one of them is drawn as a lone mark.
+        bits: the convention of the rate.
+        distortion: the measure.
+        caption: what to look for.
+
+    Raises:
+        ValueError: if there is no point to draw.
+    """
+    points = {label: sorted(pairs) for label, pairs in points.items() if pairs}
+    if not points:
+        raise ValueError("expected at least one (bits, distortion) pair, got none")
+    figure, axes = theme.new_figure()
+    for index, (label, pairs) in enumerate(points.items()):
+        x, y = zip(*pairs, strict=True)
+        axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **theme.series_style(index))
+    flat = [pair for pairs in points.values() for pair in pairs]
+    if all(b > 0 for b, _ in flat) and max(flat)[0] > 8 * min(flat)[0]:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if all(d > 0 for _, d in flat):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if _first(value) else "")
+    axes.margins(0.12)
+    axes.set_xlabel(bits)
+    axes.set_ylabel(distortion)
+    theme.legend(axes)
+    alt = f"{distortion} against {bits}: " + "; ".join(
+        f"{label} " + ", ".join(f"{d:.3g} at {b:.3g}" for b, d in pairs)
+        for label, pairs in points.items()
+    )
+    note = "Lower and further left is better; compare models at equal bits."
+    return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
+
+
+def _first(value: float) -> bool:
+    """Whether a minor tick deserves a number: those that begin with 2 or 5."""
+    return f"{value:e}"[0] in "25"

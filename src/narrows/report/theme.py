@@ -1,0 +1,118 @@
+"""One look for all figures, on paper and on screen, in light and in dark.
+
+A figure is drawn in the colours of the light theme and is a valid picture of its own. The page
+puts it inline and replaces each of these colours by a CSS variable, which the reader's theme
+sets. No pyplot: figures are plain objects, and nothing global is left changed.
+"""
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, LINES, PAPER = "#1f2329", "#5d6672", "#d5dae1", "#fdfdfc"
+SERIES = (
+    "#1f6bc4", "#d9480f", "#12805c", "#8a3ffc", "#a56200", "#c2255c", "#0b7285", "#52606d",
+    "#5c940d", "#364fc7",
+)  # fmt: skip
+DARK = {
+    INK: "#e8eaed", MUTED: "#a3acb8", LINES: "#3a414b", PAPER: "#16191d",
+    "#1f6bc4": "#6aa9f4", "#d9480f": "#ff8a52", "#12805c": "#43c59e", "#8a3ffc": "#b794ff",
+    "#a56200": "#e0a63c", "#c2255c": "#f26d9b", "#0b7285": "#4cc3d6", "#52606d": "#a9b5c2",
+    "#5c940d": "#a3d34f", "#364fc7": "#92a5ff",
+}  # fmt: skip
+"""What each colour of the light theme becomes in the dark one."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+DASHES = ("-", "--", "-.", ":")
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: small files, readable by machines
+    "svg.hashsalt": "narrows",  # the same figure is the same file
+    "font.family": ["sans-serif"],
+    "path.simplify": True,
+}
+
+
+def series_style(index: int) -> dict[str, Any]:
+    """Colour, marker and dash of the index-th series; no two of the first 40 agree in all."""
+    return {
+        "color": SERIES[index % len(SERIES)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": DASHES[(index // len(SERIES)) % len(DASHES)],
+    }
+
+
+def new_figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes in the house style, sizes in inches.
+
+    It is narrow on purpose: at 400 px its text is still readable, and wide pages put two of
+    them side by side.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.grid(color=LINES, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=10)
+    axes.xaxis.label.set(color=INK, fontsize=11)
+    axes.yaxis.label.set(color=INK, fontsize=11)
+    return figure, axes
+
+
+def legend(axes: Axes) -> None:
+    """A legend above the axes where there is more than one series, clear of the data."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        axes.figure.legend(
+            handles, labels, loc="outside upper left", ncols=3, fontsize=10, frameon=False,
+            labelcolor=INK, handlelength=1.8, columnspacing=1.2, borderpad=0.2,
+        )  # fmt: skip
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The figure as SVG, without a background and without the time of its making."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def inline_svg(svg: bytes, label: str) -> str:
+    """An SVG file as part of a page: themed, labelled, without ids that could clash.
+
+    Args:
+        svg: of `to_svg`.
+        label: what the picture shows, already escaped for an HTML attribute.
+    """
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)  # the page has its own
+    text = re.sub(r"^<svg[^>]*>", lambda match: _open_svg(match[0], label), text)
+    for colour in DARK:
+        text = text.replace(colour, f"var(--{_name(colour)})")
+    return text
+
+
+def variables(dark: bool) -> str:
+    """The CSS variables that `inline_svg` refers to."""
+    return " ".join(f"--{_name(c)}: {DARK[c] if dark else c};" for c in DARK)
+
+
+def _open_svg(tag: str, label: str) -> str:
+    box = re.search(r'viewBox="[^"]*"', tag)
+    assert box is not None  # matplotlib always writes one
+    return (
+        f'<svg class="figure" role="img" aria-label="{label}" {box[0]} '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+
+
+def _name(colour: str) -> str:
+    names = {INK: "ink", MUTED: "muted", LINES: "lines", PAPER: "paper"}
+    return names.get(colour) or f"series-{SERIES.index(colour) + 1}"
