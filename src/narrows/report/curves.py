@@ -31,8 +31,11 @@ def smooth(values: ArrayLike, window: int = 201, order: int = 7) -> NDArray[np.f
     powers = np.polynomial.legendre.legvander(np.linspace(-1, 1, window), order)
     basis = np.asarray(np.linalg.qr(powers)[0], dtype=np.float64)
     fit = basis @ basis.T  # row i: weights of the window's values in the fitted value i
-    inner = np.convolve(values, fit[half][::-1], mode="valid")
-    return np.concatenate([(fit @ values[:window])[:half], inner, (fit @ values[-window:])[-half:]])
+    smoothed = np.empty_like(values)
+    smoothed[:half] = (fit @ values[:window])[:half]
+    smoothed[half:-half] = np.convolve(values, fit[half][::-1], mode="valid")
+    smoothed[-half:] = (fit @ values[-window:])[-half:]
+    return smoothed
 
 
 def curves(
