@@ -105,8 +105,8 @@ def test_a_scatter_names_the_classes_and_the_variance_shown():
 def test_a_grid_holds_every_image_at_its_place():
     images = np.linspace(0, 1, 5)[:, None, None, None] * np.ones((5, 1, 48, 30))
     shown = pixels(report.grid(images, what="greys", columns=3))
-    assert shown.shape == (2 * 48 + 1, 3 * 30 + 2, 4)
-    centres = [shown[24 + 49 * (i // 3), 15 + 31 * (i % 3)] for i in range(6)]
+    assert shown.shape == (2 * 48 + 4, 3 * 30 + 8, 4)
+    centres = [shown[24 + 52 * (i // 3), 15 + 34 * (i % 3)] for i in range(6)]
     assert [tuple(c) for c in centres] == [
         *[(v, v, v, 255) for v in (0, 64, 128, 191, 255)],
         (0, 0, 0, 0),

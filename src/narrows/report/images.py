@@ -9,7 +9,7 @@ from PIL import Image
 
 from narrows.report.blocks import Picture, Strips
 
-GAP = 1
+GAP = 4
 """Pixels between tiles, transparent, so that the page's background shows."""
 SMALLEST_TILE = 48
 """Small images are enlarged by whole factors until their longer side has this many pixels."""
