@@ -4,9 +4,19 @@ from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.factorial import Factorial
+from narrows.priors.fitting import (
+    PriorFit,
+    fit_by_gradient,
+    fit_in_one_pass,
+    fit_pixelcnn,
+    fit_sparse,
+    fit_transformer,
+)
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
+from narrows.priors.sparse_autoregressive import SparseAutoregressive
+from narrows.priors.sparse_mixture import SparsePrior
 
 __all__ = [
     "AutoregressiveTransformer",
@@ -14,6 +24,14 @@ __all__ = [
     "Factorial",
     "PixelCNN",
     "Prior",
+    "PriorFit",
     "QuantizedHistogram",
+    "SparseAutoregressive",
     "SparseFactorial",
+    "SparsePrior",
+    "fit_by_gradient",
+    "fit_in_one_pass",
+    "fit_pixelcnn",
+    "fit_sparse",
+    "fit_transformer",
 ]
