@@ -1,0 +1,82 @@
+"""The command: exit codes, sentences, suggestions."""
+
+import subprocess
+import sys
+
+import pytest
+
+from narrows.cli.main import COMMANDS, main
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from narrows.cli.main import main; main(['--help']); "
+        "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tarin"], "did you mean 'train'"),
+        (["train"], "usage"),
+        (["train", "vqq"], "did you mean 'vq"),
+        (["train", "vq", "--model.bottleneck.sise", "3"], "size"),
+        (["train", "vq", "--fit.epochz", "3"], "--fit.epochs"),
+        (["train", "vq", "--fit.epochs", "many"], "epochs"),
+        (["train", "--out", "x"], "recipe first"),
+        (["recipes", "--nothing"], "--nothing"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(arguments, said, capsys, tmp_path):
+    if arguments == ["train"]:
+        assert main(arguments) == 0  # its help
+        return
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("narrows: ")
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_failure_is_one_sentence_and_exit_code_1(capsys, tmp_path):
+    assert main(["train", "vq", "--data", "digitz", "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "did you mean" in error
+    assert "digits" in error
+    assert not (tmp_path / "run").exists(), "nothing may be written before the data is known"
+
+
+def test_debug_shows_the_error_itself():
+    with pytest.raises(ValueError, match="digits"):
+        main(["train", "vq", "--data", "digitz", "--debug"])
+
+
+def test_an_occupied_run_folder_is_refused_and_left_alone(capsys, tmp_path):
+    (tmp_path / "precious.txt").write_text("keep me")
+    assert main(["train", "vq", "--out", str(tmp_path)]) == 1
+    assert "never overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_print_config_shows_what_would_run(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "vq", "--model.bottleneck.size", "33", "--print_config"])
+    assert stop.value.code == 0
+    assert "size: 33" in capsys.readouterr().out
+
+
+def test_check_says_where_data_is_looked_for(capsys, monkeypatch):
+    monkeypatch.setenv("NARROWS_DATA", "nowhere-at-all")
+    assert main(["check"]) == 0
+    text = capsys.readouterr().out
+    assert "nowhere-at-all (missing)" in text
+    assert "torch" in text

@@ -1,0 +1,60 @@
+"""Imports run downwards only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import narrows
+
+ROOT = Path(narrows.__file__).parent
+
+# Each row may import from itself and from the rows above it.
+LAYERS = [
+    {"recorded", "kernels"},
+    {"functional", "sparse"},
+    {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
+    {"autoencoder"},
+    {"codec", "data", "metrics", "testing"},
+    {"training"},
+    {"experiments", "report"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def level(module: str) -> int | None:
+    parts = module.split(".")
+    return LEVEL.get(parts[1]) if len(parts) > 1 else None
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in found if name.split(".")[0] == "narrows"}
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_from_its_layer_or_below(path):
+    own = LEVEL[path.relative_to(ROOT).parts[0].removesuffix(".py")]
+    for name in imported(ast.parse(path.read_text())):
+        other = level(name)
+        assert other is None or other <= own, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_every_module_has_a_layer():
+    known = LEVEL.keys() | {"__init__", "__main__", "__pycache__", "py", "recipes"}
+    found = {path.stem for path in ROOT.iterdir()}
+    assert found <= known, f"not in any layer: {found - known}"
+
+
+def test_the_rule_can_fail():
+    tree = ast.parse("from narrows.training import fit\nimport narrows.cli.main")
+    assert {level(name) for name in imported(tree)} == {LEVEL["training"], LEVEL["cli"]}
