@@ -1,0 +1,84 @@
+"""The main job in small: four latents, the same networks, real digits, one page."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from narrows import bottlenecks
+from narrows.autoencoder import Autoencoder
+from narrows.bottlenecks.base import Bottleneck
+from narrows.data import Dataset, load
+from narrows.networks import Conv
+from narrows.training import Optimization, Run, fit
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One latent in a comparison.
+
+    Attributes:
+        name: short, for tables and file names.
+        label: what it is, in a few words.
+        bottleneck: the latent itself.
+    """
+
+    name: str
+    label: str
+    bottleneck: Bottleneck
+
+
+def contestants() -> list[Contestant]:
+    """The four latents of the demo, on 4x4 sites of the same convolutional networks."""
+    return [
+        Contestant("plain", "plain, 2 numbers a site", bottlenecks.Identity(2)),
+        Contestant("variational", "normal posterior and prior", bottlenecks.Variational(4)),
+        Contestant("vq", "64 codes, moving averages", bottlenecks.VectorQuantizer(64, 16)),
+        Contestant(
+            "sparse",
+            "3 of 64 atoms a site",
+            bottlenecks.SparseDictionary(64, 16, code=bottlenecks.TopK(3)),
+        ),
+    ]
+
+
+def network() -> Conv:
+    """Encoder and decoder that all four share: 8x8 pixels to 4x4 sites."""
+    return Conv(hidden=32, residual_layers=2, residual_hidden=16, downsamplings=1)
+
+
+def train(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Dataset, dict[str, Run]]:
+    """Trains and evaluates the four on scikit-learn's digits.
+
+    Args:
+        out: folder that gets one run folder per latent.
+        epochs: passes over the 1,257 training digits.
+        seed: of initial weights and batch order, the same for all.
+    """
+    data = load("digits")
+    runs: dict[str, Run] = {}
+    for contestant in contestants():
+        torch.manual_seed(seed)  # equal initial weights wherever shapes are equal
+        model = Autoencoder.for_images(data.shape, contestant.bottleneck, network())
+        runs[contestant.name] = fit(
+            model,
+            data,
+            epochs=epochs,
+            optimization=Optimization(learning_rate=2e-3, clip=1.0),
+            seed=seed,
+            out=out / contestant.name,
+        )
+    return data, runs
+
+
+@torch.no_grad()
+def images_per_second(run: Run, data: Dataset, repeats: int = 3) -> float:
+    """Reconstructed test images per second, the best of a few passes."""
+    x = data.test.batch(torch.arange(len(data.test)))
+    best = 0.0
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run.model.reconstruct(x)
+        best = max(best, len(x) / (time.perf_counter() - began))
+    return best

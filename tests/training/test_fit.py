@@ -1,0 +1,167 @@
+"""The loop: it learns, repeats itself, writes what it says, and stops with a reason."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import narrows as nw
+from narrows.bottlenecks import Identity, SparseDictionary, TopK, Variational, VectorQuantizer
+from narrows.networks import Conv
+from narrows.training import Constant, Cosine, Engine, NonFiniteLossError, OneCycle, Optimization
+
+NETWORK = Conv(hidden=16, residual_layers=1, residual_hidden=8, downsamplings=1)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return nw.data.load("digits")
+
+
+def model_for(data, bottleneck, seed=0):
+    torch.manual_seed(seed)
+    return nw.Autoencoder.for_images(data.shape, bottleneck, NETWORK)
+
+
+def mean_image_nmse(data):
+    train = data.train.batch(torch.arange(len(data.train)))
+    test = data.test.batch(torch.arange(len(data.test)))
+    return ((test - train.mean(0)).square().mean() / data.variance).item()
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        lambda: Identity(2),
+        lambda: Variational(2),
+        lambda: VectorQuantizer(32, 8),
+        lambda: SparseDictionary(32, 8, code=TopK(2)),
+    ],
+    ids=["plain", "variational", "vq", "sparse"],
+)
+def test_every_latent_learns_digits(digits, bottleneck):
+    run = nw.fit(
+        model_for(digits, bottleneck()),
+        digits,
+        epochs=8,
+        optimization=Optimization(learning_rate=3e-3),
+        show=False,
+    )
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+    assert run.test["nmse"] < 0.75 * mean_image_nmse(digits)
+    assert run.test["bits_per_example"] > 0
+    assert run.test["bits_per_dimension"] == pytest.approx(run.test["bits_per_example"] / 64)
+    assert run.model.sample(3).shape == (3, 1, 8, 8)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits):
+    def weights(seed):
+        model = model_for(digits, VectorQuantizer(16, 4))
+        nw.fit(model, digits, epochs=1, seed=seed, show=False)
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    one, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_folder_holds_what_it_should_and_loads(digits, tmp_path):
+    run = nw.fit(
+        model_for(digits, VectorQuantizer(16, 4)), digits, epochs=2, out=tmp_path / "run", show=False
+    )
+    names = {path.name for path in run.folder.iterdir()}
+    assert {
+        "config.yaml", "environment.json", "metrics.json", "metrics.jsonl", "model.json",
+        "model.safetensors",
+    } <= names  # fmt: skip
+    assert not [name for name in names if "partial" in name]
+    config = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert config["model"]["bottleneck"]["class_path"].endswith("VectorQuantizer")
+    assert config["fit"]["epochs"] == 2
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    again = nw.Run.load(run.folder)
+    assert again.test == run.test
+    x = digits.test.batch(torch.arange(5))
+    assert torch.equal(again.model.reconstruct(x), run.model.reconstruct(x))
+
+
+def test_an_occupied_folder_is_refused_before_training(digits, tmp_path):
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(FileExistsError, match="never overwrite"):
+        nw.fit(model_for(digits, Identity(2)), digits, epochs=1, out=tmp_path, show=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+def test_a_diverging_run_stops_with_step_part_and_cause(digits):
+    optimization = Optimization(learning_rate=1e18, schedule=Constant())
+    with pytest.raises((NonFiniteLossError, ValueError), match=r"step \d+|learning rate"):
+        nw.fit(model_for(digits, Identity(2)), digits, optimization=optimization, show=False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch_size", 0)])
+def test_numbers_out_of_range_are_refused(digits, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        nw.fit(model_for(digits, Identity(2)), digits, show=False, **{name: value})
+
+
+def test_data_of_another_shape_is_refused(digits):
+    model = nw.Autoencoder.for_images((1, 10, 10), Identity(2), NETWORK)
+    with pytest.raises(ValueError, match=r"for_images\(data\.shape"):
+        nw.fit(model, digits, show=False)
+
+
+def test_accumulation_counts_each_example_once(digits):
+    """Two micro-batches of 32 update a moving-average codebook as one batch of 64 does."""
+
+    def codebook(batch_size, accumulate):
+        model = model_for(digits, VectorQuantizer(16, 4)).double()
+        nw.fit(
+            model,
+            digits,
+            epochs=1,
+            batch_size=batch_size,
+            engine=Engine(accumulate=accumulate, precision="64-true"),
+            optimization=Optimization(learning_rate=1e-4),
+            show=False,
+        )
+        return {name: value for name, value in model.bottleneck.state_dict().items()}
+
+    whole, halves = codebook(64, 1), codebook(32, 2)
+    for name, value in whole.items():
+        torch.testing.assert_close(value, halves[name], rtol=1e-3, atol=1e-3)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(digits):
+    model = model_for(digits, VectorQuantizer(16, 4))
+    small = nw.evaluate(model, digits.test, digits.variance, batch_size=7)
+    large = nw.evaluate(model, digits.test, digits.variance, batch_size=1000)
+    assert small.keys() == large.keys()
+    for name, value in small.items():
+        assert value == pytest.approx(large[name], rel=1e-4), name
+
+
+def test_nmse_is_the_notebooks_measure(digits):
+    model = model_for(digits, Identity(2))
+    figures = nw.evaluate(model, digits.test, digits.variance)
+    x = digits.test.batch(torch.arange(len(digits.test)))
+    train = digits.train.batch(torch.arange(len(digits.train))).numpy()
+    mse = (model.reconstruct(x) - x).square().mean().item()
+    assert figures["mse"] == pytest.approx(mse, rel=1e-5)
+    assert figures["nmse"] == pytest.approx(mse / np.var(train, dtype=np.float64), rel=1e-5)
+
+
+def test_schedules_rise_and_fall_where_they_say():
+    assert Constant()(0.5) == 1.0
+    cosine = Cosine(warmup=0.1, floor=0.2)
+    assert cosine(0.05) == pytest.approx(0.5)
+    assert cosine(0.1) == pytest.approx(1.0)
+    assert cosine(0.55) == pytest.approx(0.6)
+    assert cosine(1.0) == pytest.approx(0.2)
+    cycle = OneCycle(rise=0.25)
+    assert (cycle(0.0), cycle(0.25)) == (pytest.approx(1 / 25), pytest.approx(1.0))
+    assert cycle(1.0) == pytest.approx(1e-4)
+    with pytest.raises(ValueError, match="fraction"):
+        Cosine(warmup=1.5)
