@@ -117,13 +117,13 @@ def test_accumulation_counts_each_example_once(digits):
     """Two micro-batches of 32 update a moving-average codebook as one batch of 64 does."""
 
     def codebook(batch_size, accumulate):
-        model = model_for(digits, VectorQuantizer(16, 4)).double()
+        model = model_for(digits, VectorQuantizer(16, 4))
         nw.fit(
             model,
             digits,
             epochs=1,
             batch_size=batch_size,
-            engine=Engine(accumulate=accumulate, precision="64-true"),
+            engine=Engine(accumulate=accumulate),
             optimization=Optimization(learning_rate=1e-4),
             show=False,
         )
