@@ -12,7 +12,7 @@ ROOT = Path(narrows.__file__).parent
 # Each row may import from itself and from the rows above it.
 LAYERS = [
     {"recorded", "kernels"},
-    {"functional", "sparse"},
+    {"functional", "sparse", "families"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder"},
     {"codec", "data", "metrics", "testing"},

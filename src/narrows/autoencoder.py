@@ -1,5 +1,6 @@
 """The whole model: encoder, bottleneck, decoder, likelihood, prior."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -197,7 +198,16 @@ class Autoencoder(nn.Module):
     def bits(self, x: Tensor) -> Tensor:
         """Rate of each example's code under the prior, `[batch]` bits."""
         with _evaluating(self):
-            return self.prior.rate(self.latent(x)) / math.log(2)
+            return self.stored_rate(self.latent(x)) / math.log(2)
+
+    def stored_rate(self, latent: Latent) -> Tensor:
+        """Rate of the code as it would be stored, `[batch]` nats.
+
+        Raises:
+            NoRateError: where the code is continuous and the prior has no step yet.
+        """
+        stored = dataclasses.replace(latent, code=self.prior.quantize(latent.code))
+        return self.prior.rate(stored)
 
     def save(self, folder: str | Path) -> Path:
         """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""

@@ -28,7 +28,7 @@ def test_help_does_not_import_torch():
         (["tarin"], "did you mean 'train'"),
         (["train"], "usage"),
         (["train", "vqq"], "did you mean 'vq"),
-        (["train", "vq", "--model.bottleneck.sise", "3"], "size"),
+        (["train", "vq", "--model.bottleneck.sise", "3"], "did you mean size"),
         (["train", "vq", "--fit.epochz", "3"], "--fit.epochs"),
         (["train", "vq", "--fit.epochs", "many"], "epochs"),
         (["train", "--out", "x"], "recipe first"),

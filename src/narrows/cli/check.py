@@ -2,12 +2,12 @@
 
 import os
 
-from narrows.cli.parsing import Parser, parse
+from narrows.cli import parsing
 
 
 def run(arguments: list[str]) -> None:
     """Prints versions, device, compiler and data folders."""
-    parse(Parser("check", description="Show versions, device and data folders."), arguments)
+    parsing.parse(parsing.parser("check", "Show versions, device and data folders."), arguments)
     import torch
 
     from narrows.training.run import environment

@@ -2,7 +2,7 @@
 
 import json
 
-from narrows.cli.parsing import Parser, parse
+from narrows.cli import parsing
 
 
 def run(arguments: list[str]) -> None:
@@ -11,12 +11,12 @@ def run(arguments: list[str]) -> None:
     from narrows.training import evaluate
     from narrows.training.run import Run
 
-    parser = Parser("evaluate", description="Measure a run's model on a split.")
+    parser = parsing.parser("evaluate", "Measure a run's model on a split.")
     parser.add_argument("run", type=str, help="a run's folder")
     parser.add_argument("--data", type=str, default=None, help="default: the run's own")
     parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     parser.add_argument("--split", type=str, default="test", choices=list(SPLITS))
-    config = parse(parser, arguments)
+    config = parsing.parse(parser, arguments)
     loaded = Run.load(config.run)
     data = sources.load(config.data or loaded.data, root=config.data_root)
     figures = evaluate(loaded.model, getattr(data, config.split), data.variance)

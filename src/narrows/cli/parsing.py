@@ -1,41 +1,68 @@
 """jsonargparse parsers that are strict, and suggest what was meant."""
 
+import argparse
 import difflib
+import inspect
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from importlib import import_module
 
 from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli.main import UsageError
 
 
-class Parser(ArgumentParser):
-    """A strict parser whose errors are one sentence with a suggestion."""
-
-    def __init__(self, command: str, **kwargs: Any) -> None:
-        super().__init__(prog=f"narrows {command}", **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises `UsageError` in place of printing usage and exiting."""
-        text = re.sub(r"\s+", " ", str(message)).strip()
-        for word in self._unknown(text):
-            near = difflib.get_close_matches(word, self._names(), 1, 0.5)
-            if near:
-                text = f"{text}; did you mean {near[0]}?"
-        raise UsageError(f"{text} (`{self.prog} --help` lists the options)") from ex
-
-    def _names(self) -> list[str]:
-        return [name for name in self._option_string_actions if name.startswith("--")]
-
-    def _unknown(self, text: str) -> list[str]:
-        found = re.findall(r"[Uu]nrecognized arguments:? (.*)", text)
-        words = [word for part in found for word in part.split() if word.startswith("--")]
-        for pattern in (r"[Kk]ey ['\"]?([\w.]+)['\"]? is not expected", r"no key ['\"]([\w.]+)"):
-            words += [f"--{name}" for name in re.findall(pattern, text)]
-        return [word.partition("=")[0] for word in words]
+def parser(command: str, description: str) -> ArgumentParser:
+    """A strict parser for one command."""
+    return ArgumentParser(
+        prog=f"narrows {command}",
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
 
 
-def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
-    """Parses; `--help` and `--print_config` print and leave with exit code 0."""
-    return parser.parse_args(list(arguments))
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """Parses; `--help` and `--print_config` print and leave with exit code 0.
+
+    Raises:
+        UsageError: in one sentence, with the option that was probably meant.
+    """
+    try:
+        return parser.parse_args(list(arguments))
+    except argparse.ArgumentError as error:
+        text = re.sub(r"\s+", " ", str(error)).strip()
+        raise UsageError(f"{text}{_meant(text, _options(parser, arguments))}") from error
+
+
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """Makes the objects that a parsed configuration describes."""
+    # jsonargparse 4.5x renamed the method; the ranges in pyproject.toml admit both.
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    return make(config)
+
+
+def _options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """The options of the parser, and of the classes that the recipe has chosen."""
+    names = [name for name in parser._option_string_actions if name.startswith("--")]
+    return names + [word.partition("=")[0] for word in arguments if word.startswith("--")]
+
+
+def _meant(text: str, options: Sequence[str]) -> str:
+    unknown = re.findall(r"(--[\w.-]+)", " ".join(re.findall(r"[Uu]nrecognized .*", text)))
+    unknown += [f"--{name}" for name in re.findall(r"[Kk]ey ['\"]([\w.]+)['\"] is not", text)]
+    known = [option for option in options if option not in unknown]
+    pairs = [(word, known) for word in unknown]
+    for path, word in re.findall(r"class_path '([\w.]+)'.*Option '(\w+)' is not", text):
+        pairs.append((word, _arguments(path)))
+    for word, choices in pairs:
+        near = difflib.get_close_matches(word, choices, 1, 0.5)
+        if near:
+            return f"; did you mean {near[0]}?"
+    return ""
+
+
+def _arguments(class_path: str) -> list[str]:
+    """The constructor's arguments of a class that jsonargparse has found already."""
+    module, _, name = class_path.rpartition(".")
+    return list(inspect.signature(getattr(import_module(module), name)).parameters)

@@ -45,9 +45,9 @@ def _about(path: Path) -> str:
 
 def run(arguments: list[str]) -> None:
     """Prints the recipes, a line each."""
-    from narrows.cli.parsing import Parser, parse
+    from narrows.cli import parsing
 
-    parse(Parser("recipes", description="List the recipes that come with narrows."), arguments)
+    parsing.parse(parsing.parser("recipes", "List the recipes that come with narrows."), arguments)
     listed = names()
     width = max(map(len, listed), default=0)
     for name, about in listed.items():

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.cli import recipes
+from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
-from narrows.cli.parsing import Parser, parse
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.training.run import Run
@@ -29,22 +28,22 @@ def run(arguments: list[str]) -> None:
         raise UsageError(
             f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
         )
-    config = parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
+    config = parsing.parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
     print(summary(train(config)))
 
 
-def parser() -> Parser:
+def parser() -> ArgumentParser:
     """Options for everything that a recipe holds."""
     from narrows.training import fit
 
-    result = Parser("train RECIPE", description=_ABOUT)
+    result = parsing.parser("train RECIPE", _ABOUT)
     result.add_argument("--config", action="config", help="a YAML file, over the recipe's values")
-    result.add_function_arguments(parts, "model")
+    result.add_function_arguments(parts, "model", as_group=False)
     result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     result.add_argument("--out", type=str, default=None, help="run folder; default runs/...")
     skip = {"model", "data", "out"}
-    result.add_function_arguments(fit, "fit", skip=skip)
+    result.add_function_arguments(fit, "fit", as_group=False, skip=skip)
     return result
 
 
@@ -74,7 +73,7 @@ def train(config: Namespace) -> Run:
 
     data = sources.load(config.data, root=config.data_root)
     torch.manual_seed(config.fit.seed)  # the initial weights
-    made = parser().instantiate_classes(config)
+    made = parsing.instantiate(parser(), config)
     build = Autoencoder.for_images if len(data.shape) == 3 else Autoencoder.for_vectors
     shape = data.shape if len(data.shape) == 3 else data.shape[0]
     model = build(shape, **vars(made.model))  # pyright: ignore[reportArgumentType]

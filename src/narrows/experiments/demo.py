@@ -1,14 +1,21 @@
 """The main job in small: four latents, the same networks, real digits, one page."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from narrows import bottlenecks
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks import (
+    Bottleneck,
+    Identity,
+    SparseDictionary,
+    TopK,
+    Variational,
+    VectorQuantizer,
+)
 from narrows.data import Dataset, load
 from narrows.networks import Conv
 from narrows.training import Optimization, Run, fit
@@ -21,24 +28,24 @@ class Contestant:
     Attributes:
         name: short, for tables and file names.
         label: what it is, in a few words.
-        bottleneck: the latent itself.
+        make: makes the latent; it draws its initial state, so after the seed.
     """
 
     name: str
     label: str
-    bottleneck: Bottleneck
+    make: Callable[[], Bottleneck]
 
 
 def contestants() -> list[Contestant]:
     """The four latents of the demo, on 4x4 sites of the same convolutional networks."""
     return [
-        Contestant("plain", "plain, 2 numbers a site", bottlenecks.Identity(2)),
-        Contestant("variational", "normal posterior and prior", bottlenecks.Variational(4)),
-        Contestant("vq", "64 codes, moving averages", bottlenecks.VectorQuantizer(64, 16)),
+        Contestant("plain", "plain, 2 numbers a site", lambda: Identity(2)),
+        Contestant("variational", "normal posterior and prior", lambda: Variational(4)),
+        Contestant("vq", "64 codes, moving averages", lambda: VectorQuantizer(64, 16)),
         Contestant(
             "sparse",
             "3 of 64 atoms a site",
-            bottlenecks.SparseDictionary(64, 16, code=bottlenecks.TopK(3)),
+            lambda: SparseDictionary(64, 16, code=TopK(3, refit=True)),
         ),
     ]
 
@@ -60,7 +67,7 @@ def train(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Dataset, dict[str
     runs: dict[str, Run] = {}
     for contestant in contestants():
         torch.manual_seed(seed)  # equal initial weights wherever shapes are equal
-        model = Autoencoder.for_images(data.shape, contestant.bottleneck, network())
+        model = Autoencoder.for_images(data.shape, contestant.make(), network())
         runs[contestant.name] = fit(
             model,
             data,

@@ -11,6 +11,10 @@ from narrows.latent import Code, Latent
 from narrows.recorded import Recorded
 
 
+class NoRateError(ValueError):
+    """The rate of a continuous code was asked for before it had a step to be rounded to."""
+
+
 class Prior(Recorded, nn.Module, ABC):
     """A distribution over the codes of one bottleneck on given sites.
 
@@ -30,7 +34,7 @@ class Prior(Recorded, nn.Module, ABC):
         continuous and quantised by this prior.
 
         Raises:
-            ValueError: where no finite rate is defined; it never returns 0 instead.
+            NoRateError: where no finite rate is defined yet; it never returns 0 instead.
         """
 
     @abstractmethod

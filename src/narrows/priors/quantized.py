@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
+from narrows.priors.base import NoRateError, Prior
 
 MOST_BINS = 8192  # per feature; what lies farther from the mean takes the escape
 HELD = 2**24  # codes held back to learn their spread before counting starts
@@ -154,7 +154,7 @@ class QuantizedHistogram(Prior):
 
     def _require_fit(self) -> None:
         if not self.steps.numel():
-            raise ValueError(
+            raise NoRateError(
                 "QuantizedHistogram: a deterministic continuous code carries infinitely many bits "
                 "until it is quantised with a stated step; call prior.fit(training latents) first"
             )

@@ -1,5 +1,6 @@
 """Measures of a model over a whole split."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.data.base import Split
 from narrows.latent import Latent
+from narrows.priors.base import NoRateError
 
 
 def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator[Latent]:
@@ -91,11 +93,8 @@ def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]
     figures["mse"] = (model.likelihood.mean(output) - x).square().flatten(1).mean(1)
     figures["nll"] = -model.likelihood.log_prob(x, output)
     loss = figures["nll"]
-    try:
-        figures["rate"] = model.prior.rate(latent)
-    except ValueError:
-        if latent.has_rate:
-            raise
+    with contextlib.suppress(NoRateError):  # a plain code before its prior is fitted
+        figures["rate"] = model.stored_rate(latent)
     if latent.has_rate:
         loss = loss + model.beta * figures["rate"]
     for name, weight in model.bottleneck.weights.items():
