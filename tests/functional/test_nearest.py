@@ -102,7 +102,7 @@ def test_chunks_do_not_change_the_answer(monkeypatch):
     torch.manual_seed(0)
     rows, codes = torch.randn(101, 5), torch.randn(17, 5)
     whole = module.search_by_torch(rows, codes)
-    monkeypatch.setattr(module, "_BUFFER", 17 * 3)
+    monkeypatch.setattr(module, "_BUFFER", 32 * 3)
     assert torch.equal(module.search_by_torch(rows, codes), whole)
 
 

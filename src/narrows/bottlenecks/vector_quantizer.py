@@ -12,6 +12,7 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.codebook import Codebook
 from narrows.functional.nearest import nearest
 from narrows.functional.rotation import rotate
+from narrows.functional.squared_distance import squared_distance
 from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import usage, usage_advice
 from narrows.latent import Code, Latent
@@ -119,9 +120,9 @@ class VectorQuantizer(Bottleneck):
             z = z_out = x
         else:
             z_out = self._estimate(x, z.detach())
-        terms = {"commitment": _squared(x - z.detach())}
+        terms = {"commitment": squared_distance(x, z.detach())}
         if self.codebook.learning == "gradient":
-            terms["codebook"] = _squared(x.detach() - z)
+            terms["codebook"] = squared_distance(x.detach(), z)
         ones = torch.ones_like(index).flatten()
         counts = index.new_zeros(self.size).index_add_(0, index.flatten(), ones)
         return Latent(z_out, index, features.detach(), terms=terms, stats={"counts": counts})
@@ -141,9 +142,9 @@ class VectorQuantizer(Bottleneck):
         self._passes = 0
         if not latents:
             return
-        features = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
-        index = torch.cat([torch.as_tensor(latent.code).flatten() for latent in latents])
-        self.codebook.update(features, index)
+        features = [latent.features.reshape(-1, self.in_features) for latent in latents]
+        index = [torch.as_tensor(latent.code).flatten() for latent in latents]
+        self.codebook.update(_joined(features), _joined(index))
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """Usage of the codebook over a whole set; see `narrows.functional.usage`."""
@@ -171,9 +172,9 @@ class VectorQuantizer(Bottleneck):
             )
 
 
-def _squared(difference: Tensor) -> Tensor:
-    """Squared length per example."""
-    return difference.square().flatten(1).sum(1)
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of all; not a copy where there is only one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _require(name: str, value: object, holds: bool, wanted: str) -> None:
