@@ -3,8 +3,9 @@ import copy
 import pytest
 import torch
 
-from narrows.bottlenecks import BatchTopK, SparseDictionary, TopK
+from narrows.bottlenecks import OMP, BatchTopK, Lasso, SparseDictionary, TopK
 from narrows.recorded import build, spec
+from narrows.testing import check_bottleneck
 
 
 def _features(*shape, seed=0, scale=1.0):
@@ -19,7 +20,36 @@ def _trained(code=None, steps=5, **kwargs):
     return bottleneck
 
 
-CODES = [TopK(3), TopK(3, refit=True), TopK(3, nonnegative=True), BatchTopK(3)]
+CODES = [
+    TopK(3),
+    TopK(3, refit=True),
+    TopK(3, nonnegative=True),
+    BatchTopK(3),
+    OMP(3),
+    Lasso(0.3),
+    Lasso(0.8, relative=False),
+    Lasso(0.3, refit=True),
+    Lasso(0.3, nonnegative=True),
+]
+
+
+@pytest.mark.parametrize("code", CODES, ids=lambda code: str(spec(code)))
+@pytest.mark.parametrize("gradient", ["straight_through", "implicit"])
+def test_every_code_keeps_the_contract(code, gradient):
+    torch.manual_seed(1)  # not that of the features that the check draws
+    check_bottleneck(SparseDictionary(20, 6, code, gradient=gradient), export=False)
+
+
+@pytest.mark.parametrize("code", [TopK(3), OMP(3), Lasso(0.3)], ids=lambda code: str(spec(code)))
+def test_codes_can_be_exported(code):
+    torch.manual_seed(1)  # not that of the features that the check draws
+    check_bottleneck(SparseDictionary(20, 6, code))
+
+
+def test_one_code_an_image_keeps_the_contract():
+    torch.manual_seed(1)
+    bottleneck = SparseDictionary(20, (2, 3, 6), OMP(3), layout="image")
+    check_bottleneck(bottleneck, sites=(2, 3), export=False)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -58,7 +88,7 @@ def test_the_implicit_gradient_of_a_refitted_code_is_a_projection_onto_its_atoms
     torch.testing.assert_close(chosen @ jacobian, chosen, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("code", [TopK(2), TopK(2, refit=True)])
+@pytest.mark.parametrize("code", [TopK(2), TopK(2, refit=True), OMP(2)])
 def test_implicit_gradients_match_finite_differences(code):
     bottleneck = _trained(code, gradient="implicit").double()
 
@@ -118,6 +148,28 @@ def test_batch_top_k_holds_its_mean_count_with_the_running_threshold():
     counts = (latent.code[1] != 0).sum(-1)
     assert counts.float().mean().item() == pytest.approx(3, rel=0.05)
     assert counts.min() < 3 < counts.max()
+
+
+@pytest.mark.parametrize("code", [Lasso(0.5), Lasso(2.0, relative=False)])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_controller_holds_its_target_whatever_the_scale_of_the_features(code, scale):
+    torch.manual_seed(0)
+    bottleneck = SparseDictionary(40, 12, code, target_l0=3.0)
+    for step in range(120):
+        bottleneck.update([bottleneck(_features(300, 12, seed=step, scale=scale))])
+    latent = bottleneck.eval()(_features(3000, 12, seed=999, scale=scale))
+    l0 = bottleneck.summary(latent.stats, 3000)["l0"]
+    assert l0 == pytest.approx(3.0, rel=0.05)
+    assert bottleneck.advice({"l0": 4.0, "atoms_used": 1.0}) != []
+
+
+def test_a_refit_undoes_the_shrinkage_of_the_lasso():
+    one, other = _trained(Lasso(0.3)), _trained(Lasso(0.3, refit=True), steps=0)
+    other.load_state_dict(one.state_dict())
+    features = _features(100, 6, scale=7.0) + 3
+    shrunken, refitted = one.eval()(features), other.eval()(features)
+    assert torch.equal(shrunken.code[0], refitted.code[0])
+    assert refitted.stats["residual_sum"] < 0.9 * shrunken.stats["residual_sum"]
 
 
 def test_stats_of_two_batches_add_up_to_those_of_both():
@@ -208,6 +260,8 @@ def test_an_empty_batch_passes():
         (dict(gradient="none"), ValueError, "gradient"),
         (dict(commitment=-1.0), ValueError, "commitment"),
         (dict(target_l0=3.0), TypeError, "target_l0"),
+        (dict(code=Lasso(), target_l0=-1.0), ValueError, "target_l0"),
+        (dict(code=OMP(7)), ValueError, "6 dimensions"),
         (dict(dim=(4, 4, 6)), ValueError, "image"),
     ],
 )
@@ -220,6 +274,13 @@ def test_what_does_not_fit_is_refused(arguments, kind, message):
 def test_a_count_that_is_none_is_refused(k):
     with pytest.raises(ValueError, match="k >= 1"):
         TopK(k)
+
+
+def test_penalties_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="lambda >= 0"):
+        Lasso(-1.0)
+    with pytest.raises(ValueError, match="refit"):
+        Lasso(0.1, refit=True, nonnegative=True)
 
 
 def test_codes_of_another_bottleneck_are_refused():

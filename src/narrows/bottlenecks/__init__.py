@@ -2,15 +2,17 @@
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.identity import Identity
-from narrows.bottlenecks.sparse_codes import BatchTopK, SparseCode, TopK
+from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
 from narrows.bottlenecks.variational import Variational
 from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 
 __all__ = [
+    "OMP",
     "BatchTopK",
     "Bottleneck",
     "Identity",
+    "Lasso",
     "SparseCode",
     "SparseDictionary",
     "TopK",

@@ -10,8 +10,10 @@ from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.sparse_codes import SparseCode
+from narrows.functional.ranks import draw_over_ranks, sum_over_ranks
+from narrows.functional.straight_through import straight_through
 from narrows.latent import Code, Latent
-from narrows.sparse.solution import combine
+from narrows.sparse.products import combine
 
 if TYPE_CHECKING:
     from narrows.priors.base import Prior
@@ -39,7 +41,7 @@ class SparseDictionary(Bottleneck):
         size: number of atoms K.
         dim: width of the features; with `layout="image"` the whole shape `(*sites, width)`
             that one code covers.
-        code: which sparse code: `TopK(k)`, `BatchTopK(k)`, ...
+        code: which sparse code: `TopK(k)`, `BatchTopK(k)`, `OMP(k)` or `Lasso(...)`.
         layout: "position" codes each site by itself; "image" gives one code an example.
         gradient: "straight_through" passes the decoder's gradient to the features unchanged,
             and trains the dictionary to reconstruct the features; "implicit" differentiates
@@ -124,11 +126,11 @@ class SparseDictionary(Bottleneck):
         with torch.no_grad():
             chosen, values = self.code.encode(signals, atoms, self.level, self.training)
         if self.gradient == "exact":
-            values = self.code.differentiate(signals, atoms, chosen, values)
+            values = self.code.differentiate(signals, atoms, chosen, values, self.level)
         approximation = combine(chosen, values, atoms)
         z = self._place(approximation, features.shape)
         if self.gradient == "straight_through":
-            z = z.detach() + (features - features.detach())  # adds exactly 0
+            z = straight_through(features, z.detach())
         code = tuple(part.detach().view(*self._code_shape(features)) for part in (chosen, values))
         return Latent(
             z=z,
@@ -264,7 +266,8 @@ class SparseDictionary(Bottleneck):
     def update(self, latents: Sequence[Latent]) -> None:
         """Running centre and scale, level, unit norms, revival of dead atoms."""
         latents = [latent for latent in latents if latent.features.numel()]
-        if not _anywhere(len(latents), self.centre.device):
+        some = torch.tensor(float(len(latents)), device=self.centre.device)
+        if float(sum_over_ranks(some)) == 0:  # so that all ranks go the same way
             return
         first = int(self.steps) == 0
         flat = [latent.features.reshape(-1, self.centre.numel()) for latent in latents]
@@ -287,7 +290,7 @@ class SparseDictionary(Bottleneck):
             sums[:length] += wide.sum(0)
             sums[length:-1] += wide.square().sum(0)
             sums[-1] += len(wide)
-        _sum_over_ranks(sums)
+        sum_over_ranks(sums)
         mean = sums[:length] / sums[-1]
         variance = (sums[length:-1] / sums[-1] - mean.square()).clamp_min(0).mean()
         if float(variance) == 0:  # constant features have no scale to follow
@@ -309,8 +312,8 @@ class SparseDictionary(Bottleneck):
             if bool((values > 0).any()):
                 sums[2] += values[values > 0].min().double()
                 sums[3] += 1
-        _sum_over_ranks(counts)
-        _sum_over_ranks(sums)
+        sum_over_ranks(counts)
+        sum_over_ranks(sums)
         self.idle.add_(sums[1].to(self.idle.dtype)).mul_((counts == 0).to(self.idle.dtype))
         l0 = sums[0] / sums[1]
         smallest = torch.where(sums[3] > 0, sums[2] / sums[3].clamp_min(1), self.level.double())
@@ -332,39 +335,11 @@ class SparseDictionary(Bottleneck):
             pool = pool - combine(chosen, values.to(pool.dtype), self.atoms)
         # Seeded by the step alone: the same on every rank and after a resumed run.
         generator = torch.Generator().manual_seed(1 + int(self.steps))
-        wanted = int(dead.sum())
-        rows = torch.randperm(max(len(pool), 1), generator=generator)[:wanted]
-        fresh = torch.randn(wanted, pool.shape[1], generator=generator).to(pool)
-        if len(pool):
-            fresh[: len(rows)] = pool[rows.to(pool.device)]
-        fresh = _from_first_rank(fresh)
+        fresh = draw_over_ranks(pool, int(dead.sum()), generator, repeat=False)
+        spots = dead.nonzero()[: len(fresh), 0]
         usable = fresh.norm(dim=1) > 1e-6
-        spots = dead.nonzero()[:, 0][usable]
-        self.dictionary[spots] = normalize(fresh[usable], dim=1)
-        self.idle[spots] = 0
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _sum_over_ranks(value: Tensor) -> None:
-    if _distributed():
-        torch.distributed.all_reduce(value)
-
-
-def _from_first_rank(value: Tensor) -> Tensor:
-    if _distributed():
-        value = value.contiguous()
-        torch.distributed.broadcast(value, src=0)
-    return value
-
-
-def _anywhere(count: int, device: torch.device) -> bool:
-    """Whether any rank has something, so that all of them go the same way."""
-    total = torch.tensor(float(count), device=device)
-    _sum_over_ranks(total)
-    return float(total) > 0
+        self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
+        self.idle[spots[usable]] = 0
 
 
 def _check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment: float) -> None:

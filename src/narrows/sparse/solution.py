@@ -56,22 +56,17 @@ def canonical(atoms: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return ordered.masked_fill(ordered == last, 0), values.gather(-1, order)
 
 
-def combine(atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
-    """The signals sum_j values_j d_j that codes stand for.
+def from_dense(codes: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Atoms and values of dense codes `[n, K]`, in canonical form.
 
     Args:
-        atoms: `[n, width]`.
-        values: `[n, width]`; differentiable.
-        dictionary: `[K, dim]`; differentiable.
-
-    Returns:
-        `[n, dim]`.
+        codes: `[n, K]`.
+        width: how many to keep of each signal, the largest; as many as there are if None.
     """
-    if atoms.shape[0] == 0:
-        return values.new_zeros(0, dictionary.shape[1]) + 0 * dictionary.sum()
-    return torch.nn.functional.embedding_bag(
-        atoms, dictionary, per_sample_weights=values.to(dictionary.dtype), mode="sum"
-    )
+    if width is None:
+        width = max(int((codes != 0).sum(-1).max()), 1) if len(codes) else 1
+    atoms = codes.abs().topk(min(width, codes.shape[1]), dim=-1, sorted=False).indices
+    return canonical(atoms, codes.gather(-1, atoms))
 
 
 def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> None:

@@ -3,13 +3,9 @@
 import torch
 from torch import Tensor
 
-from narrows.sparse.solution import (
-    SparseSolution,
-    canonical,
-    check_count,
-    check_problem,
-    combine,
-)
+from narrows.sparse.implicit import refit as refit_values
+from narrows.sparse.products import combine
+from narrows.sparse.solution import SparseSolution, canonical, check_count, check_problem
 
 
 def select_top_k(
@@ -74,7 +70,7 @@ def top_k(
     check_count(k, dictionary.shape[0])
     atoms, values = select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
     if refit:
-        values = refit_on_support(signals, dictionary, atoms, values != 0)
+        values = refit_values(signals, dictionary, atoms, values != 0)
         if nonnegative:
             values = values.clamp_min(0)
         atoms, values = canonical(atoms, values)
@@ -87,27 +83,3 @@ def top_k(
         gap=None,
         converged=torch.ones(len(signals), dtype=torch.bool, device=signals.device),
     )
-
-
-def refit_on_support(signals: Tensor, dictionary: Tensor, atoms: Tensor, active: Tensor) -> Tensor:
-    """Least squares on chosen atoms: the coefficients of the projection onto their span.
-
-    Differentiable in signals and dictionary with the support held fixed.
-
-    Args:
-        signals: `[n, dim]`.
-        dictionary: `[K, dim]`.
-        atoms: `[n, width]`.
-        active: which entries count, bool `[n, width]`; the others become exactly 0.
-
-    Returns:
-        Coefficients `[n, width]`.
-    """
-    chosen = dictionary[atoms] * active[..., None]
-    gram = chosen @ chosen.mT
-    # Inactive rows become unit equations 1 * z = 0. The ridge makes nearly parallel atoms
-    # solvable; at rounding level it moves the solution by no more than rounding does.
-    ridge = torch.finfo(gram.dtype).eps * gram.shape[-1]
-    gram = gram + torch.diag_embed((~active).to(gram.dtype) + ridge)
-    rhs = chosen @ signals[..., None]
-    return torch.cholesky_solve(rhs, torch.linalg.cholesky(gram))[..., 0] * active

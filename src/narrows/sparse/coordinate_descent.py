@@ -1,0 +1,200 @@
+"""The lasso by its active set, one coordinate at a time."""
+
+import torch
+from torch import Tensor
+
+from narrows.kernels import sparse as kernels
+from narrows.sparse.penalty import L1, certify
+from narrows.sparse.products import correlations_at, solve_on_support
+from narrows.sparse.solution import SparseSolution, canonical, check_problem, from_dense
+
+_TILE = 512
+_CHECK_EVERY = 25
+_SETTLE = 4
+
+
+def coordinate_descent(
+    signals: Tensor,
+    dictionary: Tensor,
+    penalty: L1 | float,
+    *,
+    tolerance: float = 1e-4,
+    max_iterations: int = 20_000,
+) -> SparseSolution:
+    r"""Minimises the lasso by working on few atoms; the fastest solver here on a CPU.
+
+    In torch, greedy: each signal moves its own best coordinate j to its minimum,
+
+    .. math:: z_j \leftarrow \frac{\mathrm{shrink}_\lambda(c_j + |d_j|^2 z_j)}{|d_j|^2 + \mu},
+        \qquad c = (x - z D) D^T,
+
+    with now and then a move towards the exact minimum for its present signs, until its duality
+    gap is small. Compiled, the coordinates that violate the optimality
+    conditions |c_j| <= lambda enter an active set a few at a time, which is then solved exactly
+    for its signs by Cholesky, dropping atoms that reach 0: same problem, same certificate.
+
+    Args:
+        signals: `[n, dim]`.
+        dictionary: `[K, dim]`; atoms need not have norm 1.
+        penalty: an `L1`, or lambda as a number.
+        tolerance: stop at this duality gap relative to the objective.
+        max_iterations: most coordinate moves (torch) or enlargements (compiled) of a signal.
+
+    Returns:
+        Codes, objective, gap, and whether the gap was reached.
+
+    Raises:
+        ValueError: if shapes do not fit, or numbers are out of range.
+
+    Source:
+        Li and Osher 2009, "Coordinate descent optimization for l1 minimization" (greedy); Lee
+        et al. 2007, "Efficient sparse coding algorithms" (the active set; here several atoms
+        enter at once, and the gap decides when to stop).
+
+    Example:
+        >>> coordinate_descent(torch.tensor([[3.0, -1.0]]), torch.eye(2), 0.5).codes
+        tensor([[ 2.5000, -0.5000]])
+    """
+    check_problem(signals, dictionary, unit_norm=False)
+    penalty = penalty if isinstance(penalty, L1) else L1(penalty)
+    if not tolerance >= 0 or max_iterations < 1:
+        raise ValueError(
+            f"expected tolerance >= 0 and max_iterations >= 1, got {tolerance}, {max_iterations}"
+        )
+    with torch.no_grad():
+        weights = penalty.resolve(signals, dictionary)
+        return descend(signals, dictionary, weights, penalty, tolerance, max_iterations)
+
+
+def descend(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    penalty: L1,
+    tolerance: float,
+    max_iterations: int,
+) -> SparseSolution:
+    """`coordinate_descent` without its checks, for lambda given as weights `[n]`."""
+    shared = (penalty.ridge, penalty.nonnegative, tolerance, max_iterations)
+    compiled = kernels.lasso(signals, dictionary, weights, *shared)
+    if compiled is not None:
+        atoms, values, objective, gap, converged = compiled
+        return SparseSolution(atoms, values, len(dictionary), objective, gap, converged)
+    codes = [
+        _greedy(part, dictionary, weight, penalty, (tolerance, max_iterations))
+        for part, weight in zip(signals.split(_TILE), weights.split(_TILE), strict=True)
+    ]
+    dense = torch.cat(codes)
+    objective, gap = certify(signals, dictionary, dense, weights, penalty)
+    atoms, values = from_dense(dense)
+    done = gap <= tolerance * objective
+    return SparseSolution(atoms, values, len(dictionary), objective, gap, done)
+
+
+def _greedy(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    penalty: L1,
+    budget: tuple[float, int],
+) -> Tensor:
+    """Dense codes of one tile; signals that are done leave it."""
+    tolerance, iterations = budget
+    gram = dictionary @ dictionary.T
+    curvature = gram.diagonal()
+    codes = signals.new_zeros(len(signals), len(dictionary))
+    done, going = codes.clone(), torch.arange(len(signals), device=signals.device)
+    correlations = signals @ dictionary.T
+    for iteration in range(iterations):
+        if iteration % _CHECK_EVERY == 0:
+            codes = _settle(signals, dictionary, weights, codes, penalty)
+            objective, gap = certify(signals, dictionary, codes, weights, penalty)
+            stay = gap > tolerance * objective
+            done[going[~stay]] = codes[~stay]
+            going, signals, weights, codes = going[stay], signals[stay], weights[stay], codes[stay]
+            if not len(going):
+                return done
+            # Afresh, so that the rounding of many small updates does not add up.
+            correlations = (signals - codes @ dictionary) @ dictionary.T
+        best = penalty.shrink(correlations + curvature * codes, weights[:, None])
+        moves = best / (curvature + penalty.ridge) - codes
+        chosen = (moves.abs() * curvature.sqrt()).argmax(-1, keepdim=True)
+        move = moves.gather(1, chosen)
+        codes.scatter_add_(1, chosen, move)
+        correlations -= move * gram[chosen[:, 0]]
+    done[going] = codes
+    return done
+
+
+def _settle(
+    signals: Tensor, dictionary: Tensor, weights: Tensor, codes: Tensor, penalty: L1
+) -> Tensor:
+    """Goes to the exact minimum for the present signs, or as far as they last, a few times."""
+    atoms, values = from_dense(codes)
+    correlations = correlations_at(atoms, signals, dictionary)
+    for _ in range(_SETTLE):
+        signs = values.sign()
+        right = correlations - weights[:, None] * signs
+        solved = solve_on_support(dictionary, atoms, signs != 0, right, penalty.ridge)
+        crosses = (signs != 0) & (solved * signs <= 0)
+        reach = torch.where(crosses, values / (values - solved), 1.0)
+        step, first = reach.min(-1, keepdim=True)
+        values = values + step * (solved - values)
+        values = torch.where(crosses.gather(1, first), values.scatter(1, first, 0.0), values)
+        if not bool(crosses.any()):
+            break
+    return torch.zeros_like(codes).scatter_add(1, atoms, values)
+
+
+def lasso_support(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
+) -> tuple[Tensor, Tensor]:
+    """Atoms and values `[n, width]` of a lasso code: its largest entries, canonical, unchecked.
+
+    An operator to `torch.export` and `torch.compile`, which cannot look into a solver that
+    stops when it is done.
+    """
+    if torch.compiler.is_compiling():
+        return _lasso_operator(signals, dictionary, weights, nonnegative, tolerance, width)
+    return _lasso_support(signals, dictionary, weights, nonnegative, tolerance, width)
+
+
+def _lasso_support(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
+) -> tuple[Tensor, Tensor]:
+    penalty = L1(1.0, nonnegative=nonnegative)
+    solution = descend(signals, dictionary, weights, penalty, tolerance, 20_000)
+    atoms, values = solution.atoms, solution.values
+    have = values.shape[1]
+    if have > width:
+        keep = values.abs().topk(width, dim=-1, sorted=False).indices
+        return canonical(atoms.gather(1, keep), values.gather(1, keep))
+    pad = (0, width - have)
+    return torch.nn.functional.pad(atoms, pad), torch.nn.functional.pad(values, pad)
+
+
+_lasso_operator = torch.library.custom_op("narrows::lasso_support", _lasso_support, mutates_args=())
+
+
+@_lasso_operator.register_fake
+def _lasso_shapes(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
+) -> tuple[Tensor, Tensor]:
+    del dictionary, weights, nonnegative, tolerance
+    values = signals.new_empty(signals.shape[0], width)
+    return values.to(torch.int64), values

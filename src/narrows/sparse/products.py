@@ -1,0 +1,152 @@
+"""Products of sparse codes with dense matrices, with their gradients."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from narrows.kernels import sparse as kernels
+
+# Signals worked on at once where the torch version needs [n, width, dim]: keeps it in cache.
+_TILE = 1024
+
+
+def combine(atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
+    """The signals sum_j values_j d_j that codes stand for, z D.
+
+    Args:
+        atoms: `[n, width]`.
+        values: `[n, width]`; differentiable.
+        dictionary: `[K, dim]`; differentiable.
+
+    Returns:
+        `[n, dim]`.
+    """
+    if torch.compiler.is_compiling():  # a kernel cannot be captured into a graph
+        return (values[..., None] * dictionary[atoms]).sum(1)
+    return _Combine.apply(atoms, values, dictionary)  # pyright: ignore[reportReturnType]
+
+
+def correlations_at(atoms: Tensor, signals: Tensor, dictionary: Tensor) -> Tensor:
+    """The correlations <x, d_j> at the given atoms only.
+
+    Args:
+        atoms: `[n, width]`.
+        signals: `[n, dim]`; differentiable.
+        dictionary: `[K, dim]`; differentiable.
+
+    Returns:
+        `[n, width]`.
+    """
+    if torch.compiler.is_compiling():
+        return torch.einsum("nd,nwd->nw", signals, dictionary[atoms])
+    return _CorrelationsAt.apply(atoms, signals, dictionary)  # pyright: ignore[reportReturnType]
+
+
+def adjoint(atoms: Tensor, values: Tensor, rows: Tensor, size: int) -> Tensor:
+    """z^T Y: each atom's sum of the rows that use it, weighted by its values; no gradient.
+
+    Args:
+        atoms: `[n, width]`.
+        values: `[n, width]`.
+        rows: Y, `[n, dim]`.
+        size: number of atoms K.
+
+    Returns:
+        `[K, dim]`.
+    """
+    out = kernels.adjoint(atoms, values, rows, size)
+    if out is None:
+        out = rows.new_zeros(size, rows.shape[1])
+        for part in range(0, len(rows), _TILE):
+            tile = slice(part, part + _TILE)
+            spread = (values[tile, :, None] * rows[tile, None]).flatten(0, 1)
+            out.index_add_(0, atoms[tile].flatten(), spread)
+    return out
+
+
+def solve_on_support(
+    dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float = 0.0
+) -> Tensor:
+    """(D_S D_S^T + ridge I)^-1 right for the support S of each signal; no gradient.
+
+    Args:
+        dictionary: `[K, dim]`.
+        atoms: `[n, width]`.
+        active: which entries belong to S, bool `[n, width]`.
+        right: `[n, width]`.
+        ridge: added to the diagonal, on top of what rounding calls for.
+
+    Returns:
+        `[n, width]`, 0 where not active.
+    """
+    solution = kernels.solve_on_support(dictionary, atoms, active, right, ridge)
+    if solution is not None:
+        return solution
+    tiles = range(0, max(len(atoms), 1), _TILE)
+    parts = [slice(start, start + _TILE) for start in tiles]
+    return torch.cat([_solve(dictionary, atoms[p], active[p], right[p], ridge) for p in parts])
+
+
+def _solve(
+    dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float
+) -> Tensor:
+    chosen = dictionary[atoms] * active[..., None]
+    gram = chosen @ chosen.mT
+    # Inactive rows become unit equations. Rounding can make a Gram matrix of nearly parallel
+    # atoms indefinite; this much on the diagonal moves other solutions by no more than rounding.
+    slack = torch.finfo(gram.dtype).eps * 4 * gram.shape[-1]
+    gram = gram + torch.diag_embed((~active).to(gram.dtype) + (ridge + slack))
+    factor = torch.linalg.cholesky(gram)
+    return torch.cholesky_solve((right * active)[..., None], factor)[..., 0] * active
+
+
+class _Combine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
+        ctx.save_for_backward(atoms, values, dictionary)
+        out = kernels.combine(atoms, values, dictionary)
+        if out is None:
+            if len(atoms) == 0:
+                return values.new_zeros(0, dictionary.shape[1])
+            out = torch.nn.functional.embedding_bag(
+                atoms, dictionary, per_sample_weights=values, mode="sum"
+            )
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        atoms, values, dictionary = ctx.saved_tensors
+        _, for_values, for_dictionary = ctx.needs_input_grad
+        return (
+            None,
+            correlations_at(atoms, gradients[0], dictionary) if for_values else None,
+            adjoint(atoms, values, gradients[0], len(dictionary)) if for_dictionary else None,
+        )
+
+
+class _CorrelationsAt(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, atoms: Tensor, signals: Tensor, dictionary: Tensor) -> Tensor:
+        ctx.save_for_backward(atoms, signals, dictionary)
+        out = kernels.dots(atoms, signals, dictionary)
+        if out is None:
+            out = torch.empty(atoms.shape, dtype=signals.dtype, device=signals.device)
+            for part in range(0, len(signals), _TILE):
+                tile = slice(part, part + _TILE)
+                chosen = dictionary[atoms[tile]]
+                out[tile] = torch.einsum("nd,nwd->nw", signals[tile], chosen)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        atoms, signals, dictionary = ctx.saved_tensors
+        _, for_signals, for_dictionary = ctx.needs_input_grad
+        return (
+            None,
+            combine(atoms, gradients[0], dictionary) if for_signals else None,
+            adjoint(atoms, gradients[0], signals, len(dictionary)) if for_dictionary else None,
+        )
