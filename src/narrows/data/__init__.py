@@ -8,5 +8,6 @@ from narrows.data.arrays import from_array
 from narrows.data.base import Dataset, Split
 from narrows.data.batching import batches
 from narrows.data.loading import load, sources
+from narrows.data.objects import from_torchvision
 
-__all__ = ["Dataset", "Split", "batches", "from_array", "load", "sources"]
+__all__ = ["Dataset", "Split", "batches", "from_array", "from_torchvision", "load", "sources"]

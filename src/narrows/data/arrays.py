@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.data.base import Dataset, Split
+from narrows.data.mapped import MappedSplit
 from narrows.data.splitting import split_rows
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd"]
@@ -30,7 +31,7 @@ def from_array(
     Images are uint8 with 0..255, bool, or floats with [0, 1], as `[n, channels, height,
     width]`, `[n, height, width, channels]` or `[n, height, width]`. Vectors `[n, d]` are kept in
     their own units as float32. Floats that are all multiples of 1/255 are kept as uint8, which
-    loses nothing.
+    loses nothing. A memory-mapped array (`np.load(..., mmap_mode="c")`) stays in its file.
 
     Args:
         array: the examples.
@@ -49,15 +50,17 @@ def from_array(
         >>> data.shape, data.note
         ((1, 5, 5), '20 images, layout nhw, uint8 with range 0 to 127, seed 0')
     """
-    values = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+    values = array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asanyarray(array)
     _check_type(values)
     chosen = infer_layout(values.shape) if layout == "auto" else _check_layout(values, layout)
-    _check_values(values, images=chosen != "nd")
-    kind = "vectors" if chosen == "nd" else "images"
-    low, high = values.min(), values.max()
-    stored = to_tensor(values, chosen)
+    low, high = _check_values(values, images=chosen != "nd")
     classes, numbers = _classes(labels, len(values))
-    parts = _divide(stored, numbers, fractions, seed)
+    rows = _rows(len(values), numbers, fractions, seed)
+    if isinstance(values, np.memmap):
+        parts = _mapped(values, chosen, numbers, rows)
+    else:
+        parts = _held(to_tensor(values, chosen), numbers, rows)
+    kind = "vectors" if chosen == "nd" else "images"
     note = (
         f"{len(values)} {kind}, layout {chosen}, {values.dtype} with range {low:.4g} to "
         f"{high:.4g}, seed {seed}"
@@ -110,11 +113,14 @@ def to_tensor(values: NDArray[Any], layout: Layout) -> Tensor:
         values = np.rint(scaled).astype(np.uint8) if exact else values
     if values.dtype != np.uint8:
         values = values.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(channels_first(values, layout)))
+
+
+def channels_first(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """The same numbers as `[n, channels, height, width]` or `[n, d]`, without copying."""
     if layout == "nhw":
-        values = values[:, None]
-    elif layout == "nhwc":
-        values = np.moveaxis(values, -1, 1)
-    return torch.from_numpy(np.ascontiguousarray(values))
+        return values[:, None]
+    return np.moveaxis(values, -1, 1) if layout == "nhwc" else values
 
 
 def _check_type(values: NDArray[Any]) -> None:
@@ -150,22 +156,25 @@ def _check_layout(values: NDArray[Any], layout: Layout) -> Layout:
     return layout
 
 
-def _check_values(values: NDArray[Any], *, images: bool) -> None:
+def _check_values(values: NDArray[Any], *, images: bool) -> tuple[Any, Any]:
+    """The smallest and the largest value, a slice of rows at a time."""
+    step = max(1, (1 << 24) // max(1, values[:1].size))
+    slices = [values[start : start + step] for start in range(0, len(values), step)]
     if values.dtype.kind == "f":
-        bad = int(values.size - np.isfinite(values).sum())
+        bad = sum(int(part.size - np.isfinite(part).sum()) for part in slices)
         if bad:
             raise ValueError(
                 f"{bad} of {values.size} values are NaN or infinite; remove or replace these "
                 "examples first"
             )
-    low, high = values.min(), values.max()
+    low, high = min(part.min() for part in slices), max(part.max() for part in slices)
     if low == high:
         raise ValueError(
             f"every value is {low:.4g}: a constant array has nothing to learn; check how it was "
             "read"
         )
     if not images:
-        return
+        return low, high
     if values.dtype.kind == "f" and (low < 0 or high > 1):
         fix = "divide by 255" if low >= 0 and high <= 255 else "scale them to [0, 1]"
         raise ValueError(
@@ -176,6 +185,7 @@ def _check_values(values: NDArray[Any], *, images: bool) -> None:
             "uint8 images count 0..255, but these hold only 0 and 1; convert with "
             ".astype(bool) if 1 means white"
         )
+    return low, high
 
 
 def _classes(
@@ -193,22 +203,39 @@ def _classes(
     return tuple(str(label) for label in names), numbers.astype(np.int64)
 
 
-def _divide(
-    stored: Tensor,
-    numbers: NDArray[np.int64] | None,
-    fractions: tuple[float, float],
-    seed: int,
-) -> tuple[Split, Split, Split]:
+def _rows(
+    n: int, numbers: NDArray[np.int64] | None, fractions: tuple[float, float], seed: int
+) -> tuple[NDArray[np.int64], ...]:
+    """Rows of the three parts, which are never empty."""
     validation, test = fractions
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise ValueError(
             f"expected two shares above 0 that leave some for training, got {fractions}"
         )
-    n = len(stored)
-    sizes = max(1, round(n * validation)), max(1, round(n * test))
-    rows = split_rows(n, sizes, seed, numbers)
+    return split_rows(n, (max(1, round(n * validation)), max(1, round(n * test))), seed, numbers)
+
+
+def _held(
+    stored: Tensor, numbers: NDArray[np.int64] | None, rows: tuple[NDArray[np.int64], ...]
+) -> list[Split]:
     labels = None if numbers is None else torch.from_numpy(numbers)
-    train, held, last = (
-        Split(stored[part], None if labels is None else labels[part]) for part in rows
-    )
-    return train, held, last
+    return [Split(stored[part], None if labels is None else labels[part]) for part in rows]
+
+
+def _mapped(
+    values: NDArray[Any],
+    layout: Layout,
+    numbers: NDArray[np.int64] | None,
+    rows: tuple[NDArray[np.int64], ...],
+) -> list[Split]:
+    if values.dtype not in (np.uint8, np.float32):
+        raise ValueError(
+            f"a mapped array must be uint8 or float32, which need no conversion, got "
+            f"{values.dtype}; convert the file, or load it whole"
+        )
+    source = torch.from_numpy(channels_first(values, layout))
+    labels = None if numbers is None else torch.from_numpy(numbers)
+    return [
+        MappedSplit(source, torch.from_numpy(part), None if labels is None else labels[part])
+        for part in rows
+    ]

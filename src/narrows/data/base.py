@@ -1,5 +1,6 @@
 """What a data set is: three splits of tensors held whole, cut into batches by index."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -51,9 +52,18 @@ class Split:
         return tuple(self.images.shape[1:])
 
     @property
+    def dtype(self) -> torch.dtype:
+        """How values are stored: uint8 or float32."""
+        return self.images.dtype
+
+    @property
     def device(self) -> torch.device:
-        """Where the examples lie, and where batches are made."""
+        """Where batches are made."""
         return self.images.device
+
+    def stored(self, index: Tensor) -> Tensor:
+        """The examples of these rows as they are stored, on the split's device."""
+        return self.images.index_select(0, index.to(self.images.device, non_blocking=True))
 
     def batch(self, index: Tensor) -> Tensor:
         """The examples of these rows as float32, images in [0, 1], on the split's device.
@@ -61,8 +71,7 @@ class Split:
         Args:
             index: `[b]` int64 row numbers, on any device.
         """
-        rows = self.images.index_select(0, index.to(self.images.device, non_blocking=True))
-        return as_unit(rows)
+        return as_unit(self.stored(index))
 
     def batch_labels(self, index: Tensor) -> Tensor | None:
         """The labels of these rows, `[b]` int64, or None."""
@@ -91,6 +100,7 @@ class Dataset:
         test: what is reported, once.
         classes: class names by label, or None.
         note: one sentence on where it came from, how it was read and how it was split.
+        skipped: what was left out, each with the reason, if anything was.
     """
 
     name: str
@@ -99,6 +109,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...] | None = None
     note: str = ""
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part, split in (("validation", self.validation), ("test", self.test)):
@@ -116,7 +127,7 @@ class Dataset:
     @property
     def dtype(self) -> torch.dtype:
         """How values are stored: uint8 or float32."""
-        return self.train.images.dtype
+        return self.train.dtype
 
     @property
     def levels(self) -> int | None:
@@ -159,17 +170,22 @@ def as_unit(values: Tensor) -> Tensor:
 
 def _variance(split: Split) -> float:
     """Scalar variance in float64, exact for uint8, reading a slice of rows at a time."""
-    rows = max(1, _CHUNK // max(1, split.images[:1].numel()))
-    chunks = range(0, len(split), rows)
-    if split.images.dtype == torch.uint8:
+    numbers = 1
+    for size in split.shape:
+        numbers *= size
+    rows = max(1, _CHUNK // max(1, numbers))
+
+    def chunks() -> Iterator[Tensor]:
+        for start in range(0, len(split), rows):
+            yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
+
+    if split.dtype == torch.uint8:
         counts = torch.zeros(256, dtype=torch.float64)
-        for start in chunks:
-            values = split.images[start : start + rows].flatten().cpu()
+        for values in chunks():
             counts += torch.bincount(values, minlength=256).double()
         level = torch.arange(256, dtype=torch.float64) / 255
         mean = (counts * level).sum() / counts.sum()
         return float((counts * (level - mean).square()).sum() / counts.sum())
-    mean = sum(float(split.images[s : s + rows].double().sum()) for s in chunks)
-    mean /= split.images.numel()
-    squares = (float((split.images[s : s + rows].double() - mean).square().sum()) for s in chunks)
-    return sum(squares) / split.images.numel()
+    mean = sum(float(values.double().sum()) for values in chunks()) / (numbers * len(split))
+    squares = sum(float((values.double() - mean).square().sum()) for values in chunks())
+    return squares / (numbers * len(split))

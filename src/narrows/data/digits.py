@@ -34,9 +34,12 @@ def load(root: Path | None = None) -> Dataset:
     from sklearn.datasets import load_digits
 
     pixels, target = load_digits(return_X_y=True)
-    images = torch.from_numpy(np.rint(pixels * 255 / 16).astype(np.uint8)).view(-1, *SHAPE)
-    labels = torch.from_numpy(target.astype(np.int64))
-    rows = split_rows(len(images), (VALIDATION, TEST), SEED, target)
+    images = torch.from_numpy(np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8)).view(
+        -1, *SHAPE
+    )
+    numbers = np.asarray(target, np.int64)
+    labels = torch.from_numpy(numbers)
+    rows = split_rows(len(images), (VALIDATION, TEST), SEED, numbers)
     train, validation, test = (Split(images[part], labels[part]) for part in rows)
     return Dataset(
         "digits",

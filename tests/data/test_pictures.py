@@ -1,0 +1,132 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from narrows.data import pictures
+from narrows.data.pictures import UnusableImageError, read_picture
+
+RANDOM = np.random.default_rng(0)
+COLOUR = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+
+
+def _encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _read(content, *arguments):
+    return read_picture(io.BytesIO(content), *arguments)
+
+
+def test_colour_and_grey_are_read_exactly():
+    np.testing.assert_array_equal(
+        _read(_encoded(Image.fromarray(COLOUR))), COLOUR.transpose(2, 0, 1)
+    )
+    np.testing.assert_array_equal(_read(_encoded(Image.fromarray(GREY))), GREY[None])
+
+
+def test_black_and_white_and_palettes_become_eight_bits():
+    two = Image.fromarray(GREY > 127)
+    np.testing.assert_array_equal(_read(_encoded(two)), 255 * (GREY > 127)[None])
+    palette = Image.fromarray(COLOUR).quantize(16)
+    expected = np.asarray(palette.convert("RGB")).transpose(2, 0, 1)
+    np.testing.assert_array_equal(_read(_encoded(palette)), expected)
+
+
+def test_the_orientation_of_the_camera_is_applied():
+    image = Image.fromarray(COLOUR)
+    tags = image.getexif()
+    tags[0x0112] = 6  # to be turned by 90 degrees clockwise
+    turned = _read(_encoded(image, exif=tags.tobytes()))
+    np.testing.assert_array_equal(turned, np.rot90(COLOUR, -1).transpose(2, 0, 1))
+
+
+def test_transparent_pixels_are_laid_over_white():
+    alpha = np.full((20, 30, 1), 255, np.uint8)
+    alpha[:, :10] = 0
+    image = _read(_encoded(Image.fromarray(np.concatenate([COLOUR, alpha], 2))))
+    assert (image[:, :, :10] == 255).all()
+    np.testing.assert_array_equal(image[:, :, 10:], COLOUR.transpose(2, 0, 1)[:, :, 10:])
+    grey = _read(_encoded(Image.fromarray(np.stack([GREY, alpha[..., 0]], 2), "LA")))
+    assert grey.shape == (1, 20, 30)
+    assert (grey[:, :, :10] == 255).all()
+
+
+def test_scaling_covers_the_size_and_crops_about_the_centre():
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80, 0] = 255  # the middle third is red
+    image = _read(_encoded(Image.fromarray(wide)), (10, 10))
+    assert image.shape == (3, 10, 10)
+    assert (image[0] > 230).all()  # the filter reaches a little over the edge
+    assert (image[0, :, 1:-1] > 250).all()
+    assert (image[1:] == 0).all()
+
+
+def test_channels_are_converted_when_asked():
+    assert _read(_encoded(Image.fromarray(COLOUR)), None, 1).shape == (1, 20, 30)
+    three = _read(_encoded(Image.fromarray(GREY)), None, 3)
+    np.testing.assert_array_equal(three, np.repeat(GREY[None], 3, 0))
+
+
+def _refused(content, message, **kwargs):
+    with pytest.raises(UnusableImageError, match=message):
+        _read(content)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UnusableImageError, match="empty file"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_text_in_a_pictures_clothes_is_refused():
+    _refused(b"<html>not found</html>", "not an image")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_a_truncated_file_is_refused_wherever_it_ends(kind):
+    whole = _encoded(Image.fromarray(COLOUR), kind)
+    for share in (0.1, 0.5, 0.9):
+        _refused(whole[: int(share * len(whole))], "damaged|not an image")
+
+
+def test_a_damaged_file_is_refused():
+    whole = bytearray(_encoded(Image.fromarray(COLOUR)))
+    whole[len(whole) // 2] ^= 255
+    _refused(bytes(whole), "damaged")
+
+
+def test_cmyk_is_refused_because_its_colours_need_a_profile():
+    _refused(_encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"), "CMYK colours")
+
+
+def test_sixteen_bits_and_floats_are_refused():
+    deep = Image.fromarray(RANDOM.integers(0, 65536, (8, 8), dtype=np.uint16))
+    _refused(_encoded(deep), "more than 8 bits")
+    _refused(_encoded(Image.fromarray(RANDOM.random((8, 8)).astype(np.float32)), "TIFF"), "8 bits")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_animations_are_refused(kind):
+    frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
+    animated = _encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    _refused(animated, "animated: 2 frames")
+
+
+def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch):
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+    _refused(bomb, "too large")
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 599)
+    _refused(_encoded(Image.fromarray(COLOUR)), "30x20 pixels")
