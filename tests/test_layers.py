@@ -14,7 +14,7 @@ LAYERS = [
     {"recorded", "kernels"},
     {"functional", "sparse", "families"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
-    {"autoencoder"},
+    {"autoencoder", "objectives"},
     {"codec", "data", "metrics", "testing"},
     {"training"},
     {"experiments", "report"},

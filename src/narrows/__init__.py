@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 # Modules and names are found on first use, so that `narrows --help` need not import torch.
 _SUBMODULES = (
     "bottlenecks", "codec", "data", "families", "functional", "kernels", "likelihoods", "metrics",
-    "networks", "priors", "report", "sparse", "testing", "training",
+    "networks", "objectives", "priors", "report", "sparse", "testing", "training",
 )  # fmt: skip
 _NAMES = {
     "Autoencoder": "narrows.autoencoder",

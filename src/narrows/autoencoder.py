@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
 from narrows.networks import Conv, Mlp, Network
 from narrows.priors.base import Prior
-from narrows.recorded import build, spec
+from narrows.recorded import Recorded, build, spec
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
     """The training objective of one batch and the parts it is the sum of.
+
+    With several draws per example (`Bottleneck.draws`) the first axis of `nll`, `rate`, `terms`
+    and `latent` is `draws * batch`, one whole batch after the other.
 
     Attributes:
         total: the scalar to minimise, nats per example.
@@ -31,7 +35,7 @@ class Loss:
             and continuous).
         terms: the bottleneck's unweighted losses by name, `[batch]`.
         latent: what the bottleneck returned.
-        output: what the decoder returned.
+        output: what the decoder returned, `[batch, ...]` (for each example's first draw).
     """
 
     total: Tensor
@@ -40,6 +44,14 @@ class Loss:
     terms: Mapping[str, Tensor]
     latent: Latent
     output: Tensor
+
+
+class Objective(Recorded, ABC):
+    """What training minimises in place of the evidence bound; see `narrows.objectives`."""
+
+    @abstractmethod
+    def loss(self, model: "Autoencoder", x: Tensor) -> Loss:
+        """The objective of a model in training for a batch x `[batch, *shape]`."""
 
 
 class Autoencoder(nn.Module):
@@ -55,6 +67,7 @@ class Autoencoder(nn.Module):
         likelihood: p(x | decoder output).
         beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
             sets it between steps.
+        objective: what training minimises in place of the formula; None for the formula.
 
     Raises:
         ValueError: if the network cannot carry this shape.
@@ -75,6 +88,7 @@ class Autoencoder(nn.Module):
         bottleneck: Bottleneck,
         likelihood: Likelihood,
         beta: float = 1.0,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         if not math.isfinite(beta) or beta < 0:
@@ -82,6 +96,7 @@ class Autoencoder(nn.Module):
         self.shape = tuple(int(size) for size in shape)
         self.network = network
         self.beta = beta
+        self.objective = objective
         self.sites = network.sites(self.shape)
         self.encoder = network.encoder(self.shape, bottleneck.in_features)
         self.bottleneck = bottleneck
@@ -99,6 +114,7 @@ class Autoencoder(nn.Module):
         network: Network | None = None,
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
+        objective: Objective | None = None,
     ) -> Self:
         """An autoencoder for images of any size and channel count.
 
@@ -108,6 +124,7 @@ class Autoencoder(nn.Module):
             network: default `Conv()`.
             likelihood: default `Normal("optimal")`.
             beta: weight of the rate.
+            objective: what training minimises in place of the evidence bound.
 
         Raises:
             ValueError: if `shape` does not have three positive entries.
@@ -117,7 +134,7 @@ class Autoencoder(nn.Module):
                 f"expected the shape (channels, height, width) of one image, got {tuple(shape)}; "
                 "for vectors use Autoencoder.for_vectors(d, ...)"
             )
-        return cls(shape, network or Conv(), bottleneck, likelihood or Normal(), beta)
+        return cls(shape, network or Conv(), bottleneck, likelihood or Normal(), beta, objective)
 
     @classmethod
     def for_vectors(
@@ -127,6 +144,7 @@ class Autoencoder(nn.Module):
         network: Network | None = None,
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
+        objective: Objective | None = None,
     ) -> Self:
         """An autoencoder for vectors `[batch, d]`: embeddings, activations, tables.
 
@@ -136,13 +154,14 @@ class Autoencoder(nn.Module):
             network: default `Mlp()`.
             likelihood: default `Normal("optimal")`.
             beta: weight of the rate.
+            objective: what training minimises in place of the evidence bound.
 
         Raises:
             ValueError: if `d` is not a positive integer.
         """
         if not isinstance(d, int) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
-        return cls((d,), network or Mlp(), bottleneck, likelihood or Normal(), beta)
+        return cls((d,), network or Mlp(), bottleneck, likelihood or Normal(), beta, objective)
 
     # One way for data to flow.
 
@@ -156,9 +175,13 @@ class Autoencoder(nn.Module):
         return latent, self.decoder(latent.z)
 
     def loss(self, x: Tensor) -> Loss:
-        """The objective for a batch x `[batch, *shape]` in [0, 1]."""
-        latent, output = self(x)
-        nll = -self.likelihood.log_prob(x, output)
+        """The objective for a batch x `[batch, *shape]` in [0, 1].
+
+        In training the model's `objective`, if it has one, takes the place of the formula above.
+        """
+        if self.training and self.objective is not None:
+            return self.objective.loss(self, x)
+        latent, output, nll = self.draw(x, self.bottleneck.draws if self.training else 1)
         rate = self.prior.rate(latent) if latent.has_rate else None
         cost = nll if rate is None else nll + self.beta * rate
         for name, weight in self.bottleneck.weights.items():
@@ -166,9 +189,22 @@ class Autoencoder(nn.Module):
         total = cost.mean()
         if latent.log_q is not None:
             # Adds nothing to the value; its gradient is cost * grad log q (score function).
-            surrogate = (cost.detach() * latent.log_q).mean()
-            total = total + surrogate - surrogate.detach()
-        return Loss(total, nll, rate, latent.terms, latent, output)
+            total = total + self.bottleneck.surrogate(cost, latent).mean()
+        return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])
+
+    def draw(self, x: Tensor, draws: int) -> tuple[Latent, Tensor, Tensor]:
+        """Codes each example `draws` times, one whole batch after the other, and decodes.
+
+        Returns:
+            The latent, the decoder's output and -log p(x | z), all of `[draws * batch]`.
+        """
+        features = self.encoder(self._check(x))
+        if draws > 1:
+            features = features.repeat(draws, *[1] * (features.dim() - 1))
+            x = x.repeat(draws, *[1] * (x.dim() - 1))
+        latent = self.bottleneck(features)
+        output = self.decoder(latent.z)
+        return latent, output, -self.likelihood.log_prob(x, output)
 
     # Using a trained model. These switch to eval for their duration and build no graph.
 
@@ -219,6 +255,7 @@ class Autoencoder(nn.Module):
             "bottleneck": spec(self.bottleneck),
             "likelihood": spec(self.likelihood),
             "beta": float(self.beta),
+            "objective": spec(self.objective),
             "prior": spec(self.prior),
         }
         state = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
@@ -252,6 +289,7 @@ class Autoencoder(nn.Module):
             build(parts["bottleneck"]),
             build(parts["likelihood"]),
             parts["beta"],
+            build(parts.get("objective")),
         )
         model.prior = build(parts["prior"])
         model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -1,6 +1,15 @@
 """Latents, one family a file."""
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.categorical import Categorical
+from narrows.bottlenecks.estimators import (
+    NVIL,
+    RLOO,
+    Estimator,
+    GumbelSoftmax,
+    ScoreFunction,
+    StraightThrough,
+)
 from narrows.bottlenecks.identity import Identity
 from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
@@ -8,13 +17,20 @@ from narrows.bottlenecks.variational import Variational
 from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 
 __all__ = [
+    "NVIL",
     "OMP",
+    "RLOO",
     "BatchTopK",
     "Bottleneck",
+    "Categorical",
+    "Estimator",
+    "GumbelSoftmax",
     "Identity",
     "Lasso",
+    "ScoreFunction",
     "SparseCode",
     "SparseDictionary",
+    "StraightThrough",
     "TopK",
     "Variational",
     "VectorQuantizer",

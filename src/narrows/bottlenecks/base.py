@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from narrows.functional.score_function import carrier
 from narrows.latent import Code, Latent
 from narrows.recorded import Recorded
 
@@ -29,10 +30,13 @@ class Bottleneck(Recorded, nn.Module, ABC):
         gradient: how d z / d features comes about. "exact": differentiation of what was
             computed; "straight_through": the identity; "estimated": anything else.
         per_site: whether each site is coded from its own features alone.
+        draws: codes drawn per example in a training step. With several, the model passes the
+            features of the batch that many times, one whole batch after the other.
     """
 
     gradient: Literal["exact", "straight_through", "estimated"] = "exact"
     per_site: bool = True
+    draws: int = 1
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -62,6 +66,16 @@ class Bottleneck(Recorded, nn.Module, ABC):
     @abstractmethod
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """The fixed prior that comes with this bottleneck for codes on the given sites."""
+
+    def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
+        """Zeros whose gradient is the score-function part, where the latent has `log_q`.
+
+        Args:
+            cost: what each draw cost, `[draws * batch]` in nats.
+            latent: the draws.
+        """
+        assert latent.log_q is not None
+        return carrier(cost, latent.log_q)
 
     def update(self, latents: Sequence[Latent]) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.

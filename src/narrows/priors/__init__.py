@@ -17,6 +17,7 @@ from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.uniform import UniformCategorical
 
 __all__ = [
     "AutoregressiveTransformer",
@@ -29,6 +30,7 @@ __all__ = [
     "SparseAutoregressive",
     "SparseFactorial",
     "SparsePrior",
+    "UniformCategorical",
     "fit_by_gradient",
     "fit_in_one_pass",
     "fit_pixelcnn",

@@ -1,0 +1,144 @@
+"""Categorical latents: each site holds some variables with K values each."""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical as CategoricalDistribution
+from torch.nn import functional as F
+
+from narrows.bottlenecks.estimators import RLOO, Estimator
+from narrows.functional.usage import usage
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+from narrows.priors.uniform import UniformCategorical
+
+from .base import Bottleneck
+
+
+class Categorical(Bottleneck):
+    """q(code | x) = softmax(features); z = the one-hot vectors side by side.
+
+    The decoder's first linear layer makes of them an embedding. In eval the code is the most
+    probable value of each variable; in training it is drawn, and the estimator says how the
+    gradient passes the draw.
+
+    Args:
+        categories: K, the values of a variable; the features are `variables * K` logits.
+        variables: variables per site.
+        estimator: `RLOO(4)` by default; also `ScoreFunction`, `NVIL`, `GumbelSoftmax` and
+            `StraightThrough`. For the multi-sample bound (VIMCO) train a model with
+            `objective=ImportanceWeighted(K)` and `ScoreFunction()`.
+
+    Raises:
+        ValueError: if there are fewer than 2 categories or 1 variable.
+
+    Example:
+        >>> import torch
+        >>> latent = Categorical(10, variables=2)(torch.randn(5, 20))
+        >>> latent.code.shape, latent.z.shape
+        (torch.Size([5, 2]), torch.Size([5, 20]))
+    """
+
+    gradient = "estimated"
+    anchor: Tensor
+
+    def __init__(
+        self, categories: int, variables: int = 1, estimator: Estimator | None = None
+    ) -> None:
+        if categories < 2:
+            raise ValueError(f"Categorical: expected at least 2 categories, got {categories}")
+        super().__init__(variables * categories, variables * categories)
+        self.categories = categories
+        self.variables = variables
+        # A copy, so that one description can serve several bottlenecks.
+        self.estimator = copy.deepcopy(estimator) if estimator is not None else RLOO()
+        self.estimator.prepare(self.in_features)
+        self.draws = self.estimator.draws
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes logits `[batch, *sites, variables * categories]`; draws in training."""
+        features = self._check(features)
+        logits = features.unflatten(-1, (self.variables, self.categories)).log_softmax(-1)
+        posterior = CategoricalDistribution(logits=logits, validate_args=False)
+        log_q = None
+        if self.training:
+            code, vectors = self.estimator.draw(logits)
+            z = vectors.flatten(-2)
+            if self.estimator.scores:
+                log_q = posterior.log_prob(code).flatten(1).sum(1)
+        else:
+            code = logits.argmax(-1)
+            z = self.embed(code)
+        if not z.requires_grad:
+            z = z + 0 * features  # a hard code is constant in the features: gradient zero
+        return Latent(
+            z=z,
+            code=code,
+            features=features.detach(),
+            posterior=posterior,
+            stats=self._stats(logits.detach(), code),
+            log_q=log_q,
+        )
+
+    def embed(self, code: Code) -> Tensor:
+        """One-hot vectors of indices `[..., variables]`; relaxed ones as they are."""
+        if isinstance(code, tuple):
+            raise TypeError(
+                f"Categorical: expected the code as one tensor, got {type(code).__name__}"
+            )
+        if code.is_floating_point():
+            return code.flatten(-2)
+        return F.one_hot(code, self.categories).to(self.anchor.dtype).flatten(-2)
+
+    def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
+        """The estimator's."""
+        return self.estimator.surrogate(cost, latent)
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """All categories alike."""
+        return UniformCategorical(sites, self.variables, self.categories)
+
+    def update(self, latents: Sequence[Latent]) -> None:
+        """Lets the estimator's temperature fall."""
+        del latents
+        self.estimator.update()
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Means over the variables: perplexity of use, and bits that a code says about x."""
+        del examples
+        counts = totals["usage"].double()
+        measures = [usage(row) for row in counts]
+        positions = counts.sum(1).clamp(min=1)
+        marginal = totals["probabilities"].double() / positions[:, None]
+        entropy = -torch.xlogy(marginal, marginal).sum(1) - totals["entropy"].double() / positions
+        return {
+            "perplexity": sum(m["perplexity"] for m in measures) / len(measures),
+            "usage": sum(m["usage"] for m in measures) / len(measures),
+            "information_bits": float(entropy.sum()) / math.log(2),
+        }
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """Says so when the code says nothing."""
+        if summary["information_bits"] > 0.1:
+            return []
+        return [
+            f"the code says {summary['information_bits']:.2g} bits about x (perplexity "
+            f"{summary['perplexity']:.3g} of {self.categories}): posterior collapse; try a beta "
+            "warm-up, a smaller beta, or another estimator (RLOO with more draws)"
+        ]
+
+    def _stats(self, logits: Tensor, code: Tensor) -> dict[str, Tensor]:
+        """Totals by variable."""
+        index = code.detach().argmax(-1) if code.is_floating_point() else code
+        hot = F.one_hot(index, self.categories).reshape(-1, self.variables, self.categories)
+        p = logits.exp()
+        entropy = -(p * logits).sum(-1).reshape(-1, self.variables)
+        return {
+            "usage": hot.sum(0),
+            "probabilities": p.reshape(-1, *p.shape[-2:]).sum(0, dtype=torch.float64),
+            "entropy": entropy.sum(0, dtype=torch.float64),
+        }

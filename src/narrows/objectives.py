@@ -1,0 +1,92 @@
+"""What training may minimise in place of the evidence lower bound."""
+
+from collections.abc import Callable
+from typing import cast
+
+from torch import Tensor
+from torch.distributions import Categorical
+
+from narrows.autoencoder import Autoencoder, Loss, Objective
+from narrows.functional.importance import log_mean_exp, vimco_signals
+from narrows.functional.score_function import carrier
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+
+
+class ImportanceWeighted(Objective):
+    """The K-sample bound: total = -mean over examples of log 1/K sum_k w_k.
+
+    log w_k = log p(x | z_k) + beta * (log p(z_k) - log q(z_k | x)), z_k drawn from q. Codes that
+    are drawn by reparameterisation (`Variational`) give the importance-weighted autoencoder;
+    those that need the score function (`Categorical` with `ScoreFunction`) give VIMCO.
+
+    Args:
+        draws: K, at least 2; the decoder runs once for each.
+
+    Raises:
+        ValueError: if there are fewer than 2 draws.
+        TypeError: in `loss`, for a categorical code whose draws are relaxed or biased.
+
+    Source: Burda, Grosse & Salakhutdinov (2016), eq. 8 and 13; Mnih & Rezende (2016), eq. 9.
+
+    Example:
+        >>> import torch, narrows as nw
+        >>> model = nw.Autoencoder.for_vectors(
+        ...     4, nw.bottlenecks.Variational(2), objective=ImportanceWeighted(5)
+        ... )
+        >>> model.loss(torch.rand(3, 4)).total.shape
+        torch.Size([])
+    """
+
+    def __init__(self, draws: int = 50) -> None:
+        if draws < 2:
+            raise ValueError(f"ImportanceWeighted: take 2 or more draws, got {draws}")
+        self.draws = draws
+
+    def loss(self, model: Autoencoder, x: Tensor) -> Loss:
+        """The negative bound; `Loss.rate` is log q - log p of each draw."""
+        latent, output, nll = model.draw(x, self.draws)
+        if isinstance(latent.posterior, Categorical) and latent.log_q is None:
+            raise TypeError(
+                "ImportanceWeighted needs hard draws of a categorical code and their log q; build "
+                "the bottleneck with estimator=ScoreFunction()"
+            )
+        rate = log_q(latent, latent.code) - log_prior(model.prior, latent.code)
+        log_weights = (-nll - model.beta * rate).unflatten(0, (self.draws, -1))
+        total = -log_mean_exp(log_weights).mean()
+        if latent.log_q is not None:
+            signals = -vimco_signals(log_weights.detach()).flatten()
+            total = total + self.draws * carrier(signals, latent.log_q).mean()
+        for name, weight in model.bottleneck.weights.items():
+            total = total + weight * latent.terms[name].mean()
+        return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])
+
+
+def log_q(latent: Latent, code: Code) -> Tensor:
+    """Log q(code | x), `[batch]` in nats.
+
+    Raises:
+        ValueError: if the latent has no posterior.
+    """
+    if latent.posterior is None:
+        raise ValueError(
+            "importance weights need a random code, and this bottleneck's is deterministic; use "
+            "a probabilistic one (Variational, Categorical, SpikeAndSlab)"
+        )
+    log_prob = cast("Callable[[Code], Tensor]", latent.posterior.log_prob)  # a joint one: tuples
+    return log_prob(code).flatten(1).sum(1)
+
+
+def log_prior(prior: Prior, code: Code) -> Tensor:
+    """Log p(code), `[batch]` in nats.
+
+    Raises:
+        ValueError: if the prior has no density or probability for a code alone.
+    """
+    log_prob = getattr(prior, "log_prob", None)
+    if log_prob is None:
+        raise ValueError(
+            f"importance weights need log p(code), which {type(prior).__name__} does not give; "
+            "write its method log_prob(code) -> [batch]"
+        )
+    return log_prob(code)
