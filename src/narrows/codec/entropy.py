@@ -1,0 +1,131 @@
+"""Symbols to bytes and back under integer weights: a thin layer over constriction.
+
+The range coder is first in, first out, as autoregressive priors need; its cost is the
+information content of the symbols to within about 2^-24 a symbol and 32 bits in all.
+
+Source: constriction (Bamler 2022, Understanding Entropy Coding With Asymmetric Numeral Systems).
+"""
+
+from typing import Protocol
+
+import numpy as np
+from constriction.stream import model as models
+from constriction.stream import queue
+
+from narrows.codec.errors import CodecError
+
+_FAMILY = models.Categorical(perfect=False)
+_CHUNK = 1 << 22  # weights handed over at once
+
+
+class Channel(Protocol):
+    """Either end of the stream: the writer is given symbols and returns them, the reader finds
+    them. One function can so describe a format for both directions.
+    """
+
+    writing: bool
+
+    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """m symbols under a row of weights each, `[m, K]`."""
+        ...
+
+    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
+        """m symbols under the same weights `[K]`."""
+        ...
+
+
+class Writer:
+    """Encodes."""
+
+    writing = True
+
+    def __init__(self) -> None:
+        self._coder = queue.RangeEncoder()
+
+    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """Encodes symbols `[m]` under weights `[m, K]`."""
+        assert symbols is not None
+        if weights.shape[1] > 1:
+            rows = max(1, _CHUNK // weights.shape[1])
+            for start in range(0, len(symbols), rows):
+                part = slice(start, start + rows)
+                self._coder.encode(
+                    symbols[part].astype(np.int32), _FAMILY, weights[part].astype(np.float64)
+                )
+        return symbols
+
+    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
+        """Encodes symbols `[m]` under weights `[K]`."""
+        assert symbols is not None and len(symbols) == m
+        if len(weights) > 1 and m:
+            table = models.Categorical(weights.astype(np.float64), perfect=False)
+            self._coder.encode(symbols.astype(np.int32), table)
+        return symbols
+
+    def finish(self) -> bytes:
+        """All bytes written."""
+        return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class Reader:
+    """Decodes what a `Writer` wrote.
+
+    Raises:
+        CodecError: from every method, if the bytes cannot have been written so.
+    """
+
+    writing = False
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) % 4:
+            raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
+        self._coder = queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
+
+    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """Decodes one symbol for each row of weights `[m, K]`."""
+        m, size = weights.shape
+        if size == 1 or not m:
+            return np.zeros(m, np.int64)
+        rows = max(1, _CHUNK // size)
+        parts = [
+            self._decode(_FAMILY, weights[start : start + rows].astype(np.float64))
+            for start in range(0, m, rows)
+        ]
+        return np.concatenate(parts).astype(np.int64)
+
+    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
+        """Decodes m symbols under weights `[K]`."""
+        if len(weights) == 1 or not m:
+            return np.zeros(m, np.int64)
+        table = models.Categorical(weights.astype(np.float64), perfect=False)
+        return self._decode(table, m).astype(np.int64)
+
+    def finish(self) -> None:
+        """Refuses bytes that are left over."""
+        if not self._coder.maybe_exhausted():
+            raise CodecError("the payload is longer than its codes: not written by Codec.compress")
+
+    def _decode(self, model: models.Model, of: np.ndarray | int) -> np.ndarray:
+        try:
+            return np.asarray(self._coder.decode(model, of))
+        except AssertionError as error:
+            raise CodecError("the payload is no code under this prior") from error
+
+
+def whole_numbers(channel: Channel, values: np.ndarray | None, m: int) -> np.ndarray:
+    """m integers d >= 1, of any size below 2^53, at about 2 log2 d + 1 bits (Elias gamma)."""
+    halves = 2.0 ** -np.arange(1, 54)
+    if values is not None:
+        values = values.astype(np.int64)
+        length = np.array([int(value).bit_length() for value in values], np.int64)
+        channel.alike(length - 1, halves, m)
+    else:
+        length = channel.alike(None, halves, m) + 1
+    out = np.ones(m, np.int64)
+    for bit in range(int(length.max(initial=1)) - 1):
+        more = np.flatnonzero(length - 1 > bit)
+        known = None
+        if values is not None:
+            known = (values[more] >> (length[more] - 2 - bit)) & 1
+        out[more] = 2 * out[more] + channel.alike(known, np.ones(2), len(more))
+    return out
