@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from constriction.stream import model as models
-from constriction.stream import stack
+from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Laplace, Normal
 
@@ -26,11 +25,11 @@ from narrows.codec.steady import groups, in_one_group, steady
 
 GRID = 2.0**-6
 _REACH = 1 << 11  # grid cells on either side of 0: |z| < 32
-_CATEGORICAL = models.Categorical(perfect=False)
+_CATEGORICAL = stream.model.Categorical(perfect=False)
 _FAMILIES = {
-    Normal: models.QuantizedGaussian(-_REACH, _REACH),
-    Laplace: models.QuantizedLaplace(-_REACH, _REACH),
-    Cauchy: models.QuantizedCauchy(-_REACH, _REACH),
+    Normal: stream.model.QuantizedGaussian(-_REACH, _REACH),
+    Laplace: stream.model.QuantizedLaplace(-_REACH, _REACH),
+    Cauchy: stream.model.QuantizedCauchy(-_REACH, _REACH),
 }
 
 
@@ -42,7 +41,7 @@ def write(model: Any, levels: Tensor) -> bytes:
         levels: `[n, *shape]`, int64 in 0..255.
     """
     with steady(), torch.no_grad():
-        coder = stack.AnsCoder(_first_words(model))
+        coder = stream.stack.AnsCoder(_first_words(model))
         for rows in groups(len(levels)):
             group = levels[rows]
             posterior = _posterior(model, group)
@@ -63,7 +62,7 @@ def read(model: Any, payload: bytes, n: int) -> Tensor:
     out = torch.zeros(n, *model.shape, dtype=torch.long)
     with steady(), torch.no_grad():
         try:
-            coder = stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
+            coder = stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
             for rows in reversed([*groups(n)]):
                 like = _posterior(model, out[rows])  # for its shape and family only
                 z = _pop(coder, _prior(model, like))
@@ -130,13 +129,13 @@ def _parameters(distribution: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     return _FAMILIES[type(distribution)], location.clip(-_REACH, _REACH), scale.clip(0.05, None)
 
 
-def _pop(coder: stack.AnsCoder, distribution: Distribution) -> Tensor:
+def _pop(coder: stream.stack.AnsCoder, distribution: Distribution) -> Tensor:
     cells = coder.decode(*_parameters(distribution))
     like = _location(distribution)
     return torch.from_numpy(cells.astype(np.float64) * GRID).to(like).view(like.shape)
 
 
-def _push(coder: stack.AnsCoder, distribution: Distribution, z: Tensor) -> None:
+def _push(coder: stream.stack.AnsCoder, distribution: Distribution, z: Tensor) -> None:
     cells = np.round(z.cpu().double().flatten().numpy() / GRID).astype(np.int32)
     coder.encode_reverse(cells, *_parameters(distribution))
 
@@ -145,7 +144,7 @@ def _output(model: Any, z: Tensor) -> Tensor:
     return in_one_group(lambda part: model.decoder(model.bottleneck.embed(part)), z)
 
 
-def _push_pixels(coder: stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -> None:
+def _push_pixels(coder: stream.stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -> None:
     steps: list[tuple[np.ndarray, np.ndarray]] = []
 
     def note(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
@@ -158,7 +157,7 @@ def _push_pixels(coder: stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -
         coder.encode_reverse(symbols.astype(np.int32), _CATEGORICAL, weights)
 
 
-def _pop_pixels(coder: stack.AnsCoder, model: Any, z: Tensor) -> Tensor:
+def _pop_pixels(coder: stream.stack.AnsCoder, model: Any, z: Tensor) -> Tensor:
     def take(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
         del known
         return coder.decode(_CATEGORICAL, weights)

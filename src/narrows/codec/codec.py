@@ -152,12 +152,14 @@ class Codec:
             return self._decode(self._read_codes(reader, n, header.code_check))
         code = self._transfer(reader, n, None)
         levels = self._residual(reader, code, None, n)
+        reader.finish()
         if _code_check(code) ^ _pixel_check(levels) != header.code_check:
             raise CodecError("the images read are not those written; another machine or build?")
         return levels
 
     def _read_codes(self, reader: Reader, n: int, check: int) -> Code:
         code = self._transfer(reader, n, None)
+        reader.finish()
         if _code_check(code) != check:
             raise CodecError("the codes read are not those written; another machine or build?")
         return code
@@ -171,9 +173,7 @@ class Codec:
             parts.append(transfer(self.prior, channel, rows.stop - rows.start, part))
         return _joined(parts)
 
-    def _residual(
-        self, channel: Channel, code: Code, levels: Tensor | None, n: int
-    ) -> Tensor:
+    def _residual(self, channel: Channel, code: Code, levels: Tensor | None, n: int) -> Tensor:
         """Pixels given the code, under the likelihood; written and read alike."""
         out = torch.zeros(n, *self.model.shape, dtype=torch.long)
         device = next(self.model.parameters()).device

@@ -83,7 +83,6 @@ def _quantized(prior: QuantizedHistogram, channel: Channel, n: int, code: Code |
     """Grid indices feature by feature; the last symbol escapes to a distance beyond the bins."""
     if not prior.steps.numel():
         raise ValueError("QuantizedHistogram: fit it to training latents before coding")
-    bins = prior.log_bins.shape[1]
     inside = prior.log_bins.exp().cpu().numpy()
     escape = prior.log_escape.exp().cpu().numpy()
     weights = np.maximum(np.round(np.column_stack([inside, escape]) * 2**32), 1)

@@ -6,15 +6,14 @@ information content of the symbols to within about 2^-24 a symbol and 32 bits in
 Source: constriction (Bamler 2022, Understanding Entropy Coding With Asymmetric Numeral Systems).
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from constriction.stream import model as models
-from constriction.stream import queue
+from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 
 from narrows.codec.errors import CodecError
 
-_FAMILY = models.Categorical(perfect=False)
+_FAMILY = stream.model.Categorical(perfect=False)
 _CHUNK = 1 << 22  # weights handed over at once
 
 
@@ -40,7 +39,7 @@ class Writer:
     writing = True
 
     def __init__(self) -> None:
-        self._coder = queue.RangeEncoder()
+        self._coder = stream.queue.RangeEncoder()
 
     def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
         """Encodes symbols `[m]` under weights `[m, K]`."""
@@ -56,9 +55,9 @@ class Writer:
 
     def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
         """Encodes symbols `[m]` under weights `[K]`."""
-        assert symbols is not None and len(symbols) == m
+        assert symbols is not None
         if len(weights) > 1 and m:
-            table = models.Categorical(weights.astype(np.float64), perfect=False)
+            table = stream.model.Categorical(weights.astype(np.float64), perfect=False)
             self._coder.encode(symbols.astype(np.int32), table)
         return symbols
 
@@ -79,10 +78,11 @@ class Reader:
     def __init__(self, payload: bytes) -> None:
         if len(payload) % 4:
             raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
-        self._coder = queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
+        self._coder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
     def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
         """Decodes one symbol for each row of weights `[m, K]`."""
+        del symbols
         m, size = weights.shape
         if size == 1 or not m:
             return np.zeros(m, np.int64)
@@ -95,9 +95,10 @@ class Reader:
 
     def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
         """Decodes m symbols under weights `[K]`."""
+        del symbols
         if len(weights) == 1 or not m:
             return np.zeros(m, np.int64)
-        table = models.Categorical(weights.astype(np.float64), perfect=False)
+        table = stream.model.Categorical(weights.astype(np.float64), perfect=False)
         return self._decode(table, m).astype(np.int64)
 
     def finish(self) -> None:
@@ -105,7 +106,7 @@ class Reader:
         if not self._coder.maybe_exhausted():
             raise CodecError("the payload is longer than its codes: not written by Codec.compress")
 
-    def _decode(self, model: models.Model, of: np.ndarray | int) -> np.ndarray:
+    def _decode(self, model: Any, of: np.ndarray | int) -> np.ndarray:
         try:
             return np.asarray(self._coder.decode(model, of))
         except AssertionError as error:

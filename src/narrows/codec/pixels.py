@@ -51,9 +51,7 @@ def _categorical(
 
 
 @walk_pixels.register
-def _normal(
-    likelihood: Normal, output: Tensor, levels: Tensor | None, choose: Choose
-) -> Tensor:
+def _normal(likelihood: Normal, output: Tensor, levels: Tensor | None, choose: Choose) -> Tensor:
     """The mass of a normal between the levels' edges; the ends take the tails."""
     edges = (torch.arange(1, LEVELS, dtype=torch.float64) - 0.5) / (LEVELS - 1)
     sigma = likelihood.variance().double().sqrt().cpu()

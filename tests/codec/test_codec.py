@@ -1,0 +1,261 @@
+"""A file is as large as its rate, and gives back exactly the codes that went in."""
+
+import math
+
+import pytest
+import torch
+
+import narrows as nw
+from narrows.codec import Codec, CodecError
+from narrows.codec.codes import transfer
+from narrows.codec.container import overhead
+from narrows.codec.entropy import Reader, Writer
+from narrows.likelihoods import Bernoulli
+from narrows.priors import (
+    AutoregressiveTransformer,
+    PixelCNN,
+    SparseAutoregressive,
+    SparsePrior,
+)
+from narrows.priors.fitting import bits, fit_in_one_pass, latents
+
+FAMILIES = ["vq", "sparse", "plain", "variational"]
+
+
+def images(digits, n=1000):
+    return digits.train.images[:n]
+
+
+def same(a, b):
+    """Whether two codes are equal but for padding."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    width = min(a[1].shape[-1], b[1].shape[-1])
+    rest = sum(float(part[1][..., width:].abs().sum()) for part in (a, b))
+    pairs = zip(a, b, strict=True)
+    return rest == 0 and all(torch.equal(x[..., :width], y[..., :width]) for x, y in pairs)
+
+
+def estimate(prior, model, split):
+    return bits(prior, latents(model, split)) * len(split)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_real_bytes_are_within_one_percent_of_the_rate_plus_a_stated_header(models, digits, family):
+    model, prior = models[family]
+    blob = Codec(model, prior).compress(images(digits))
+    expected = estimate(prior, model, digits.train.head(1000))
+    real = 8 * (len(blob) - overhead(3))
+    assert abs(real - expected) <= 0.01 * expected + 64  # the range coder ends on whole words
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoded_codes_are_the_encoded_ones_and_so_are_the_images(models, digits, family):
+    model, prior = models[family]
+    codec = Codec(model, prior)
+    x = images(digits, 300)
+    blob = codec.compress(x)
+    with torch.no_grad():
+        code = prior.quantize(model.latent(x.float() / 255).code)
+    assert same(codec.codes(blob), code)
+    decoded = codec.decompress(blob)
+    assert decoded.dtype == torch.uint8
+    expected = (model.decode(code).clamp(0, 1) * 255).round()
+    # Networks may round differently in other batches; codes may not.
+    assert (decoded.float() - expected).abs().max() <= 1
+
+
+def learned(model, digits):
+    """One of each learned prior over integer codes, at random weights: rates need not be good."""
+    torch.manual_seed(0)
+    sites, size = model.prior.sites, model.prior.size
+    yield PixelCNN(sites, size, width=16, layers=2)
+    yield AutoregressiveTransformer(sites, size, width=16, depth=2, heads=2)
+
+
+def test_learned_priors_over_indices_code_exactly_and_at_their_rate(models, digits):
+    model, _ = models["vq"]
+    for prior in learned(model, digits):
+        codec = Codec(model, prior)
+        blob = codec.compress(images(digits))
+        expected = estimate(prior, model, digits.train.head(1000))
+        assert abs(8 * (len(blob) - overhead(3)) - expected) <= 0.01 * expected + 64
+        assert same(codec.codes(blob), model.encode(images(digits).float() / 255))
+
+
+def test_learned_priors_over_sparse_codes_code_exactly_and_at_their_rate(models, digits):
+    model, floor = models["sparse"]
+    torch.manual_seed(0)
+    mixture = fit_in_one_pass(SparsePrior(floor.sites, 24, 0.5, components=4), model, digits)
+    tokens = SparseAutoregressive(floor.sites, 24, 2, 0.5, features=16, depth=1, heads=2)
+    for prior in (mixture, tokens):
+        codec = Codec(model, prior)
+        blob = codec.compress(images(digits))
+        expected = estimate(prior, model, digits.train.head(1000))
+        assert abs(8 * (len(blob) - overhead(3)) - expected) <= 0.01 * expected + 64
+        with torch.no_grad():
+            code = prior.quantize(model.latent(images(digits).float() / 255).code)
+        assert same(codec.codes(blob), code)
+
+
+@pytest.mark.parametrize("prior", [0, 1])
+def test_codes_decode_alike_on_any_number_of_threads(models, digits, prior):
+    model, _ = models["vq"]
+    codec = Codec(model, [*learned(model, digits)][prior])
+    before, found = torch.get_num_threads(), []
+    for writing, reading in ((1, 1), (1, 2), (2, 1)):
+        torch.set_num_threads(writing)
+        blob = codec.compress(images(digits, 100))
+        torch.set_num_threads(reading)
+        found.append(codec.codes(blob))
+    torch.set_num_threads(before)
+    assert all(torch.equal(code, found[0]) for code in found)
+
+
+def test_codes_do_not_depend_on_what_else_is_in_the_file(models, digits):
+    model, _ = models["vq"]
+    for prior in learned(model, digits):
+        codec = Codec(model, prior)
+        whole = codec.codes(codec.compress(images(digits, 20)))
+        parts = [codec.codes(codec.compress(images(digits, 20)[i : i + 1])) for i in range(20)]
+        assert torch.equal(whole, torch.cat(parts))
+
+
+def test_values_beyond_the_histogram_are_written_too(models, digits):
+    _, prior = models["plain"]
+    far = torch.tensor([[0.0, 1e3, -1e3, 12.3]]).expand(*prior.sites, 4)[None]
+    code = prior.quantize(far)
+    writer = Writer()
+    transfer(prior, writer, 1, code)
+    again = transfer(prior, Reader(writer.finish()), 1, None)
+    assert torch.equal(again, code)
+
+
+def test_float_images_come_back_as_floats_and_no_images_as_none(models, digits):
+    model, prior = models["vq"]
+    codec = Codec(model, prior)
+    x = images(digits, 5).float() / 255
+    decoded = codec.decompress(codec.compress(x))
+    assert decoded.dtype == torch.float32
+    assert torch.allclose(decoded, model.reconstruct(x), atol=1e-5)
+    assert codec.decompress(codec.compress(x[:0])).shape == (0, *digits.shape)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 20), (3, 5), (16, 7)])
+def test_images_of_any_size_are_cut_into_tiles(models, size):
+    model, prior = models["vq"]
+    codec = Codec(model, prior)
+    x = torch.randint(256, (3, 1, *size), generator=torch.Generator().manual_seed(0)).byte()
+    assert codec.decompress(codec.compress(x)).shape == x.shape
+
+
+def test_tiles_are_put_back_where_they_were_cut():
+    from narrows.codec.tiles import cut, join
+
+    x = torch.arange(2 * 3 * 10 * 13).view(2, 3, 10, 13)
+    assert torch.equal(join(cut(x, (3, 4, 5)), (3, 10, 13)), x)
+
+
+def test_a_lossless_file_gives_back_every_pixel(models, digits):
+    for family in FAMILIES:
+        model, prior = models[family]
+        codec = Codec(model, prior, lossless=True)
+        x = images(digits, 40)
+        assert torch.equal(codec.decompress(codec.compress(x)), x)
+    large = torch.randint(256, (1, 1, 20, 9), generator=torch.Generator().manual_seed(0)).byte()
+    assert torch.equal(codec.decompress(codec.compress(large)), large)
+
+
+def test_lossless_colour_images_come_back_exactly():
+    from narrows.likelihoods import Categorical256, DiscretizedLogisticMixture
+
+    for likelihood in (DiscretizedLogisticMixture(2), Categorical256()):
+        torch.manual_seed(0)
+        bottleneck = nw.bottlenecks.VectorQuantizer(8, 4)
+        model = nw.Autoencoder.for_images((3, 8, 8), bottleneck, likelihood=likelihood).eval()
+        x = torch.randint(256, (20, 3, 8, 8)).byte()
+        codec = Codec(model, lossless=True)
+        blob = codec.compress(x)
+        assert torch.equal(codec.decompress(blob), x)
+        unit = x.float() / 255
+        with torch.no_grad():
+            latent = model.latent(unit)
+            nats = model.prior.rate(latent) - likelihood.log_prob(unit, model.decoder(latent.z))
+        expected = nats.sum().item() / math.log(2)
+        assert abs(8 * len(blob) - expected) < 0.01 * expected + 8 * overhead(3) + 64
+
+
+def test_bits_back_files_are_as_large_as_the_evidence_bound_and_lossless(variational, digits):
+    codec = Codec(variational, lossless=True)
+    x = images(digits)
+    blob = codec.compress(x)
+    assert torch.equal(codec.decompress(blob), x)
+    unit = x.float() / 255
+    torch.manual_seed(0)
+    with torch.no_grad():
+        latent = variational.latent(unit)
+        bound = variational.prior.rate(latent)
+        for _ in range(8):
+            z = variational.bottleneck.embed(latent.posterior.sample())
+            bound = bound - variational.likelihood.log_prob(unit, variational.decoder(z)) / 8
+    expected = bound.sum().item() / math.log(2)
+    # One group's draws of at most 12 bits a dimension stay in the file (see bits_back).
+    first = 12 * 16 * math.prod(variational.prior.sites) * 4 + 64
+    assert abs(8 * (len(blob) - overhead(3)) - expected) <= 0.01 * expected + first
+
+
+def test_bits_back_is_cheaper_than_paying_for_the_draw(variational, digits):
+    """Without getting bits back a draw of z on the grid costs -log p(z) and the pixels."""
+    x = images(digits, 500)
+    blob = Codec(variational, lossless=True).compress(x)
+    unit = x.float() / 255
+    with torch.no_grad():
+        z = variational.latent(unit).posterior.sample()
+        pixels = -variational.likelihood.log_prob(
+            unit, variational.decoder(variational.bottleneck.embed(z))
+        )
+        draws = -(variational.prior.log_prob(z) + z[0].numel() * math.log(2**-6))
+    assert 8 * len(blob) < 0.9 * (pixels + draws).sum().item() / math.log(2)
+
+
+def test_a_file_of_another_model_prior_or_mode_is_refused(models, digits):
+    model, prior = models["vq"]
+    blob = Codec(model, prior).compress(images(digits, 3))
+    with pytest.raises(CodecError, match="another model or prior"):
+        Codec(*models["plain"]).decompress(blob)
+    with pytest.raises(CodecError, match="another model or prior"):
+        Codec(model, PixelCNN(prior.sites, prior.size, width=8, layers=1)).decompress(blob)
+    with pytest.raises(CodecError, match="another mode"):
+        Codec(model, prior, lossless=True).decompress(blob)
+
+
+def test_what_cannot_be_coded_is_refused_with_the_reason(models, digits, variational):
+    model, prior = models["vq"]
+    codec = Codec(model, prior)
+    with pytest.raises(TypeError, match="QuantizedHistogram"):
+        Codec(variational)
+    for bad, message in (
+        (torch.zeros(2, 3, 8, 8), "with 1 channels"),
+        (torch.zeros(2, 64), "expected"),
+        (torch.full((1, 1, 8, 8), 2.0), r"\[0, 1\]"),
+        (torch.full((1, 1, 8, 8), math.nan), "NaN"),
+        (torch.zeros(1, 1, 8, 8, dtype=torch.long), "uint8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            codec.compress(bad)
+    with pytest.raises(ValueError, match="8-bit"):
+        Codec(model, prior, lossless=True).compress(torch.rand(1, 1, 8, 8))
+    torch.manual_seed(0)
+    binary = nw.Autoencoder.for_images(
+        digits.shape, nw.bottlenecks.VectorQuantizer(8, 4), likelihood=Bernoulli()
+    )
+    with pytest.raises(TypeError, match="256 levels"):
+        Codec(binary, lossless=True).compress(images(digits, 2))
+
+
+def test_vectors_are_coded_too():
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_vectors(6, nw.bottlenecks.VectorQuantizer(8, 4)).eval()
+    x = torch.randn(50, 6) * 3
+    codec = Codec(model)
+    assert torch.allclose(codec.decompress(codec.compress(x)), model.reconstruct(x), atol=1e-5)
