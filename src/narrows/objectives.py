@@ -74,7 +74,8 @@ def log_q(latent: Latent, code: Code) -> Tensor:
             "a probabilistic one (Variational, Categorical, SpikeAndSlab)"
         )
     log_prob = cast("Callable[[Code], Tensor]", latent.posterior.log_prob)  # a joint one: tuples
-    return log_prob(code).flatten(1).sum(1)
+    terms = log_prob(code)
+    return terms if terms.dim() == 1 else terms.flatten(1).sum(1)
 
 
 def log_prior(prior: Prior, code: Code) -> Tensor:

@@ -2,12 +2,18 @@ import pytest
 
 from narrows.bottlenecks import (
     NVIL,
+    RLOO,
     Categorical,
     GumbelSoftmax,
     Identity,
     ScoreFunction,
+    SparseDictionary,
+    SpikeAndSlab,
+    Split,
     StraightThrough,
+    TopK,
     Variational,
+    VectorQuantizer,
 )
 from narrows.families import Cauchy, Laplace, Normal, Student
 from narrows.testing import check_bottleneck
@@ -26,6 +32,12 @@ BOTTLENECKS = {
     "gumbel": lambda: Categorical(5, 2, GumbelSoftmax()),
     "gumbel-hard": lambda: Categorical(5, 2, GumbelSoftmax(hard=True)),
     "straight-through": lambda: Categorical(5, 2, StraightThrough()),
+    "spike-and-slab": lambda: SpikeAndSlab(3),
+    "discrete-continuous": lambda: Split([Categorical(4, 1, RLOO(2)), Variational(3)]),
+    "split-discrete": lambda: Split([Categorical(4, 1, GumbelSoftmax()), VectorQuantizer(8, 2)]),
+    "split-nested": lambda: Split([Split([Variational(1), SpikeAndSlab(2)]), Categorical(3)]),
+    "split-without-rate": lambda: Split([Identity(2), Variational(2)]),
+    "split-sparse": lambda: Split([SparseDictionary(dim=4, size=8, code=TopK(2)), Categorical(3)]),
     "free-bits": lambda: Variational(3, Normal(2.0), free_bits=0.1),
 }
 

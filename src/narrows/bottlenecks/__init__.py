@@ -13,6 +13,8 @@ from narrows.bottlenecks.estimators import (
 from narrows.bottlenecks.identity import Identity
 from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
+from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
+from narrows.bottlenecks.split import Split
 from narrows.bottlenecks.variational import Variational
 from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 
@@ -30,6 +32,8 @@ __all__ = [
     "ScoreFunction",
     "SparseCode",
     "SparseDictionary",
+    "SpikeAndSlab",
+    "Split",
     "StraightThrough",
     "TopK",
     "Variational",

@@ -93,7 +93,7 @@ class Variational(Bottleneck):
         """Codes features `[batch, *sites, 2 * dim]`; draws in training."""
         features = self._check(features)
         location, raw = features.split(self.dim, -1)
-        scale = SMALLEST_SCALE + (1 - SMALLEST_SCALE) * F.softplus(raw + _RAW_OF_ONE)
+        scale = positive(raw)
         if self.posterior.scale != 1:
             scale = scale * self.posterior.scale
         code = location
@@ -174,6 +174,11 @@ class Variational(Bottleneck):
             "positions": torch.tensor(positions, dtype=torch.float64, device=flat.device),
         }
         return terms, stats
+
+
+def positive(raw: Tensor) -> Tensor:
+    """A scale from an unbounded feature: 1 at 0, linear far above, never below 1e-4."""
+    return SMALLEST_SCALE + (1 - SMALLEST_SCALE) * F.softplus(raw + _RAW_OF_ONE)
 
 
 def _quantiles(family: Family, count: int = 32) -> Tensor:

@@ -12,17 +12,20 @@ from narrows.priors.fitting import (
     fit_sparse,
     fit_transformer,
 )
+from narrows.priors.joint import JointPrior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.uniform import UniformCategorical
 
 __all__ = [
     "AutoregressiveTransformer",
     "CategoricalPrior",
     "Factorial",
+    "JointPrior",
     "PixelCNN",
     "Prior",
     "PriorFit",
@@ -30,6 +33,7 @@ __all__ = [
     "SparseAutoregressive",
     "SparseFactorial",
     "SparsePrior",
+    "SpikeAndSlabPrior",
     "UniformCategorical",
     "fit_by_gradient",
     "fit_in_one_pass",

@@ -1,0 +1,127 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from narrows.bottlenecks import SpikeAndSlab, Variational
+from narrows.priors import SpikeAndSlabPrior
+from narrows.priors.spike_and_slab import SpikeSlab
+
+
+def double(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("logit", "location", "scale"), [(0.3, 0.7, 0.4), (-2.0, -1.5, 1.3), (3.0, 0.0, 2.0)]
+)
+def test_the_closed_divergence_equals_quadrature_over_both_components(logit, location, scale):
+    activity, width = 0.3, 1.4
+    prior = SpikeAndSlabPrior((), 1, activity, width)
+    q = SpikeSlab(double(logit), double(location), double(scale))
+    gate = 1 / (1 + math.exp(-logit))
+    z = torch.linspace(-40, 40, 400_001, dtype=torch.float64)
+    p = torch.distributions.Normal(double(0.0), double(width))
+    slab = torch.distributions.Normal(double(location), double(scale))
+    density = slab.log_prob(z).exp()
+    ratio = math.log(gate / activity) + slab.log_prob(z) - p.log_prob(z)
+    exact = gate * torch.trapezoid(density * ratio, z)
+    exact = exact + (1 - gate) * math.log((1 - gate) / (1 - activity))
+    assert float(prior.divergence(q)) == pytest.approx(float(exact), rel=1e-9)
+
+
+def test_the_closed_divergence_lies_within_the_standard_error_of_sampling():
+    torch.manual_seed(0)
+    prior = SpikeAndSlabPrior((), 1, 0.2)
+    n = 200_000
+    ones = torch.ones(n, 1, dtype=torch.float64)
+    q = SpikeSlab(0.5 * ones, 0.8 * ones, 0.6 * ones)
+    code = q.sample()
+    costs = q.log_prob(code).sum(1) - prior.log_prob(code)
+    gap = costs.mean() - prior.divergence(q)[0, 0]
+    assert abs(gap) < 4 * costs.std() / math.sqrt(n)
+
+
+def test_draws_hold_exact_zeros_as_often_as_the_gates_say_and_normal_values():
+    torch.manual_seed(0)
+    bottleneck = SpikeAndSlab(1, activity=0.5).train()
+    features = torch.tensor([[1.0, 0.3, -0.4]]).repeat(20_000, 1)
+    latent = bottleneck(features)
+    zeros = int((latent.z == 0).sum())
+    gate = float(torch.tensor(-0.4).sigmoid())
+    assert stats.binomtest(20_000 - zeros, 20_000, gate).pvalue > 0.01
+    values = latent.z[latent.z != 0].detach()
+    standard = (values - 1.0) / latent.posterior.scale[0, 0].detach()
+    assert stats.kstest(standard.numpy(), stats.norm.cdf).pvalue > 0.01
+
+
+def test_prior_samples_are_active_as_often_as_stated():
+    code = SpikeAndSlabPrior((3,), 4, 0.25).sample(3000, torch.Generator().manual_seed(0))
+    assert code.shape == (3000, 3, 4)
+    assert stats.binomtest(int((code != 0).sum()), code.numel(), 0.25).pvalue > 0.01
+
+
+def test_features_of_zero_cost_nothing_and_open_gates_cost_a_normal_and_the_gate():
+    bottleneck = SpikeAndSlab(2, activity=0.2).double().eval()
+    prior = bottleneck.default_prior(())
+    assert float(prior.rate(bottleneck(torch.zeros(1, 6).double()))) == pytest.approx(0, abs=1e-12)
+    features = torch.tensor([[1.0, -0.5, 0.2, 0.3, 60.0, 60.0]], dtype=torch.float64)
+    normal = Variational(2).double().eval()
+    expected = normal.default_prior(()).rate(normal(features[:, :4])) + 2 * math.log(5)
+    assert torch.allclose(prior.rate(bottleneck(features)), expected)
+
+
+def test_the_relaxed_gradient_is_near_the_exact_one_for_a_smooth_cost():
+    """E f(z) = g E f(slab) + (1 - g) f(0); the gate's derivative is known."""
+    torch.manual_seed(0)
+    bottleneck = SpikeAndSlab(1, activity=0.5, temperature=0.3).double().train()
+    features = torch.tensor([[1.0, -3.0, 0.2]], dtype=torch.float64, requires_grad=True)
+    z = bottleneck(features.expand(200_000, 3)).z
+    (got,) = torch.autograd.grad((z - 0.8).square().mean(), features)
+    scale = bottleneck(features).posterior.scale[0, 0]
+    gate = features[0, 2].sigmoid()
+    exact = gate * ((features[0, 0] - 0.8).square() + scale.square()) + (1 - gate) * 0.8**2
+    (expected,) = torch.autograd.grad(exact, features)
+    assert got[0, 0] == pytest.approx(float(expected[0, 0]), rel=0.03)  # the slab's is exact
+    assert got[0, 2] * expected[0, 2] > 0  # the gate's has the right sign
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_features_ten_thousand_times_too_large_keep_everything_finite(autocast):
+    torch.manual_seed(0)
+    bottleneck = SpikeAndSlab(4).train()
+    features = (1e4 * torch.randn(32, 12)).to(torch.bfloat16 if autocast else torch.float32)
+    features.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        latent = bottleneck(features)
+        loss = bottleneck.default_prior(()).rate(latent).sum() + latent.z.square().sum()
+    assert loss.isfinite()
+    loss.backward()
+    assert features.grad.isfinite().all()
+
+
+def test_the_summary_counts_values_that_are_not_zero():
+    bottleneck = SpikeAndSlab(3, activity=0.5).eval()
+    features = torch.zeros(10, 9)
+    features[:, :3] = 1.0
+    features[:, 6:] = torch.tensor([5.0, -5.0, -5.0])
+    features[5:, 7] = 5.0
+    summary = bottleneck.summary(bottleneck(features).stats, 10)
+    assert summary["l0"] == pytest.approx(1.5)
+    assert summary["used_units"] == 2
+    closed = bottleneck(torch.full((4, 9), -9.0))
+    assert "every code is zero" in bottleneck.advice(bottleneck.summary(closed.stats, 4))[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpikeAndSlab(2, 0.0),
+        lambda: SpikeAndSlab(2, 0.1, 0.0),
+        lambda: SpikeAndSlabPrior((), 2, 1.0),
+    ],
+)
+def test_meaningless_arguments_are_refused(make):
+    with pytest.raises(ValueError, match="must be"):
+        make()
