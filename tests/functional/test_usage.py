@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from narrows.functional.usage import usage, usage_advice
+from narrows.functional.usage import tally, usage, usage_advice
 
 
 def test_perplexity_is_the_size_for_uniform_use_and_one_for_a_single_code():
@@ -35,3 +35,9 @@ def test_advice_is_given_only_where_most_codes_are_dead():
     (advice,) = usage_advice(usage(torch.tensor([1, 0, 0, 0])), 4)
     assert "25% of the 4 codes" in advice
     assert "2 bits a site" in advice
+
+
+def test_a_tally_counts_every_index_and_leaves_out_those_below_zero():
+    index = torch.randint(-1, 9, (4, 5, 6))
+    expected = torch.bincount(index[index >= 0], minlength=12)
+    assert torch.equal(tally(index, 12), expected)

@@ -85,3 +85,12 @@ def test_codes_that_do_not_fit_are_refused():
         prior.rate(_latent(torch.full((1, 2), 4)))
     with pytest.raises(ValueError, match="at least 1"):
         CategoricalPrior(0, ())
+
+
+def test_an_index_that_was_not_sent_costs_nothing_and_is_not_counted():
+    prior = CategoricalPrior(4, (), groups=3)
+    code = torch.tensor([[1, 2, 3], [1, -1, -1]])
+    assert torch.allclose(prior.rate(_latent(code)), torch.tensor([3.0, 1.0]) * math.log(4))
+    assert prior.fit([_latent(code)]).counts.sum(1).tolist() == [2.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match=r"indices in \[0, 4\)"):
+        CategoricalPrior(4, (3,)).rate(_latent(code))

@@ -10,7 +10,11 @@ from narrows.bottlenecks.estimators import (
     ScoreFunction,
     StraightThrough,
 )
+from narrows.bottlenecks.finite_scalar import FiniteScalarQuantizer
 from narrows.bottlenecks.identity import Identity
+from narrows.bottlenecks.lookup_free import LookupFreeQuantizer
+from narrows.bottlenecks.residual_quantizer import ResidualQuantizer
+from narrows.bottlenecks.sim_vq import SimVQ
 from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
@@ -26,10 +30,14 @@ __all__ = [
     "Bottleneck",
     "Categorical",
     "Estimator",
+    "FiniteScalarQuantizer",
     "GumbelSoftmax",
     "Identity",
     "Lasso",
+    "LookupFreeQuantizer",
+    "ResidualQuantizer",
     "ScoreFunction",
+    "SimVQ",
     "SparseCode",
     "SparseDictionary",
     "SpikeAndSlab",

@@ -63,7 +63,7 @@ class Codebook(nn.Module):
         self.size, self.unit, self.seed = size, unit, seed
         self.init, self.learning, self.decay = init, learning, decay
         self.revive_after, self.warmup = revive_after, warmup
-        vectors = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
+        vectors = _uniform(size, dim)
         if learning == "gradient":
             self.vectors = nn.Parameter(vectors)
         else:
@@ -72,6 +72,13 @@ class Codebook(nn.Module):
             self.register_buffer("sums", vectors.clone())
         self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def reset(self, seed: int) -> None:
+        """Fresh vectors, and draws of their own from now on: for a copy beside the original."""
+        self.seed = seed
+        vectors = _uniform(self.size, self.vectors.shape[1])
+        self._place(torch.arange(self.size), vectors, torch.ones(self.size))
 
     @property
     def codes(self) -> Tensor:
@@ -87,8 +94,11 @@ class Codebook(nn.Module):
         return self.warmup > 0 and bool(self.updates < self.warmup)
 
     @torch.no_grad()
-    def update(self, features: Tensor, index: Tensor) -> None:
+    def update(self, features: Tensor, index: Tensor) -> bool:
         """Learns from one step's features `[n, dim]` and the codes `[n]` they were given.
+
+        Returns:
+            Whether the codes were put on the data just now.
 
         Raises:
             ValueError: if the codebook was converted to half precision.
@@ -105,25 +115,27 @@ class Codebook(nn.Module):
         if int(self.updates) > start or (self.init == "uniform" and self.warmup == 0):
             self._follow(features, index)
         elif int(self.updates) == start and self.init != "uniform":
-            self._start(features)
+            return self._start(features)
+        return False
 
     def _generator(self) -> torch.Generator:
         """Fresh for each update: the state that a checkpoint must hold is `updates` alone."""
         mixed = (self.seed * 1_000_003 + int(self.updates)) % (1 << 63)
         return torch.Generator().manual_seed(mixed)
 
-    def _start(self, features: Tensor) -> None:
+    def _start(self, features: Tensor) -> bool:
         """Puts the codes on the data."""
         generator = self._generator()
         vectors = draw_over_ranks(features, self.size, generator)
         if vectors.shape[0] == 0:
             self.updates -= 1  # nothing to start from: this update did not happen
-            return
+            return False
         counts = torch.ones_like(vectors[:, 0])
         if self.init == "kmeans":
             rows = draw_over_ranks(features, self.size * _ROWS_PER_CODE, generator, repeat=False)
             vectors, counts = kmeans(rows, spread(rows, self.size, generator))
         self._place(torch.arange(self.size, device=vectors.device), vectors, counts)
+        return True
 
     def _follow(self, features: Tensor, index: Tensor) -> None:
         """One step of the moving averages, then revival."""
@@ -156,3 +168,8 @@ class Codebook(nn.Module):
         if self.learning == "ema":
             self.counts[index] = counts
             self.sums[index] = vectors * counts.unsqueeze(1)
+
+
+def _uniform(size: int, dim: int) -> Tensor:
+    """Small vectors to begin with, as in the first VQ-VAE."""
+    return torch.empty(size, dim).uniform_(-1 / size, 1 / size)

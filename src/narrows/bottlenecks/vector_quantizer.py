@@ -14,7 +14,7 @@ from narrows.functional.nearest import nearest
 from narrows.functional.rotation import rotate
 from narrows.functional.squared_distance import squared_distance
 from narrows.functional.straight_through import straight_through
-from narrows.functional.usage import usage, usage_advice
+from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
@@ -123,9 +123,8 @@ class VectorQuantizer(Bottleneck):
         terms = {"commitment": squared_distance(x, z.detach())}
         if self.codebook.learning == "gradient":
             terms["codebook"] = squared_distance(x.detach(), z)
-        ones = torch.ones_like(index).flatten()
-        counts = index.new_zeros(self.size).index_add_(0, index.flatten(), ones)
-        return Latent(z_out, index, features.detach(), terms=terms, stats={"counts": counts})
+        stats = {"counts": tally(index, self.size)}
+        return Latent(z_out, index, features.detach(), terms=terms, stats=stats)
 
     def embed(self, code: Code) -> Tensor:
         """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
@@ -139,12 +138,16 @@ class VectorQuantizer(Bottleneck):
 
     def update(self, latents: Sequence[Latent]) -> None:
         """Moves the codes: start, moving averages, revival; each example counts once."""
-        self._passes = 0
         if not latents:
             return
         features = [latent.features.reshape(-1, self.in_features) for latent in latents]
         index = [torch.as_tensor(latent.code).flatten() for latent in latents]
-        self.codebook.update(_joined(features), _joined(index))
+        self.learn(_joined(features), _joined(index))
+
+    def learn(self, features: Tensor, index: Tensor) -> bool:
+        """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
+        self._passes = 0
+        return self.codebook.update(features, index)
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """Usage of the codebook over a whole set; see `narrows.functional.usage`."""

@@ -6,6 +6,19 @@ import torch
 from torch import Tensor
 
 
+def tally(index: Tensor, size: int) -> Tensor:
+    """How often each of `size` indices occurs, int64; indices below 0 are not counted.
+
+    Example:
+        >>> tally(torch.tensor([[0, 2], [2, -1]]), 4)
+        tensor([1, 0, 2, 0])
+    """
+    # Not bincount: its output has a shape that torch.compile cannot know.
+    flat = index.flatten()
+    valid = (flat >= 0).to(flat.dtype)
+    return flat.new_zeros(size).index_add_(0, flat.clamp_min(0), valid)
+
+
 def usage(counts: Tensor) -> dict[str, float]:
     """Measures of a codebook from how often each code was used over a whole set.
 

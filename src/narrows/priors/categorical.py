@@ -16,7 +16,8 @@ class CategoricalPrior(Prior):
 
     p(k) = (n_k + 1/2) / (n + K/2), so that an index not seen in training has a finite cost.
     Integer codes are `[batch, *sites]`, or `[batch, *sites, groups]` where each group (the
-    stages of a residual quantiser, say) has a histogram of its own.
+    stages of a residual quantiser, say) has a histogram of its own. With groups, an index of -1
+    is one that was not sent: it costs nothing and is not counted.
 
     Args:
         size: number K of different indices.
@@ -65,8 +66,8 @@ class CategoricalPrior(Prior):
         """
         code = self._checked(latent.code)
         groups = torch.arange(self.counts.shape[0], device=code.device)
-        cost = -self.log_probs[groups.expand_as(code), code]
-        return cost.flatten(1).sum(1).to(latent.z.dtype)
+        cost = -self.log_probs[groups.expand_as(code), code.clamp_min(0)]
+        return cost.masked_fill(code < 0, 0).flatten(1).sum(1).to(latent.z.dtype)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws indices `[n, *sites]` (`[n, *sites, groups]` with groups)."""
@@ -86,7 +87,8 @@ class CategoricalPrior(Prior):
         for latent in latents:
             code = self._checked(latent.code).to(counts.device)
             for group in range(counts.shape[0]):
-                counts[group] += torch.bincount(code[..., group].flatten(), minlength=self.size)
+                index = code[..., group].flatten()
+                counts[group] += torch.bincount(index[index >= 0], minlength=self.size)
         self.counts.copy_(counts)
         return self
 
@@ -103,9 +105,10 @@ class CategoricalPrior(Prior):
                 f"CategoricalPrior: expected codes [batch, {', '.join(map(str, self.code_sites))}]"
                 f", got {tuple(code.shape)}; build the prior with bottleneck.default_prior(sites)"
             )
-        if code.numel() and not (int(code.min()) >= 0 and int(code.max()) < self.size):
+        least = 0 if self.groups is None else -1
+        if code.numel() and not (int(code.min()) >= least and int(code.max()) < self.size):
             raise ValueError(
-                f"CategoricalPrior: expected indices in [0, {self.size}), got "
+                f"CategoricalPrior: expected indices in [{least}, {self.size}), got "
                 f"[{int(code.min())}, {int(code.max())}]"
             )
         return code if self.groups is not None else code.unsqueeze(-1)

@@ -1,0 +1,94 @@
+"""Finite scalar quantisation: each dimension rounded to a few levels, and no codebook."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.straight_through import straight_through
+from narrows.functional.usage import tally, usage, usage_advice
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+from narrows.priors.categorical import CategoricalPrior
+
+LARGEST = 1 << 20
+"""Most codes of which a histogram is kept."""
+
+
+class FiniteScalarQuantizer(Bottleneck):
+    """z_i = 2 j_i / (L_i - 1) - 1 with j_i = round((L_i - 1) (tanh(x_i) + 1) / 2).
+
+    Each of the prod L_i codes is an index, sum_i j_i prod_{m<i} L_m; nothing is learned here and
+    nothing can collapse. The gradient is that of tanh, straight through the rounding. There is
+    no extra loss.
+
+    Args:
+        levels: L_i >= 2 for each dimension, at most 2^20 codes in all. The paper's choices:
+            [8, 6, 5] for about 2^8 codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5, 5] for 2^12.
+
+    Raises:
+        ValueError: if a level is below 2 or there are too many codes.
+
+    Source: Mentzer et al. 2023, "Finite Scalar Quantization", section 3.1. For even L the paper
+        shifts the levels by half a step so that one of them is 0; here they stay symmetric.
+
+    Example:
+        >>> quantizer = FiniteScalarQuantizer([8, 5, 5, 5])
+        >>> quantizer(torch.randn(2, 8, 8, 4)).code.shape, quantizer.size
+        (torch.Size([2, 8, 8]), 1000)
+    """
+
+    gradient = "estimated"
+    bases: Tensor
+    tops: Tensor
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        levels = [int(level) for level in levels]
+        if not levels or min(levels) < 2:
+            raise ValueError(f"FiniteScalarQuantizer: expected levels of at least 2, got {levels}")
+        if math.prod(levels) > LARGEST:
+            raise ValueError(
+                f"FiniteScalarQuantizer: expected at most 2^20 codes, got {math.prod(levels)} from "
+                f"{levels}; put several such quantisers side by side with Split"
+            )
+        super().__init__(len(levels), len(levels))
+        self.levels, self.size = levels, math.prod(levels)
+        bases = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("bases", torch.tensor(bases), persistent=False)
+        self.register_buffer("tops", torch.tensor(levels) - 1, persistent=False)
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
+        features = self._check(features)
+        bounded = torch.tanh(features)
+        digits = torch.round((bounded.detach() + 1) / 2 * self.tops).long()
+        code = (digits * self.bases).sum(-1)  # integers: exact in any precision
+        z = straight_through(bounded, self._values(digits).to(bounded.dtype))
+        counts = tally(code, self.size)
+        return Latent(z, code, features.detach(), stats={"counts": counts})
+
+    def embed(self, code: Code) -> Tensor:
+        """The levels in [-1, 1], `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            raise ValueError("FiniteScalarQuantizer: expected one tensor of integer indices")
+        digits = code.unsqueeze(-1) // self.bases % (self.tops + 1)
+        return self._values(digits).to(torch.get_default_dtype())
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform indices; its `fit` makes it their histogram."""
+        return CategoricalPrior(self.size, sites)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Usage of the grid over a whole set."""
+        del examples
+        return usage(totals["counts"])
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where many codes are never used."""
+        return usage_advice(summary, self.size)
+
+    def _values(self, digits: Tensor) -> Tensor:
+        # Doubled and centred as integers first, so that one division is the only rounding.
+        return (2 * digits - self.tops) / self.tops

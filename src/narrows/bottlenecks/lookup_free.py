@@ -1,0 +1,143 @@
+"""Lookup-free quantisation: each dimension becomes its sign, one bit."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.ranks import sum_over_ranks
+from narrows.functional.squared_distance import squared_distance
+from narrows.functional.straight_through import straight_through
+from narrows.functional.usage import tally, usage, usage_advice
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+from narrows.priors.categorical import CategoricalPrior
+
+LARGEST = 20
+"""Most bits of which a histogram is kept."""
+
+
+class LookupFreeQuantizer(Bottleneck):
+    """z_i = s sign(x_i), one bit for each dimension; s = 1, or 1/sqrt(dim) on a sphere.
+
+    An assignment p(bit_i = 1 | x) = sigmoid(4 t x_i / s), which is the softmax over all 2^dim
+    codes of -(t / s^2) ||x - c||^2, factorised, gives two entropies in nats, summed over sites:
+
+        `entropy`   = sum_i H(p_i(x)), low where each feature is sure of its code;
+        `diversity` = sum_i cross entropy of p_i(x) with the mean m_i of p_i over the data, whose
+                      mean over the data is H(m), high where all codes are used alike.
+
+    The loss adds w (entropy - diversity). The papers take H of the mean over the batch; here m is
+    a moving average, kept in `update`: the gradient is the same where m is the batch's mean, and
+    each example's term depends on that example alone, whatever the batch, micro-batch or rank.
+
+    Args:
+        dim: number of bits, at most 20.
+        spherical: whether features are first brought to unit length (BSQ).
+        commitment: weight of ||x - sg[z]||^2 (sum over sites and dimensions).
+        entropy: w, weight of both entropies.
+        sharpness: t; the larger, the harder the assignment.
+        decay: of the moving average m.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Yu et al. 2023 (MAGVIT-v2), equations 2 to 5; spherical Zhao et al. 2024 (BSQ),
+        equations 9 to 13, where also the factorised entropies come from.
+
+    Example:
+        >>> quantizer = LookupFreeQuantizer(dim=10, spherical=True)
+        >>> quantizer(torch.randn(2, 8, 8, 10)).code.max() < 1024
+        tensor(True)
+    """
+
+    marginal: Tensor
+    powers: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        spherical: bool = False,
+        commitment: float = 0.25,
+        entropy: float = 0.1,
+        sharpness: float = 1.0,
+        decay: float = 0.9,
+    ) -> None:
+        super().__init__(dim, dim)
+        fine = commitment >= 0 and entropy >= 0 and sharpness > 0 and 0 <= decay < 1
+        if dim > LARGEST or not fine:
+            raise ValueError(
+                f"LookupFreeQuantizer: expected dim <= {LARGEST} (more: several side by side with "
+                "Split), commitment and entropy >= 0, sharpness > 0, decay in [0, 1), got "
+                f"{dim}, {commitment}, {entropy}, {sharpness}, {decay}"
+            )
+        self.spherical, self.sharpness, self.decay = spherical, sharpness, decay
+        self.commitment, self.entropy, self.size = commitment, entropy, 1 << dim
+        self.gradient = "estimated" if spherical else "straight_through"
+        self.scale = dim**-0.5 if spherical else 1.0
+        self.register_buffer("marginal", torch.full((dim,), 0.5))
+        self.register_buffer("powers", 1 << torch.arange(dim), persistent=False)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the commitment and the two entropies; diversity is to be high."""
+        return {
+            "commitment": self.commitment, "entropy": self.entropy, "diversity": -self.entropy
+        }  # fmt: skip
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
+        features = self._check(features)
+        x = F.normalize(features, dim=-1) if self.spherical else features
+        bits = (x.detach() >= 0).long()
+        code = (bits * self.powers).sum(-1)  # integers: exact in any precision
+        value = self._values(bits).to(x.dtype)
+        logit = 4 * self.sharpness / self.scale * x
+        p = torch.sigmoid(logit)
+        mean = self.marginal.to(x.dtype).clamp(1e-6, 1 - 1e-6)
+        terms = {
+            "commitment": squared_distance(x, value),
+            # H(p) = softplus(l) - p l for p = sigmoid(l), without the logarithm of 0.
+            "entropy": (F.softplus(logit) - p * logit).flatten(1).sum(1),
+            "diversity": -(p * mean.log() + (1 - p) * (1 - mean).log()).flatten(1).sum(1),
+        }
+        counts = tally(code, self.size)
+        z = straight_through(x, value)
+        return Latent(z, code, features.detach(), terms=terms, stats={"counts": counts})
+
+    def embed(self, code: Code) -> Tensor:
+        """The signs times s, `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            raise ValueError("LookupFreeQuantizer: expected one tensor of integer indices")
+        return self._values(code.unsqueeze(-1) // self.powers % 2).to(torch.get_default_dtype())
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform indices, one bit a dimension; its `fit` makes it their histogram."""
+        return CategoricalPrior(self.size, sites)
+
+    @torch.no_grad()
+    def update(self, latents: Sequence[Latent]) -> None:
+        """The moving average of each bit's probability, over all ranks."""
+        if not latents:
+            return
+        rows = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
+        x = F.normalize(rows, dim=-1) if self.spherical else rows
+        p = torch.sigmoid(4 * self.sharpness / self.scale * x)
+        totals = sum_over_ranks(torch.cat([p.sum(0), p.new_full((1,), len(p))]))
+        if bool(totals[-1] > 0):
+            mean = (totals[:-1] / totals[-1]).to(self.marginal.dtype)
+            self.marginal.lerp_(mean, 1 - self.decay)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Usage of the 2^dim codes over a whole set."""
+        del examples
+        return usage(totals["counts"])
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where many codes are never used."""
+        return usage_advice(summary, self.size)
+
+    def _values(self, bits: Tensor) -> Tensor:
+        return (2 * bits - 1) * self.scale

@@ -1,0 +1,115 @@
+"""SimVQ: a fixed random codebook seen through one learned map."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.nearest import nearest
+from narrows.functional.rotation import rotate
+from narrows.functional.squared_distance import squared_distance
+from narrows.functional.straight_through import straight_through
+from narrows.functional.usage import tally, usage, usage_advice
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
+from narrows.priors.categorical import CategoricalPrior
+
+
+class SimVQ(Bottleneck):
+    """z = c_k with k = argmin_k ||x - c_k||^2 and C = B W + b, B fixed and random, W, b learned.
+
+    A gradient to any used code moves W and b and with them every code, so that unused codes
+    follow instead of dying, without updates or revival. Terms, summed over sites and width:
+    `commitment` = ||x - sg[z]||^2, weight beta, and `codebook` = ||sg[x] - z||^2, weight 1, which
+    trains W and b.
+
+    Args:
+        size: number K of codes.
+        dim: width of the features.
+        commitment: beta.
+        estimator: how the gradient passes: "straight_through" or "rotation".
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Zhu et al. 2024, "Addressing Representation Collapse in Vector Quantized Models with
+        One Linear Layer", equation 8. Here B has variance 1/dim, W starts at the identity, and
+        b, at 0, lets the codes follow features off the origin.
+
+    Example:
+        >>> quantizer = SimVQ(size=4096, dim=32)
+        >>> quantizer(torch.randn(2, 8, 8, 32)).code.shape
+        torch.Size([2, 8, 8])
+    """
+
+    base: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        commitment: float = 0.25,
+        estimator: Literal["straight_through", "rotation"] = "straight_through",
+    ) -> None:
+        super().__init__(dim, dim)
+        if size < 1 or commitment < 0 or estimator not in ("straight_through", "rotation"):
+            raise ValueError(
+                "SimVQ: expected size >= 1, commitment >= 0 and estimator straight_through or "
+                f"rotation, got {size}, {commitment}, {estimator!r}"
+            )
+        self.size, self.commitment = size, commitment
+        self.gradient = "straight_through" if estimator == "straight_through" else "estimated"
+        self._estimate = straight_through if estimator == "straight_through" else rotate
+        self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
+        self.linear = nn.Parameter(torch.eye(dim))
+        self.offset = nn.Parameter(torch.zeros(dim))
+
+    @property
+    def codes(self) -> Tensor:
+        """C, `[size, dim]`, in float32 or better."""
+        parts = [self.offset, self.base, self.linear]
+        if self.base.dtype in (torch.float16, torch.bfloat16):
+            parts = [part.float() for part in parts]
+        with torch.autocast(self.base.device.type, enabled=False):
+            return torch.addmm(*parts)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """beta for the commitment; 1 for the term that trains W and b."""
+        return {"commitment": self.commitment, "codebook": 1.0}
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
+        features = self._check(features)
+        codes = self.codes
+        index = nearest(features, codes)
+        value = F.embedding(index, codes).to(features.dtype)
+        terms = {
+            "commitment": squared_distance(features, value.detach()),
+            "codebook": squared_distance(features.detach(), value),
+        }
+        counts = tally(index, self.size)
+        z = self._estimate(features, value.detach())
+        return Latent(z, index, features.detach(), terms=terms, stats={"counts": counts})
+
+    def embed(self, code: Code) -> Tensor:
+        """The mapped vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            raise ValueError("SimVQ: expected one tensor of integer indices as the code")
+        return F.embedding(code, self.codes)
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform indices, log2 K bits a site; its `fit` makes it their histogram."""
+        return CategoricalPrior(self.size, sites)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Usage of the codebook over a whole set."""
+        del examples
+        return usage(totals["counts"])
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where many codes are never used."""
+        return usage_advice(summary, self.size)
