@@ -39,7 +39,7 @@ class LookupFreeQuantizer(Bottleneck):
         commitment: weight of ||x - sg[z]||^2 (sum over sites and dimensions).
         entropy: w, weight of both entropies.
         sharpness: t; the larger, the harder the assignment.
-        decay: of the moving average m.
+        decay: of the moving average m; the longer it lags, the more the bits swing about it.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -63,7 +63,7 @@ class LookupFreeQuantizer(Bottleneck):
         commitment: float = 0.25,
         entropy: float = 0.1,
         sharpness: float = 1.0,
-        decay: float = 0.9,
+        decay: float = 0.5,
     ) -> None:
         super().__init__(dim, dim)
         fine = commitment >= 0 and entropy >= 0 and sharpness > 0 and 0 <= decay < 1
