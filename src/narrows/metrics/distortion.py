@@ -1,0 +1,101 @@
+"""How far a reconstruction is from its original, per example."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW, SIGMA = 11, 1.5
+"""Of the Gaussian window of SSIM, in pixels, as published."""
+
+
+def mse(x: Tensor, y: Tensor) -> Tensor:
+    """Mean over an example's values of (x - y)^2, `[batch]`, in squared units of x.
+
+    Raises:
+        ValueError: if the shapes differ; nothing broadcasts.
+    """
+    if x.shape != y.shape or x.dim() < 2:
+        raise ValueError(
+            f"expected two batches of one shape, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    return (x - y).square().flatten(1).mean(1)
+
+
+def nmse(x: Tensor, y: Tensor, variance: float) -> Tensor:
+    """`mse` over the variance of the training data, `[batch]`, without unit.
+
+    1 is what the training data's mean value as every pixel's reconstruction would get on
+    average; the mean *image* already does better on data such as digits.
+
+    Args:
+        x: originals `[batch, ...]`.
+        y: reconstructions.
+        variance: of all values of the training split (`Dataset.variance`).
+
+    Raises:
+        ValueError: if the variance is not positive.
+    """
+    if not variance > 0:
+        raise ValueError(f"expected the training data's variance, got {variance}; is it constant?")
+    return mse(x, y) / variance
+
+
+def psnr(x: Tensor, y: Tensor, peak: float = 1.0) -> Tensor:
+    """10 log10(peak^2 / mse), `[batch]`, in dB; infinite where x equals y.
+
+    The mean of these over a set exceeds the PSNR of the set's mean squared error unless all
+    examples are equally hard; say which one a figure is.
+    """
+    return 10 * (peak**2 / mse(x, y)).log10()
+
+
+def ssim(x: Tensor, y: Tensor, peak: float = 1.0) -> Tensor:
+    """Structural similarity, `[batch]`, 1 for equal images.
+
+    Mean over channels and over all positions at which the window fits of
+    (2 m_x m_y + c_1)(2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1)(s_x^2 + s_y^2 + c_2)), with means,
+    variances and covariance under an 11 x 11 Gaussian window of standard deviation 1.5.
+    Images narrower than 11 pixels get the largest odd window that fits: their values compare
+    with each other, not with published ones.
+
+    Args:
+        x: originals `[batch, channels, height, width]`.
+        y: reconstructions.
+        peak: range of the values; c_1 = (0.01 peak)^2, c_2 = (0.03 peak)^2.
+
+    Raises:
+        ValueError: if the shapes differ or are not those of images.
+
+    Source: Wang, Bovik, Sheikh & Simoncelli (2004), equations 13-17.
+    """
+    if x.shape != y.shape or x.dim() != 4:
+        raise ValueError(
+            "expected two batches of images [batch, channels, height, width], got "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    mean_x, mean_y = _windowed(x), _windowed(y)
+    variance_x = _windowed(x * x) - mean_x**2
+    variance_y = _windowed(y * y) - mean_y**2
+    covariance = _windowed(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return (light * structure).flatten(1).mean(1)
+
+
+def _windowed(images: Tensor) -> Tensor:
+    """Gaussian-weighted local means of `[batch, channels, h, w]`, where the window fits."""
+    for axis in (2, 3):
+        size = min(WINDOW, images.shape[axis] - (1 - images.shape[axis] % 2))
+        offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
+        weights = (-0.5 * (offsets / SIGMA) ** 2).exp()
+        weights = (weights / weights.sum()).reshape(1, 1, *((size, 1) if axis == 2 else (1, size)))
+        flat = images.reshape(-1, 1, *images.shape[2:])
+        images = F.conv2d(flat, weights).reshape(*images.shape[:2], *_fitted(images, axis, size))
+    return images
+
+
+def _fitted(images: Tensor, axis: int, size: int) -> tuple[int, int]:
+    """Height and width after a window of this size has passed along an axis."""
+    height, width = images.shape[2:]
+    return (height - size + 1, width) if axis == 2 else (height, width - size + 1)
