@@ -1,1 +1,64 @@
-"""narrows.metrics."""
+"""Measures of reconstructions, rates, codes and samples, one a file.
+
+Each docstring says what the measure cannot see; the tests hold each against a perfect, a
+useless and a misleading code.
+"""
+
+from narrows.metrics.atoms import explained_by_atoms
+from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
+from narrows.metrics.denoising import corrupt, denoising
+from narrows.metrics.distortion import mse, nmse, psnr, ssim
+from narrows.metrics.floor import against_floor
+from narrows.metrics.frechet import frechet_distance
+from narrows.metrics.kid import kid
+from narrows.metrics.nearest import Nearest, nearest, novelty
+from narrows.metrics.precision_recall import precision_recall
+from narrows.metrics.probe import baselines, knn_probe, linear_probe
+from narrows.metrics.rate_curve import at_rate, bd_quality, bd_rate
+from narrows.metrics.retention import retention
+from narrows.metrics.sharpness import high_frequency_energy, laplacian_variance, sharpness
+from narrows.metrics.sparsity import excess_kurtosis, hoyer, l0, near_zero
+from narrows.metrics.spectrum import components_for, effective_rank, pca_spectrum
+from narrows.metrics.subspaces import self_expression, subspace_clusters
+from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
+
+__all__ = [
+    "Classifier",
+    "Nearest",
+    "accuracy",
+    "against_floor",
+    "at_rate",
+    "baselines",
+    "bd_quality",
+    "bd_rate",
+    "components_for",
+    "corrupt",
+    "denoising",
+    "effective_rank",
+    "excess_kurtosis",
+    "explained_by_atoms",
+    "extract",
+    "frechet_distance",
+    "high_frequency_energy",
+    "hoyer",
+    "kid",
+    "knn_probe",
+    "l0",
+    "laplacian_variance",
+    "linear_probe",
+    "mse",
+    "near_zero",
+    "nearest",
+    "nmse",
+    "novelty",
+    "one_nearest_neighbour_accuracy",
+    "pca_spectrum",
+    "precision_recall",
+    "psnr",
+    "retention",
+    "self_expression",
+    "sharpness",
+    "ssim",
+    "subspace_clusters",
+    "train_classifier",
+]
