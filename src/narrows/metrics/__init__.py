@@ -10,6 +10,7 @@ from narrows.metrics.denoising import corrupt, denoising
 from narrows.metrics.distortion import mse, nmse, psnr, ssim
 from narrows.metrics.floor import against_floor
 from narrows.metrics.frechet import frechet_distance
+from narrows.metrics.importance import ImportanceEstimate, importance_estimate
 from narrows.metrics.kid import kid
 from narrows.metrics.nearest import Nearest, nearest, novelty
 from narrows.metrics.precision_recall import precision_recall
@@ -24,6 +25,7 @@ from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
 
 __all__ = [
     "Classifier",
+    "ImportanceEstimate",
     "Nearest",
     "accuracy",
     "against_floor",
@@ -41,6 +43,7 @@ __all__ = [
     "frechet_distance",
     "high_frequency_energy",
     "hoyer",
+    "importance_estimate",
     "kid",
     "knn_probe",
     "l0",
