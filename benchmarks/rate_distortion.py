@@ -168,9 +168,7 @@ def distortion(images: Tensor, decoded: Tensor, data: Dataset) -> dict[str, floa
 
 
 def table(arguments: argparse.Namespace) -> None:
-    print(
-        "| latent | prior | bits/image (estimated) | bits/image (file) | bits/dim | PSNR dB | NMSE |"
-    )
+    print("| latent | prior | bits/image | bits/image in file | bits/dim | PSNR dB | NMSE |")
     print("|---|---|---|---|---|---|---|")
     for path in sorted(arguments.out.glob("*.json")):
         for row in json.loads(path.read_text())["rows"]:

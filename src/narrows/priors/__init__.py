@@ -12,6 +12,7 @@ from narrows.priors.fitting import (
     fit_sparse,
     fit_transformer,
 )
+from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
@@ -25,6 +26,7 @@ __all__ = [
     "AutoregressiveTransformer",
     "CategoricalPrior",
     "Factorial",
+    "GaussianMixture",
     "JointPrior",
     "PixelCNN",
     "Prior",
