@@ -7,7 +7,7 @@ WORKERS ?= 2
 .PHONY: demo test test-slow check setup build clean
 
 demo: setup
-	$(BIN)/narrows demo --out demo
+	$(BIN)/narrows demo
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)

@@ -109,7 +109,7 @@ class Autoencoder(nn.Module):
     @classmethod
     def for_images(
         cls,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         bottleneck: Bottleneck,
         network: Network | None = None,
         likelihood: Likelihood | None = None,

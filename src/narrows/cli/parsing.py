@@ -39,7 +39,9 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """Makes the objects that a parsed configuration describes."""
     # jsonargparse 4.5x renamed the method; the ranges in pyproject.toml admit both.
     make = getattr(parser, "instantiate", None) or parser.instantiate_classes
-    return make(config)
+    made = make(config)
+    assert isinstance(made, Namespace)
+    return made
 
 
 def _options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
-from narrows.training.run import Run
+from narrows.experiments import page
+from narrows.training.run import Run, fresh
 
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
 
@@ -29,7 +30,7 @@ def run(arguments: list[str]) -> None:
             f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
         )
     config = parsing.parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
-    print(summary(train(config)))
+    print(summary(train(config, Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}")))))
 
 
 def parser() -> ArgumentParser:
@@ -42,7 +43,7 @@ def parser() -> ArgumentParser:
     result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     result.add_argument("--out", type=str, default=None, help="run folder; default runs/...")
-    skip = {"model", "data", "out"}
+    skip: set[str | int] = {"model", "data", "out"}
     result.add_function_arguments(fit, "fit", as_group=False, skip=skip)
     return result
 
@@ -63,8 +64,8 @@ def parts(
     """
 
 
-def train(config: Namespace) -> Run:
-    """Builds and fits what a parsed configuration describes."""
+def train(config: Namespace, out: Path) -> Run:
+    """Builds and fits what a parsed configuration describes, and writes its page."""
     import torch
 
     from narrows import data as sources
@@ -76,16 +77,15 @@ def train(config: Namespace) -> Run:
     made = parsing.instantiate(parser(), config)
     build = Autoencoder.for_images if len(data.shape) == 3 else Autoencoder.for_vectors
     shape = data.shape if len(data.shape) == 3 else data.shape[0]
-    model = build(shape, **vars(made.model))  # pyright: ignore[reportArgumentType]
-    return fit(model, data, out=config.out or _fresh("runs/run"), **vars(made.fit))
+    model = build(shape, **vars(made.model))
+    run = fit(model, data, out=out, **vars(made.fit))
+    name = type(model.bottleneck).__name__
+    page.write(out / "report.html", f"{name} on {data.name}", data, {name: run}, _commands(out))
+    return run
 
 
-def _fresh(stem: str) -> Path:
-    """The first of STEM-1, STEM-2, ... that is not there yet."""
-    number = 1
-    while Path(f"{stem}-{number}").exists():
-        number += 1
-    return Path(f"{stem}-{number}")
+def _commands(out: Path) -> list[str]:
+    return [f"narrows train {out / 'config.yaml'}"]
 
 
 _SHOWN: Sequence[tuple[str, str]] = (
@@ -106,6 +106,6 @@ def summary(run: Run) -> str:
     lines = ["", "test split"]
     lines += [f"  {run.test[key]:10.4g}  {label}" for key, label in _SHOWN if key in run.test]
     lines += [f"  note: {sentence}" for sentence in run.advice]
-    lines += ["", f"written to {run.folder}", "next:"]
+    lines += ["", f"written to {run.folder}, report: {run.folder}/report.html", "next:"]
     lines += [f"  narrows evaluate {run.folder} --split test", "  narrows recipes"]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """The main job in small: four latents, the same networks, real digits, one page."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from narrows.bottlenecks import (
     VectorQuantizer,
 )
 from narrows.data import Dataset, load
+from narrows.experiments import page
 from narrows.networks import Conv
 from narrows.training import Optimization, Run, fit
+from narrows.training.run import claim_folder
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ def contestants() -> list[Contestant]:
         Contestant("vq", "64 codes, moving averages", lambda: VectorQuantizer(64, 16)),
         Contestant(
             "sparse",
-            "3 of 64 atoms a site",
-            lambda: SparseDictionary(64, 16, code=TopK(3, refit=True)),
+            "2 of 64 atoms a site",
+            lambda: SparseDictionary(64, 16, code=TopK(2, refit=True)),
         ),
     ]
 
@@ -65,18 +68,29 @@ def train(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Dataset, dict[str
     """
     data = load("digits")
     runs: dict[str, Run] = {}
-    for contestant in contestants():
-        torch.manual_seed(seed)  # equal initial weights wherever shapes are equal
-        model = Autoencoder.for_images(data.shape, contestant.make(), network())
-        runs[contestant.name] = fit(
-            model,
-            data,
-            epochs=epochs,
-            optimization=Optimization(learning_rate=2e-3, clip=1.0),
-            seed=seed,
-            out=out / contestant.name,
-        )
+    # Images of 8x8 pixels: a second thread would wait more than it works.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for contestant in contestants():
+            runs[contestant.name] = _train(contestant, data, out, epochs, seed)
+    finally:
+        torch.set_num_threads(threads)
     return data, runs
+
+
+def _train(contestant: Contestant, data: Dataset, out: Path, epochs: int, seed: int) -> Run:
+    torch.manual_seed(seed)  # equal initial weights wherever shapes are equal
+    model = Autoencoder.for_images(data.shape, contestant.make(), network())
+    print(f"{contestant.name}: {contestant.label}", file=sys.stderr)
+    return fit(
+        model,
+        data,
+        epochs=epochs,
+        optimization=Optimization(learning_rate=2e-3, clip=1.0),
+        seed=seed,
+        out=out / contestant.name,
+    )
 
 
 @torch.no_grad()
@@ -89,3 +103,23 @@ def images_per_second(run: Run, data: Dataset, repeats: int = 3) -> float:
         run.model.reconstruct(x)
         best = max(best, len(x) / (time.perf_counter() - began))
     return best
+
+
+def demo(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Path, Dataset, dict[str, Run]]:
+    """Trains, evaluates, and writes `report.html`.
+
+    Returns:
+        The page, the data and the runs.
+    """
+    folder = claim_folder(out)
+    data, runs = train(folder, epochs, seed)
+    speeds = {name: {"images_per_second": images_per_second(r, data)} for name, r in runs.items()}
+    written = page.write(
+        folder / "report.html",
+        "Four latents, the same networks, scikit-learn's digits",
+        data,
+        runs,
+        commands=[f"narrows demo --out {out} --epochs {epochs} --seed {seed}"],
+        extra=speeds,
+    )
+    return written, data, runs
