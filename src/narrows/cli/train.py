@@ -8,9 +8,9 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
+from narrows.experiments import page
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
-from narrows.experiments import page
 from narrows.training.run import Run, fresh
 
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
@@ -75,9 +75,10 @@ def train(config: Namespace, out: Path) -> Run:
     data = sources.load(config.data, root=config.data_root)
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
-    build = Autoencoder.for_images if len(data.shape) == 3 else Autoencoder.for_vectors
-    shape = data.shape if len(data.shape) == 3 else data.shape[0]
-    model = build(shape, **vars(made.model))
+    if len(data.shape) == 3:
+        model = Autoencoder.for_images(data.shape, **vars(made.model))
+    else:
+        model = Autoencoder.for_vectors(data.shape[0], **vars(made.model))
     run = fit(model, data, out=out, **vars(made.fit))
     name = type(model.bottleneck).__name__
     page.write(out / "report.html", f"{name} on {data.name}", data, {name: run}, _commands(out))

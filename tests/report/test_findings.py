@@ -1,0 +1,28 @@
+"""The plain-language answer says what the figures say, and no more."""
+
+from narrows.report.findings import answer
+
+
+def figures(bits, nmse):
+    return {"bits_per_dimension": bits, "nmse": nmse}
+
+
+def test_a_model_with_fewer_bits_and_less_error_beats_the_other():
+    said = " ".join(answer({"a": figures(1.0, 0.01), "b": figures(2.0, 0.05)}))
+    assert "a beats b outright: 2 times fewer bits and 5 times less" in said
+
+
+def test_models_that_trade_bits_for_error_beat_nobody():
+    said = " ".join(answer({"a": figures(1.0, 0.05), "b": figures(2.0, 0.01)}))
+    assert "No model beats another" in said
+
+
+def test_a_model_without_a_rate_is_not_compared():
+    said = " ".join(answer({"a": figures(1.0, 0.05), "b": {"nmse": 0.0001}}))
+    assert "Without a rate, and so not compared: b." in said
+    assert "beats" not in said
+
+
+def test_models_are_listed_by_their_rate():
+    said = answer({"late": figures(3.0, 0.01), "early": figures(1.0, 0.05)})[0]
+    assert said.index("early") < said.index("late")
