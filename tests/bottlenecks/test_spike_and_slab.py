@@ -101,17 +101,22 @@ def test_features_ten_thousand_times_too_large_keep_everything_finite(autocast):
     assert features.grad.isfinite().all()
 
 
-def test_the_summary_counts_values_that_are_not_zero():
-    bottleneck = SpikeAndSlab(3, activity=0.5).eval()
-    features = torch.zeros(10, 9)
-    features[:, :3] = 1.0
-    features[:, 6:] = torch.tensor([5.0, -5.0, -5.0])
-    features[5:, 7] = 5.0
-    summary = bottleneck.summary(bottleneck(features).stats, 10)
-    assert summary["l0"] == pytest.approx(1.5)
-    assert summary["used_units"] == 2
-    closed = bottleneck(torch.full((4, 9), -9.0))
-    assert "every code is zero" in bottleneck.advice(bottleneck.summary(closed.stats, 4))[0]
+def test_l0_is_the_mean_number_of_values_other_than_zero_in_drawn_codes():
+    torch.manual_seed(0)
+    bottleneck = SpikeAndSlab(3, activity=0.4)
+    features = torch.randn(5000, 2, 9)
+    latent = bottleneck.eval()(features)
+    summary = bottleneck.summary(latent.stats, 5000)
+    drawn = (latent.posterior.sample() != 0).double().sum(-1)
+    assert summary["l0"] == pytest.approx(float(drawn.mean()), abs=4 * float(drawn.std()) / 100)
+    assert summary["active_units"] == 3
+    assert bottleneck.advice(summary) == []
+
+
+def test_collapse_is_said():
+    bottleneck = SpikeAndSlab(8).eval()
+    summary = bottleneck.summary(bottleneck(torch.zeros(4, 24)).stats, 4)
+    assert "0/8 units" in bottleneck.advice(summary)[0]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Categorical(Bottleneck):
             code=code,
             features=features.detach(),
             posterior=posterior,
-            stats=self._stats(logits.detach(), code),
+            stats={} if self.training else self._stats(logits.detach(), code),
             log_q=log_q,
         )
 
@@ -133,8 +133,7 @@ class Categorical(Bottleneck):
 
     def _stats(self, logits: Tensor, code: Tensor) -> dict[str, Tensor]:
         """Totals by variable."""
-        index = code.detach().argmax(-1) if code.is_floating_point() else code
-        hot = F.one_hot(index, self.categories).reshape(-1, self.variables, self.categories)
+        hot = F.one_hot(code, self.categories).reshape(-1, self.variables, self.categories)
         p = logits.exp()
         entropy = -(p * logits).sum(-1).reshape(-1, self.variables)
         return {

@@ -65,7 +65,7 @@ class SpikeAndSlab(Bottleneck):
             code=code,
             features=features.detach(),
             posterior=posterior,
-            stats=self._stats(posterior, code),
+            stats={} if self.training else self._stats(posterior),
         )
 
     def embed(self, code: Code) -> Tensor:
@@ -79,22 +79,27 @@ class SpikeAndSlab(Bottleneck):
         return SpikeAndSlabPrior(sites, self.dim, self.activity)
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
-        """L0 counts exact values other than 0, per example; nats likewise."""
+        """L0: values other than 0 that a drawn code has per site, in the mean; nats per example."""
         positions = totals["positions"].clamp(min=1)
         usage = totals["open"] / positions
+        informative = totals["kl"] / positions > 0.01
         return {
-            "l0": float(totals["open"].sum()) / max(examples, 1),
+            "l0": float(usage.sum()),
             "active_fraction": float(usage.mean()),
-            "used_units": float((usage > 0.001).sum()),
+            "active_units": float(informative.sum()),
             "units": float(self.dim),
             "kl_nats": float(totals["kl"].sum()) / max(examples, 1),
         }
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """Says so when the code is always zero."""
-        if summary["l0"] > 0:
+        """Says so when the units have collapsed to the prior."""
+        active, units = int(summary["active_units"]), int(summary["units"])
+        if active > units // 4:
             return []
-        return ["every code is zero: posterior collapse; try a beta warm-up or a larger activity"]
+        return [
+            f"{active}/{units} units carry more than 0.01 nats: posterior collapse; try a beta "
+            "warm-up or a larger activity"
+        ]
 
     def _draw(self, posterior: SpikeSlab) -> Tensor:
         uniform = torch.rand_like(posterior.logits).clamp(1e-6, 1 - 1e-6)
@@ -104,14 +109,15 @@ class SpikeAndSlab(Bottleneck):
         # The value is the hard gate's to the bit; the difference carries the gradient alone.
         return slab * (noisy > 0) + (soft - soft.detach()) * slab.detach()
 
-    def _stats(self, posterior: SpikeSlab, code: Tensor) -> dict[str, Tensor]:
+    def _stats(self, posterior: SpikeSlab) -> dict[str, Tensor]:
         with torch.no_grad():
+            gates = posterior.logits.sigmoid()
             kl = SpikeAndSlabPrior((), self.dim, self.activity).divergence(posterior)
             return {
                 "kl": kl.reshape(-1, self.dim).sum(0, dtype=torch.float64),
-                "open": (code != 0).reshape(-1, self.dim).sum(0, dtype=torch.float64),
+                "open": gates.reshape(-1, self.dim).sum(0, dtype=torch.float64),
                 "positions": torch.tensor(
-                    code.shape[:-1].numel(), dtype=torch.float64, device=code.device
+                    gates.shape[:-1].numel(), dtype=torch.float64, device=gates.device
                 ),
             }
 

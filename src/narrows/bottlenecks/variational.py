@@ -100,14 +100,19 @@ class Variational(Bottleneck):
         if self.training:
             code = torch.addcmul(location, scale, self.posterior.noise(location.detach()))
         posterior = self.posterior.at(location, scale)
-        terms, stats = self._accounts(posterior, location, scale)
+        terms = {}
+        if self.free_bits:
+            kl = self._divergence(posterior, location, scale).sum(0) / max(len(location), 1)
+            short = (self.free_bits - kl).clamp(min=0).sum()
+            terms["free_bits"] = short.expand(len(location))
         return Latent(
             z=self.embed(code),
             code=code,
             features=features.detach(),
             posterior=posterior,
             terms=terms,
-            stats=stats,
+            # Measures are taken in eval; a training step need not wait for them.
+            stats={} if self.training else self._stats(posterior, location, scale),
         )
 
     def embed(self, code: Code) -> Tensor:
@@ -149,31 +154,27 @@ class Variational(Bottleneck):
             "posterior collapse; try free bits (free_bits=0.1), a beta warm-up or a smaller beta"
         ]
 
-    def _accounts(
-        self, posterior: Distribution, location: Tensor, scale: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The free-bits term, and the totals behind `summary`."""
-        batch, positions = location.shape[0], location.shape[:-1].numel()
+    def _divergence(self, posterior: Distribution, location: Tensor, scale: Tensor) -> Tensor:
+        """KL of every example and dimension, summed over sites, `[batch, dim]`; no chance in it."""
         prior = Factorial((), self.dim, self.prior, self.kl)
-        with torch.set_grad_enabled(self.free_bits > 0 and torch.is_grad_enabled()):
-            draws = None
-            if not prior.is_closed(posterior):
-                nodes = self.nodes.reshape(-1, *[1] * location.dim()).to(location.dtype)
-                draws = location + scale * nodes
-            kl = prior.divergence(posterior, draws)
-            kl = kl.reshape(batch, location.shape[1:-1].numel(), self.dim).sum(1)
-        terms = {}
-        if self.free_bits:
-            short = (self.free_bits - kl.sum(0) / max(batch, 1)).clamp(min=0).sum()
-            terms["free_bits"] = short.expand(batch)
-        flat = location.detach().reshape(positions, self.dim)
-        stats = {
-            "kl": kl.detach().sum(0, dtype=torch.float64),
+        draws = None
+        if not prior.is_closed(posterior):
+            draws = location + scale * self.nodes.reshape(-1, *[1] * location.dim()).to(location)
+        kl = prior.divergence(posterior, draws)
+        return kl.reshape(location.shape[0], location.shape[1:-1].numel(), self.dim).sum(1)
+
+    @torch.no_grad()
+    def _stats(self, posterior: Distribution, location: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """The totals behind `summary`."""
+        positions = location.shape[:-1].numel()
+        flat = location.reshape(positions, self.dim)
+        kl = self._divergence(posterior, location, scale)
+        return {
+            "kl": kl.sum(0, dtype=torch.float64),
             "mean": flat.sum(0, dtype=torch.float64),
             "mean_square": flat.double().square().sum(0),
             "positions": torch.tensor(positions, dtype=torch.float64, device=flat.device),
         }
-        return terms, stats
 
 
 def positive(raw: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from narrows.autoencoder import Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
@@ -53,6 +54,7 @@ def parts(
     network: Network | None = None,
     likelihood: Likelihood | None = None,
     beta: float = 1.0,
+    objective: Objective | None = None,
 ) -> None:
     """The parts of an autoencoder.
 
@@ -61,6 +63,7 @@ def parts(
         network: encoder and decoder; by default Conv for images, Mlp for vectors.
         likelihood: of the data given the decoder's output; by default Normal.
         beta: weight of the rate.
+        objective: what training minimises in place of the evidence bound.
     """
 
 

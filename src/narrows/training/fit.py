@@ -247,6 +247,7 @@ def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dic
             "bottleneck": spec(model.bottleneck),
             "likelihood": spec(model.likelihood),
             "beta": float(model.beta),
+            "objective": spec(model.objective),
         },
         "data": data.name,
         "fit": arguments,

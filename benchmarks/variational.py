@@ -1,0 +1,114 @@
+"""Time of a training step of each probabilistic latent over the plain autoencoder's.
+
+The networks, data and likelihood are the same. Steps of all models are interleaved round by
+round, and the figure is the median over rounds of the ratio to the plain autoencoder's step of
+the same round, so that a busy machine slows both sides alike.
+
+    OMP_NUM_THREADS=1 python benchmarks/variational.py
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+import narrows as nw
+from narrows.bottlenecks import (
+    RLOO,
+    Bottleneck,
+    Categorical,
+    GumbelSoftmax,
+    Identity,
+    ScoreFunction,
+    SpikeAndSlab,
+    Variational,
+)
+from narrows.families import Cauchy, Laplace, Normal, Student
+
+TARGETS = {"normal": 1.05, "laplace": 1.15, "laplace prior": 1.15, "cauchy": 1.15}
+
+
+def bottlenecks(dim: int) -> dict[str, Bottleneck]:
+    """What is compared; the first is what the others are divided by."""
+    return {
+        "plain": Identity(dim),
+        "normal": Variational(dim),
+        "laplace": Variational(dim, Laplace()),
+        "laplace prior": Variational(dim, Normal(), Laplace()),
+        "cauchy": Variational(dim, Cauchy()),
+        "student": Variational(dim, Student()),
+        "spike and slab": SpikeAndSlab(dim),
+        "categorical, score": Categorical(dim, 1, ScoreFunction()),
+        "categorical, gumbel": Categorical(dim, 1, GumbelSoftmax()),
+        "categorical, rloo(4)": Categorical(dim, 1, RLOO(4)),
+    }
+
+
+def stepper(model: nw.Autoencoder, x: torch.Tensor) -> Callable[[], None]:
+    """One optimiser step of a model in training."""
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    model.train()
+
+    def step() -> None:
+        loss = model.loss(x)
+        optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        optimizer.step()
+        model.bottleneck.update([loss.latent])
+
+    return step
+
+
+def measure(steps: dict[str, Callable[[], None]], rounds: int, repeats: int) -> dict[str, float]:
+    """Median over rounds of each step's time over the first one's, and that one's own seconds."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(3):
+        for step in steps.values():
+            step()
+    for _ in range(rounds):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            for _ in range(repeats):
+                step()
+            times[name].append((time.perf_counter() - began) / repeats)
+    plain = next(iter(times.values()))
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(own, plain, strict=True))
+        for name, own in times.items()
+    }
+    return ratios | {"seconds": statistics.median(plain)}
+
+
+def main() -> None:
+    """Prints the ratios of two shapes of network."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    cases = {
+        "conv, 32x32x3, batch 64, 8x8 sites of 16": (
+            (3, 32, 32), 64, 16, nw.networks.Conv(hidden=64), 1,
+        ),
+        "mlp 784-200-200-50, batch 100": ((1, 28, 28), 100, 50, nw.networks.Mlp((200, 200)), 10),
+    }  # fmt: skip
+    for case, (shape, batch, dim, network, repeats) in cases.items():
+        x = torch.rand(batch, *shape)
+        steps = {
+            name: stepper(
+                nw.Autoencoder.for_images(shape, b, network, nw.likelihoods.Bernoulli()), x
+            )
+            for name, b in bottlenecks(dim).items()
+        }
+        figures = measure(steps, options.rounds, repeats)
+        print(f"{case}; plain step {1e3 * figures.pop('seconds'):.1f} ms")
+        for name, ratio in figures.items():
+            target = f"  (target {TARGETS[name]})" if name in TARGETS else ""
+            print(f"  {name:22} {ratio:.3f}{target}")
+        print(json.dumps({"case": case, "threads": torch.get_num_threads(), **figures}))
+
+
+if __name__ == "__main__":
+    main()
