@@ -15,7 +15,7 @@ LAYERS = [
     {"functional", "sparse", "families"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "objectives"},
-    {"codec", "data", "metrics", "testing"},
+    {"codec", "data", "generation", "metrics", "testing"},
     {"training"},
     {"experiments", "report"},
     {"cli"},

@@ -11,9 +11,11 @@ from narrows.codec.codes import transfer
 from narrows.codec.container import overhead
 from narrows.codec.entropy import Reader, Writer
 from narrows.likelihoods import Bernoulli
+from narrows.networks import Conv
 from narrows.priors import (
     AutoregressiveTransformer,
     PixelCNN,
+    QuantizedHistogram,
     SparseAutoregressive,
     SparsePrior,
 )
@@ -251,6 +253,33 @@ def test_what_cannot_be_coded_is_refused_with_the_reason(models, digits, variati
     )
     with pytest.raises(TypeError, match="256 levels"):
         Codec(binary, lossless=True).compress(images(digits, 2))
+
+
+def test_every_other_discrete_bottleneck_and_a_split_one_are_coded(digits):
+    from narrows import bottlenecks as b
+
+    mixed = b.Split([b.VectorQuantizer(8, 4), b.Identity(2)])
+    for bottleneck in (
+        b.ResidualQuantizer(b.VectorQuantizer(16, 4), stages=3),
+        b.FiniteScalarQuantizer([5, 4, 3]),
+        b.LookupFreeQuantizer(5),
+        b.SimVQ(16, 4),
+        b.Categorical(8, 2),
+        mixed,
+    ):
+        torch.manual_seed(0)
+        model = nw.Autoencoder.for_images(digits.shape, bottleneck, Conv(8)).eval()
+        if bottleneck is mixed:
+            model.prior.parts[1] = QuantizedHistogram(model.prior.sites, 2)
+        prior = fit_in_one_pass(model.prior, model, digits)
+        codec = Codec(model, prior)
+        x = images(digits, 300)
+        found = codec.codes(codec.compress(x))
+        expected = model.encode(x.float() / 255)
+        found, expected = (
+            (code,) if isinstance(code, torch.Tensor) else code for code in (found, expected)
+        )
+        assert all(map(torch.equal, found, expected)), type(bottleneck).__name__
 
 
 def test_vectors_are_coded_too():

@@ -270,7 +270,7 @@ def _pixel_check(levels: Tensor) -> int:
 
 def _code_check(code: Code) -> int:
     """CRC-32 of a code in canonical form: padding beyond its widest example cut off."""
-    if isinstance(code, tuple) and len(code) == 2 and code[1].is_floating_point():
+    if isinstance(code, tuple) and len(code) == 2 and code[0].shape == code[1].shape:
         atoms, values = code
         width = int((values != 0).sum(-1).max()) if values.numel() else 0
         code = (atoms[..., :width], values[..., :width])
@@ -293,12 +293,12 @@ def _joined(parts: list[Code]) -> Code:
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat([part for part in parts if isinstance(part, Tensor)])
-    width = max(piece.shape[-1] for part in parts for piece in part)
     pad = torch.nn.functional.pad
-    return tuple(
-        torch.cat([pad(part[i], (0, width - part[i].shape[-1])) for part in parts])
-        for i in range(len(first))
-    )
+    joined = []
+    for pieces in zip(*parts, strict=True):
+        width = max(piece.shape[-1] for piece in pieces)  # sparse codes are padded at will
+        joined.append(torch.cat([pad(piece, (0, width - piece.shape[-1])) for piece in pieces]))
+    return tuple(joined)
 
 
 def _fingerprint(model: Any, prior: Prior) -> bytes:

@@ -13,11 +13,13 @@ from narrows.latent import Code
 from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
+from narrows.priors.joint import JointPrior, group, ungroup
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.uniform import UniformCategorical
 from narrows.priors.walk import follow
 from narrows.sparse.solution import canonical
 
@@ -76,6 +78,23 @@ def _categorical(prior: CategoricalPrior, channel: Channel, n: int, code: Code |
         channel.alike(None if flat is None else flat[:, g], weights[g], each) for g in range(groups)
     ]
     return torch.from_numpy(np.stack(columns, axis=1)).view(n, *prior.code_sites)
+
+
+@transfer.register
+def _uniform(prior: UniformCategorical, channel: Channel, n: int, code: Code | None) -> Code:
+    """log2 K bits for each variable."""
+    shape = (n, *prior.sites, prior.variables)
+    flat = None if code is None else _numpy(code).reshape(-1)
+    found = channel.alike(flat, np.ones(prior.categories), math.prod(shape))
+    return torch.from_numpy(found).view(shape)
+
+
+@transfer.register
+def _joint(prior: JointPrior, channel: Channel, n: int, code: Code | None) -> Code:
+    """Part after part."""
+    parts = [None] * len(prior.parts) if code is None else ungroup(code, prior.counts)
+    pairs = zip(prior.parts, parts, strict=True)
+    return group([transfer(own, channel, n, part) for own, part in pairs])
 
 
 @transfer.register

@@ -7,6 +7,7 @@ layer need not know where data come from.
 """
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -304,7 +305,7 @@ def _alphabet(model: Any, data: Splits) -> tuple[int, int | None]:
 def _stored(prior: Prior, latent: Latent) -> Latent:
     if latent.posterior is not None:
         return latent
-    return Latent(z=latent.z, code=prior.quantize(latent.code), features=latent.features)
+    return dataclasses.replace(latent, code=prior.quantize(latent.code))
 
 
 def _latent(code: Code) -> Latent:
