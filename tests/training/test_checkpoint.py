@@ -40,7 +40,9 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
 
 def test_last_previous_and_best_are_kept_and_nothing_else(tmp_path):
     for step in range(5):
-        save_checkpoint(tmp_path, _state(step), best=step == 1)
+        save_checkpoint(tmp_path, _state(step))
+    save_checkpoint(tmp_path, _state(0), "best")
+    save_checkpoint(tmp_path, _state(1), "best")
     assert load_checkpoint(tmp_path)["step"] == 4
     assert load_checkpoint(tmp_path, "previous")["step"] == 3
     assert load_checkpoint(tmp_path, "best")["step"] == 1
@@ -159,7 +161,7 @@ def test_every_step_of_writing_is_a_safe_place_to_die(tmp_path, monkeypatch):
 
             monkeypatch.setattr(checkpoint, name, die)
             with pytest.raises(Died):
-                save_checkpoint(folder, _state(2), best=True)
+                save_checkpoint(folder, _state(2))
             monkeypatch.setattr(checkpoint, name, originals[name])
             assert load_checkpoint(folder)["step"] in (1, 2)
             if checkpoint_path(folder, "previous").exists():

@@ -1,8 +1,9 @@
 """What a data set is: three splits of tensors held whole, cut into batches by index."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,6 +102,9 @@ class Dataset:
         classes: class names by label, or None.
         note: one sentence on where it came from, how it was read and how it was split.
         skipped: what was left out, each with the reason, if anything was.
+        source: what `narrows.data.load` was asked for, so that it can be asked again; "" if
+            the data were made otherwise.
+        options: the keyword arguments it was given.
     """
 
     name: str
@@ -110,6 +114,8 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     note: str = ""
     skipped: tuple[str, ...] = ()
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part, split in (("validation", self.validation), ("test", self.test)):

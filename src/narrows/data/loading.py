@@ -3,6 +3,7 @@
 import difflib
 import os
 import pkgutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -44,15 +45,15 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     module = _find(source)
     if getattr(module, "ARGUMENT", None) is None and colon:
         raise ValueError(f"data {source!r} takes nothing after a colon, got {name!r}")
-    if getattr(module, "ARGUMENT", None) is not None:
-        if not argument:
-            raise ValueError(
-                f"data {source!r} needs {module.ARGUMENT} after a colon, such as "
-                f"{source}:{module.ARGUMENT}"
-            )
-        options["argument"] = argument
+    if getattr(module, "ARGUMENT", None) is not None and not argument:
+        raise ValueError(
+            f"data {source!r} needs {module.ARGUMENT} after a colon, such as "
+            f"{source}:{module.ARGUMENT}"
+        )
     _check_options(module, source, options)
-    return module.load(root=data_root(root), **options)
+    extra = {"argument": argument} if colon else {}
+    data = module.load(root=data_root(root), **extra, **options)
+    return replace(data, source=name, options=options)
 
 
 def data_root(root: str | Path | None = None) -> Path | None:
@@ -85,10 +86,11 @@ def _check_options(module: ModuleType, source: str, options: dict[str, Any]) -> 
     """Refuses an option that the source's `load` does not have."""
     from inspect import signature
 
-    known = [name for name in signature(module.load).parameters if name != "root"]
+    hidden = ("root", "argument")
+    known = [name for name in signature(module.load).parameters if name not in hidden]
     for option in options:
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            allowed = ", ".join(name for name in known if name != "argument") or "none"
+            allowed = ", ".join(known) or "none"
             raise ValueError(f"data {source!r} has no option {option!r}; {hint}it has {allowed}")

@@ -1,6 +1,8 @@
 """What else may happen along with training."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from narrows.autoencoder import Autoencoder, Loss
@@ -10,9 +12,18 @@ from narrows.recorded import Recorded
 class Callback(Recorded):
     """Hooks that `fit` calls; override what is needed.
 
-    A callback with state of its own returns it from `state` and takes it back in `restore`, so
-    that a resumed run goes on as if it had not stopped.
+    A callback is told of its own rank's steps; what it writes, it writes where it was given a
+    folder. A callback with state of its own returns it from `state` and takes it back in
+    `restore`, so that a resumed run goes on as if it had not stopped.
     """
+
+    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+        """Before the first step, also of a resumed run (then before `restore`).
+
+        Args:
+            model: on its device.
+            folder: of the run; None where nothing is written, as on all ranks but the first.
+        """
 
     def before_step(self, model: Autoencoder, progress: float) -> None:
         """Before each optimiser step; `progress` is the fraction of steps done, in [0, 1)."""
@@ -25,8 +36,16 @@ class Callback(Recorded):
         del model, row
         return False
 
+    def evaluating(self, model: Autoencoder) -> AbstractContextManager[None]:
+        """Around each evaluation during training: other weights may stand in meanwhile."""
+        del model
+        return nullcontext()
+
+    def finish(self, model: Autoencoder) -> None:
+        """After the last step, before the prior is fitted: the last word on the weights."""
+
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, as plain JSON values."""
+        """What `restore` needs: tensors, numbers and text, in dicts and lists."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:

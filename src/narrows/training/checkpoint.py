@@ -31,42 +31,41 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be trusted, or is not there; says what to do instead."""
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], *, best: bool = False) -> Path:
-    """Writes `state` as the last checkpoint of a folder; the one before becomes the previous.
+def save_checkpoint(folder: Path, state: Mapping[str, Any], which: str = LAST) -> Path:
+    """Writes `state` as a folder's last or best checkpoint, whole or not at all.
+
+    The last one of before becomes the previous.
 
     Args:
         folder: usually `RUN/checkpoints`; made if it is not there.
         state: nested dicts, lists and tuples of tensors and plain values.
-        best: whether to keep this one also as the best.
+        which: "last" or "best".
 
     Returns:
-        Path of `last.safetensors`.
+        Path of what was written.
 
     Raises:
         OSError: if it cannot be written (a full disk); the last good one is still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{LAST}.{os.getpid()}.tmp"
-    last = checkpoint_path(folder)
+    target = checkpoint_path(folder, which)
+    scratch = folder / f".{which}.{os.getpid()}.tmp"
     try:
         write_state(scratch, state)
-        if last.exists():
-            _link(last, checkpoint_path(folder, PREVIOUS))
-        if best:
-            _link(scratch, checkpoint_path(folder, BEST))
-        scratch.replace(last)
+        if which == LAST and target.exists():
+            _link(target, checkpoint_path(folder, PREVIOUS))
+        scratch.replace(target)
         sync_folder(folder)
     except OSError as error:
-        kept = f"; {last} of before is kept" if last.exists() else ""
+        kept = f"; {target} of before is kept" if target.exists() else ""
         reason = error.strerror or str(error)
-        raise OSError(
-            error.errno, f"the checkpoint could not be written ({reason}){kept}"
-        ) from error
+        text = f"the checkpoint could not be written ({reason}){kept}"
+        raise OSError(error.errno, text) from error
     finally:
         scratch.unlink(missing_ok=True)
     for leftover in folder.glob(".*.tmp"):  # of runs that were killed while writing
         leftover.unlink(missing_ok=True)
-    return last
+    return target
 
 
 def load_checkpoint(folder: Path, which: str = LAST) -> dict[str, Any]:

@@ -1,30 +1,29 @@
 """Training: one loop for every bottleneck, on Lightning Fabric."""
 
-import dataclasses
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
-from narrows.autoencoder import Autoencoder, Loss
-from narrows.data.base import Dataset, Split
-from narrows.data.batching import batches, share, steps_per_epoch
+from narrows.autoencoder import Autoencoder
+from narrows.data.base import Dataset
 from narrows.recorded import spec
 from narrows.training.callback import Callback
+from narrows.training.checkpointing import Checkpoints, Keeper
 from narrows.training.engine import Engine
 from narrows.training.evaluation import evaluate, latents
+from narrows.training.interruption import Interruption, TrainingInterruptedError
+from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
 from narrows.training.progress import Progress
 from narrows.training.run import Run, claim_folder, environment, write_json, write_text, write_yaml
+from narrows.training.seeding import seed_step
 
-
-class NonFiniteLossError(RuntimeError):
-    """Training met a loss that is NaN or infinite."""
+__all__ = ["NonFiniteLossError", "TrainingInterruptedError", "fit"]
 
 
 def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a default)
@@ -36,8 +35,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     optimization: Optimization | None = None,
     engine: Engine | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoints: Checkpoints | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    resume: bool | str = False,
     show: bool = True,
 ) -> Run:
     """Trains a model on a data set, evaluates it, and writes a run folder if asked.
@@ -45,6 +46,9 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     One optimiser step minimises the mean `Autoencoder.loss` of a batch, then calls
     `bottleneck.update` and `likelihood.update` once with what the step saw. After the last
     epoch the prior is fitted to the training codes. The test split is touched once, at the end.
+
+    A run that was stopped, however, goes on with `resume=True` and the same arguments, and ends
+    with the weights that it would have had: bit for bit on a CPU with as many threads.
 
     Args:
         model: trained in place.
@@ -54,18 +58,24 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         optimization: learning rate and what belongs to it.
         engine: devices, ranks, precision.
         callbacks: further hooks.
+        checkpoints: when the run's state is written to `out`, and which epoch is best.
         seed: of the batch order and of all random numbers drawn in training. The model's
             initial weights were drawn when it was made: seed before that too.
         out: folder to write; None writes nothing.
+        resume: go on with the run in `out` from its last checkpoint (or the one named: "last",
+            "previous"); a run that has none yet starts.
         show: a live line of figures.
 
     Returns:
         The finished run.
 
     Raises:
-        ValueError: if data and model do not fit, or a number is out of range.
-        FileExistsError: if `out` holds something already.
+        ValueError: if data and model do not fit, a number is out of range, or a run cannot be
+            resumed: it is finished, had other settings, or its checkpoint is damaged.
+        FileExistsError: if `out` holds something already and is not to be resumed.
         NonFiniteLossError: with the step, the term and the likely cause.
+        TrainingInterruptedError: a KeyboardInterrupt, after Ctrl-C or SIGTERM; the step was
+            finished and the state saved.
 
     Example:
         >>> import narrows as nw
@@ -76,146 +86,177 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         True
     """
     optimization, engine = optimization or Optimization(), engine or Engine()
-    _check(model, data, epochs, batch_size)
-    folder = claim_folder(out) if out is not None else None
+    checkpoints = checkpoints or Checkpoints()
+    _check(model, data, epochs, batch_size, seed)
+    arguments = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimization": spec(optimization),
+        "engine": spec(engine),
+        "callbacks": spec(list(callbacks)),
+        "checkpoints": spec(checkpoints),
+        "seed": seed,
+    }
+    config = _config(model, data, arguments)
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
-    if folder is not None:
-        arguments = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "optimization": spec(optimization),
-            "engine": spec(engine),
-            "callbacks": spec(list(callbacks)),
-            "seed": seed,
-        }
-        write_yaml(folder / "config.yaml", _config(model, data, arguments))
-        write_json(folder / "environment.json", environment())
-    loop = _Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
-    history = _epochs(loop, data, epochs, callbacks, folder, show)
-    return _finish(model, data, history, folder)
+    folder = _open(fabric, out, config, bool(resume))
+    written = folder if fabric.is_global_zero else None
+    loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
+    training = _Training(loop, data, epochs, callbacks, written)
+    keeper = Keeper(folder, checkpoints, training.state, writes=fabric.is_global_zero)
+    training.settings = _settings(config, data, fabric)
+    for callback in callbacks:
+        callback.begin(model, written)
+    if resume:
+        state = keeper.load(training.settings, resume if isinstance(resume, str) else "last")
+        if state is not None:
+            training.restore(state)
+    training.run(keeper, show=show and fabric.is_global_zero)
+    return _finish(training, folder)
 
 
-def _epochs(
-    loop: "_Loop",
-    data: Dataset,
-    epochs: int,
-    callbacks: Sequence[Callback],
-    folder: Path | None,
-    show: bool,
-) -> list[dict[str, float]]:
-    """Runs all epochs; returns and writes one row for each."""
-    history: list[dict[str, float]] = []
-    steps = epochs * loop.steps_per_epoch
-    with Progress(epochs, show=show and loop.fabric.is_global_zero) as progress:
-        for epoch in range(epochs):
-            began = time.perf_counter()
-            row = loop.epoch(epoch, steps, callbacks)
-            row["examples_per_second"] = row.pop("examples") / (time.perf_counter() - began)
-            held_out = evaluate(loop.model, data.validation, data.variance)
-            row |= {f"validation_{name}": value for name, value in held_out.items()}
-            history.append({"epoch": epoch + 1, **row})
-            if folder is not None:
-                lines = "".join(f"{json.dumps(line)}\n" for line in history)
-                write_text(folder / "metrics.jsonl", lines)
-            progress.epoch(history[-1])
-            if any([callback.after_epoch(loop.model, history[-1]) for callback in callbacks]):
-                break
-    return history
-
-
-class _Loop:
-    """One epoch of optimiser steps; what the loop needs between steps."""
+class _Training:
+    """The epochs of one run: where it stands, and what it has measured."""
 
     def __init__(
         self,
-        fabric: Fabric,
-        model: Autoencoder,
-        train: Split,
-        optimization: Optimization,
-        engine: Engine,
-        batch_size: int,
-        seed: int,
+        loop: Loop,
+        data: Dataset,
+        epochs: int,
+        callbacks: Sequence[Callback],
+        folder: Path | None,
     ) -> None:
-        self.fabric, self.optimization, self.accumulate = fabric, optimization, engine.accumulate
-        self.batch_size, self.seed = batch_size, seed
-        self.train = train.to(fabric.device)
-        if engine.channels_last and len(model.shape) == 3:
-            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.model = model
-        if engine.compile:
-            model.encoder.compile()
-            model.decoder.compile()
-        self.wrapped, self.optimizer = fabric.setup(model, optimization.optimizer(model))
-        self.wrapped.mark_forward_method("loss")
-        self.global_batch = fabric.world_size * batch_size * self.accumulate
-        self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
+        self.loop, self.data, self.epochs = loop, data, epochs
+        self.callbacks, self.folder = callbacks, folder
+        self.history: list[dict[str, float]] = []
+        self.settings: dict[str, Any] = {}
+        self.stopped = False
 
-    def epoch(self, epoch: int, steps: int, callbacks: Sequence[Callback]) -> dict[str, float]:
-        """Trains one epoch; returns means over its examples, in nats."""
-        self.model.train()
-        sums: dict[str, Tensor] = {}
-        examples = 0
-        for step, micro_batches in enumerate(self._steps(epoch)):
-            number = epoch * self.steps_per_epoch + step
-            for callback in callbacks:
-                callback.before_step(self.model, number / steps)
-            rate = self.optimization.set_rate(self.optimizer, number / steps)
-            losses = self._step(micro_batches, number, rate)
-            for callback in callbacks:
-                callback.after_step(self.model, losses[-1])
-            for loss in losses:
-                examples += loss.latent.batch
-                for name, value in _figures(loss).items():
-                    sums[name] = sums[name] + value if name in sums else value
-        return {name: value.item() / examples for name, value in sums.items()} | {
-            "examples": float(examples),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+    def run(self, keeper: Keeper, *, show: bool) -> None:
+        """Trains what is left to train."""
+        total = self.epochs * self.loop.steps_per_epoch
+        self._write_history()
+        with (
+            Interruption(self.loop.fabric) as interruption,
+            Progress(self.epochs, start=self.loop.epoch, show=show) as progress,
+        ):
+
+            def after_step() -> None:
+                if interruption.asked():
+                    keeper.save()
+                    raise TrainingInterruptedError(self._farewell())
+                keeper.save_if_due()
+
+            while self.loop.epoch < self.epochs and not self.stopped:
+                began, seen = time.perf_counter(), self.loop.examples
+                row = self.loop.finish_epoch(total, self.callbacks, after_step)
+                elapsed = time.perf_counter() - began
+                row["examples_per_second"] = (self.loop.last_examples - seen) / elapsed
+                self._end_epoch(row, keeper)
+                progress.epoch(self.history[-1])
+            keeper.save()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            **self.loop.state(),
+            "history": self.history,
+            "callbacks": [callback.state() for callback in self.callbacks],
+            "stopped": self.stopped,
+            "settings": self.settings,
         }
 
-    def _steps(self, epoch: int) -> Iterator[list[Tensor]]:
-        """The micro-batches' row numbers, step by step, of this rank."""
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        for index in batches(len(self.train), self.global_batch, self.seed, epoch):
-            yield list(share(index, rank, world).split(self.batch_size))
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to where `state` was taken."""
+        self.loop.restore(state)
+        self.history, self.stopped = list(state["history"]), state["stopped"]
+        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.restore(kept)
 
-    def _step(self, micro_batches: list[Tensor], step: int, rate: float) -> list[Loss]:
-        """One optimiser step and the running updates that follow it."""
-        losses: list[Loss] = []
-        for index in micro_batches:
-            last = len(losses) == len(micro_batches) - 1
-            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
-                x = self.train.batch(index)
-                loss: Loss = self.wrapped.loss(x)
-                if not bool(loss.total.isfinite()):
-                    raise NonFiniteLossError(_diagnosis(loss, step, rate))
-                self.fabric.backward(loss.total / len(micro_batches))
-            losses.append(_detached(loss))
-        if self.optimization.clip is not None:
-            self.fabric.clip_gradients(
-                self.wrapped, self.optimizer, max_norm=self.optimization.clip
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.model.bottleneck.update([loss.latent for loss in losses])
-        for index, loss in zip(micro_batches, losses, strict=True):
-            self.model.likelihood.update(self.train.batch(index), loss.output)
-        return losses
+    def _end_epoch(self, row: dict[str, float], keeper: Keeper) -> None:
+        model = self.loop.model
+        with contextlib.ExitStack() as stack:
+            for callback in self.callbacks:
+                stack.enter_context(callback.evaluating(model))
+            held_out = evaluate(model, self.data.validation, self.data.variance)
+            row |= {f"validation_{name}": value for name, value in held_out.items()}
+            self.history.append({"epoch": self.loop.epoch, **row})
+            self._write_history(self.history[-1:])
+            keeper.compare(model, self.history[-1])  # the weights that were measured
+        for callback in self.callbacks:
+            self.stopped |= callback.after_epoch(model, self.history[-1])
+        keeper.save_if_due()
+
+    def _write_history(self, rows: Sequence[Mapping[str, float]] | None = None) -> None:
+        """Appends rows to `metrics.jsonl`; without any, writes it anew."""
+        if self.folder is None:
+            return
+        path = self.folder / "metrics.jsonl"
+        text = "".join(f"{json.dumps(row)}\n" for row in (self.history if rows is None else rows))
+        if rows is None:
+            write_text(path, text)
+        else:
+            with path.open("a") as file:
+                file.write(text)
+
+    def _farewell(self) -> str:
+        done = self.loop.epoch * self.loop.steps_per_epoch + self.loop.step
+        if self.folder is None:
+            return f"stopped after optimiser step {done}; nothing was saved, as no out was given"
+        return (
+            f"stopped after optimiser step {done}, all of it saved; go on with: "
+            f"narrows train --resume {self.folder}"
+        )
 
 
-def _finish(
-    model: Autoencoder, data: Dataset, history: list[dict[str, float]], folder: Path | None
-) -> Run:
+def _open(
+    fabric: Fabric, out: str | Path | None, config: Mapping[str, Any], resume: bool
+) -> Path | None:
+    """Makes the run's folder, or finds it; on the first rank, for all.
+
+    Raises:
+        FileExistsError: if it holds something and is not to be resumed.
+        ValueError: if its run is finished.
+    """
+    if out is None:
+        if resume:
+            raise ValueError("resume needs out: the folder of the run to go on with")
+        return None
+    folder, trouble = Path(out), None
+    if fabric.is_global_zero:
+        try:
+            if (folder / "metrics.json").exists() and resume:
+                raise ValueError(f"the run in {folder} is finished; there is nothing to resume")
+            if not (resume and (folder / "config.yaml").exists()):
+                claim_folder(folder)
+                write_yaml(folder / "config.yaml", config)
+            write_json(folder / "environment.json", environment())
+        except (OSError, ValueError) as error:
+            trouble = error
+    trouble = fabric.broadcast(trouble)  # otherwise the other ranks would wait for ever
+    if trouble is not None:
+        raise trouble
+    return folder
+
+
+def _finish(training: _Training, folder: Path | None) -> Run:
     """Fits the prior to training codes, evaluates, writes."""
+    model, data, loop = training.loop.model, training.data, training.loop
+    for callback in training.callbacks:
+        callback.finish(model)
+    seed_step(loop.seed, -1)
     model.eval()
-    model.prior.fit(latents(model, data.train))
+    model.prior.fit(latents(model, loop.train))
     validation = evaluate(model, data.validation, data.variance)
     test = evaluate(model, data.test, data.variance)
     advice = model.bottleneck.advice(test)
-    if folder is not None:
+    name = data.source or data.name
+    if folder is not None and loop.fabric.is_global_zero:
         model.save(folder)
         figures = {
-            "data": data.name,
+            "data": name,
+            "data_name": data.name,
             "examples": {
                 part: len(getattr(data, part)) for part in ("train", "validation", "test")
             },
@@ -225,7 +266,8 @@ def _finish(
             "advice": advice,
         }
         write_json(folder / "metrics.json", figures)
-    return Run(model, validation, test, history, data.name, folder, advice)
+    loop.fabric.barrier()
+    return Run(model, validation, test, training.history, name, folder, advice)
 
 
 UNITS: Mapping[str, str] = {
@@ -241,20 +283,32 @@ UNITS: Mapping[str, str] = {
 
 def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dict[str, Any]:
     """What a recipe holds, so that the run can be repeated from it."""
+    parts: dict[str, Any] = {
+        "network": spec(model.network),
+        "bottleneck": spec(model.bottleneck),
+        "likelihood": spec(model.likelihood),
+        "beta": float(model.beta),
+    }
+    if model.objective is not None:
+        parts["objective"] = spec(model.objective)
+    config: dict[str, Any] = {"model": parts, "data": data.source or data.name}
+    if data.options:
+        config["data_options"] = spec(dict(data.options))
+    return config | {"fit": arguments}
+
+
+def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[str, Any]:
+    """What must not change when a run is resumed: all that its numbers depend on."""
+    fit_arguments = {k: v for k, v in config["fit"].items() if k != "checkpoints"}
     return {
-        "model": {
-            "network": spec(model.network),
-            "bottleneck": spec(model.bottleneck),
-            "likelihood": spec(model.likelihood),
-            "beta": float(model.beta),
-            "objective": spec(model.objective),
-        },
-        "data": data.name,
-        "fit": arguments,
+        "model": config["model"],
+        "data": {"name": data.name, "training examples": len(data.train)},
+        "fit": fit_arguments,
+        "ranks": fabric.world_size,
     }
 
 
-def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int) -> None:
+def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int, seed: int) -> None:
     if tuple(data.shape) != model.shape:
         raise ValueError(
             f"the model was built for examples of shape {model.shape}, {data.name} has "
@@ -263,41 +317,5 @@ def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int) -> N
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def _figures(loss: Loss) -> dict[str, Tensor]:
-    """Sums over the batch, in nats, left on the device."""
-    figures = {"loss": loss.total * loss.latent.batch, "nll": loss.nll.sum()}
-    if loss.rate is not None:
-        figures["rate"] = loss.rate.sum()
-    return figures | {name: value.sum() for name, value in loss.terms.items()}
-
-
-def _detached(loss: Loss) -> Loss:
-    """The loss without its graph, so that a step's graphs are freed one by one."""
-    latent = dataclasses.replace(
-        loss.latent,
-        z=loss.latent.z.detach(),
-        terms={name: value.detach() for name, value in loss.latent.terms.items()},
-        posterior=None,
-        log_q=None,
-    )
-    return Loss(
-        total=loss.total.detach(),
-        nll=loss.nll.detach(),
-        rate=None if loss.rate is None else loss.rate.detach(),
-        terms=latent.terms,
-        latent=latent,
-        output=loss.output.detach(),
-    )
-
-
-def _diagnosis(loss: Loss, step: int, rate: float) -> str:
-    """Which part of the loss is not finite, and what to try."""
-    parts: dict[str, Tensor | None] = {"nll": loss.nll, "rate": loss.rate, **loss.terms}
-    bad = [n for n, v in parts.items() if v is not None and not bool(v.isfinite().all())]
-    return (
-        f"the loss is not finite at optimiser step {step} (part: {', '.join(bad) or 'total'}; "
-        f"learning rate {rate:.3g}); the likely cause is too high a learning rate: try a third "
-        "of it, or set optimization.clip to 1.0"
-    )
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")

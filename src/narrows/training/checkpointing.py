@@ -1,0 +1,156 @@
+"""When to write checkpoints, what is best, and whether a run may go on from one."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+from narrows.recorded import Recorded
+from narrows.training.checkpoint import (
+    BEST,
+    LAST,
+    CheckpointError,
+    checkpoint_path,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+
+@dataclass(frozen=True)
+class Checkpoints(Recorded):
+    """How often a run's state is written, and by what its best model is chosen.
+
+    Args:
+        seconds: least time between two checkpoints: at most so much work is lost. One is
+            written at the first step after it, at the end of training, and on Ctrl-C.
+        best: column of `metrics.jsonl` whose smallest value marks the best epoch; the model's
+            weights of that epoch are kept as `checkpoints/best.safetensors`. A minus sign before
+            the name asks for the largest.
+    """
+
+    seconds: float = 30.0
+    best: str = "validation_loss"
+
+    def __post_init__(self) -> None:
+        if not self.seconds >= 0:
+            raise ValueError(f"seconds between checkpoints must be at least 0, got {self.seconds}")
+        if not self.best.lstrip("-"):
+            raise ValueError("best must name a column of metrics.jsonl, such as validation_loss")
+
+    def value(self, row: Mapping[str, float]) -> float:
+        """What is to be small in an epoch's row.
+
+        Raises:
+            ValueError: if the row has no such column.
+        """
+        name = self.best.lstrip("-")
+        if name not in row:
+            raise ValueError(
+                f"there is no measure {name!r} to choose the best epoch by; this run has "
+                f"{', '.join(row)}"
+            )
+        value = -row[name] if self.best.startswith("-") else row[name]
+        return value if not math.isnan(value) else math.inf
+
+
+class Keeper:
+    """Writes one run's checkpoints; without a folder it does nothing.
+
+    Args:
+        folder: of the run, or None.
+        policy: when, and what is best.
+        state: gives everything that a resumed run needs, but what the keeper itself knows.
+        writes: False on all ranks but the first, which only read.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        policy: Checkpoints,
+        state: Callable[[], dict[str, Any]],
+        writes: bool = True,
+    ) -> None:
+        self.folder = None if folder is None else folder / "checkpoints"
+        self.policy, self._state = policy, state
+        self.writes = writes and folder is not None
+        self.best = math.inf
+        self._unwritten: dict[str, Any] | None = None
+        self._written = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Writes a checkpoint if it is time."""
+        if self.writes and time.monotonic() - self._written >= self.policy.seconds:
+            self.save()
+
+    def compare(self, model: Autoencoder, row: Mapping[str, float]) -> None:
+        """Copies the weights that were measured if they are the best; `save` writes them."""
+        value = self.policy.value(row)
+        if not (self.writes and value < self.best):
+            return
+        self.best = value
+        # A copy: the next step changes the weights in place.
+        weights = {name: _copy(tensor) for name, tensor in model.state_dict().items()}
+        self._unwritten = {"model": weights, "row": dict(row)}
+
+    def save(self) -> None:
+        """Writes the best weights, if they are new, and the state, now."""
+        if self.folder is None or not self.writes:
+            return
+        if self._unwritten is not None:
+            save_checkpoint(self.folder, self._unwritten, BEST)
+            self._unwritten = None
+        save_checkpoint(self.folder, {**self._state(), "best": self.best})
+        self._written = time.monotonic()
+
+    def load(self, settings: Mapping[str, Any], which: str = LAST) -> dict[str, Any] | None:
+        """The state to go on from; None if the run was stopped before its first checkpoint.
+
+        Raises:
+            CheckpointError: if the checkpoint is damaged.
+            ValueError: if the run was started with other settings, which are named.
+        """
+        if self.folder is None:
+            return None
+        if which == LAST and not checkpoint_path(self.folder).exists():
+            if checkpoint_path(self.folder, "previous").exists():
+                raise CheckpointError(
+                    f"{checkpoint_path(self.folder)} is gone, but 'previous' is there: ask for it"
+                )
+            return None
+        state = load_checkpoint(self.folder, which)
+        difference = first_difference(state["settings"], settings)
+        if difference is not None:
+            name, before, now = difference
+            raise ValueError(
+                f"this run was started with {name} = {before!r}, now it is {now!r}; resume it "
+                "with the settings in its config.yaml, or start another run"
+            )
+        self.best = state["best"]
+        return state
+
+
+def first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """Path and both values of the first place where two trees of plain values differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            path = f"{name}.{key}" if name else str(key)
+            found = first_difference(before.get(key), now.get(key), path)
+            if found is not None:
+                return found
+        return None
+    if isinstance(before, (list, tuple)) and isinstance(now, (list, tuple)):
+        if len(before) == len(now):
+            pairs = enumerate(zip(before, now, strict=True))
+            found = (first_difference(a, b, f"{name}.{place}") for place, (a, b) in pairs)
+            return next((difference for difference in found if difference), None)
+        return name, before, now
+    return None if before == now else (name, before, now)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()

@@ -1,0 +1,204 @@
+"""One optimiser step after another, from wherever training stands."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder, Loss
+from narrows.data.base import Split
+from narrows.data.batching import batches, share, steps_per_epoch
+from narrows.training.callback import Callback
+from narrows.training.engine import Engine
+from narrows.training.optimization import Optimization
+from narrows.training.seeding import seed_step
+
+
+class NonFiniteLossError(RuntimeError):
+    """Training met a loss that is NaN or infinite."""
+
+
+class Loop:
+    """The optimiser's steps over a training split, resumable between any two of them.
+
+    A step takes `accumulate` micro-batches of `batch_size` examples on each rank; with the mean
+    over all of them it is the step of one batch of that many examples.
+
+    Args:
+        fabric: launched.
+        model: trained in place.
+        train: the examples.
+        optimization: how the loss is minimised.
+        engine: for what Fabric does not do itself: accumulation, memory format, compilation.
+        batch_size: examples per rank and micro-batch.
+        seed: of order and noise.
+
+    Attributes:
+        epoch: epochs completed.
+        step: steps completed in the present epoch.
+        examples: examples seen by this rank in the present epoch; `last_examples` in the last.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: Autoencoder,
+        train: Split,
+        optimization: Optimization,
+        engine: Engine,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.fabric, self.optimization = fabric, optimization
+        self.batch_size, self.seed = batch_size, seed
+        self.train = train.to(fabric.device)
+        self.model = model
+        self.channels_last = engine.channels_last and len(model.shape) == 3
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if engine.compile:
+            model.encoder.compile()
+            model.decoder.compile()
+        self.wrapped, self.optimizer = fabric.setup(model, optimization.optimizer(model))
+        self.wrapped.mark_forward_method("loss")
+        self.global_batch = fabric.world_size * batch_size * engine.accumulate
+        self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
+        self.epoch, self.step, self.examples, self.last_examples = 0, 0, 0, 0
+        self.sums: dict[str, Tensor] = {}
+
+    def finish_epoch(
+        self, total_steps: int, callbacks: Sequence[Callback], after_step: Callable[[], None]
+    ) -> dict[str, float]:
+        """Trains to the end of the present epoch; returns means over its examples, in nats."""
+        self.model.train()
+        for micro_batches in self._rest():
+            number = self.epoch * self.steps_per_epoch + self.step
+            seed_step(self.seed, number, self.fabric.global_rank)
+            for callback in callbacks:
+                callback.before_step(self.model, number / total_steps)
+            rate = self.optimization.set_rate(self.optimizer, number / total_steps)
+            losses = self._step(micro_batches, number, rate)
+            for callback in callbacks:
+                callback.after_step(self.model, losses[-1])
+            self._count(micro_batches, losses)
+            self.step += 1
+            after_step()
+        row = {name: value.item() / self.examples for name, value in self.sums.items()}
+        row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        self.last_examples = self.examples
+        self.epoch, self.step, self.examples, self.sums = self.epoch + 1, 0, 0, {}
+        return row
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the coming steps depend on, and that (seed, step) does not give."""
+        return {
+            "model": self.model.state_dict(),
+            "beta": float(self.model.beta),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "examples": self.examples,
+            "sums": self.sums,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to where `state` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.model.beta = state["beta"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.epoch, self.step, self.examples = state["epoch"], state["step"], state["examples"]
+        self.sums = {name: value.to(self.fabric.device) for name, value in state["sums"].items()}
+
+    def _rest(self) -> Iterator[list[Tensor]]:
+        """The row numbers of this rank's micro-batches, for the steps left in the epoch."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        for index in batches(
+            len(self.train), self.global_batch, self.seed, self.epoch, start=self.step
+        ):
+            yield list(share(index, rank, world).split(self.batch_size))
+
+    def _step(self, micro_batches: list[Tensor], number: int, rate: float) -> list[Loss]:
+        """One optimiser step and the running updates that follow it."""
+        examples = sum(map(len, micro_batches))
+        images: list[Tensor] = []
+        losses: list[Loss] = []
+        for index in micro_batches:
+            last = len(losses) == len(micro_batches) - 1
+            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+                x = self.train.batch(index)
+                if self.channels_last:
+                    x = x.to(memory_format=torch.channels_last)
+                loss: Loss = self.wrapped.loss(x)
+                if not bool(loss.total.isfinite()):
+                    raise NonFiniteLossError(_diagnosis(loss, number, rate))
+                self.fabric.backward(loss.total * (len(index) / examples))
+            images.append(x)
+            losses.append(_detached(loss))
+        if self.optimization.clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=self.optimization.clip
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._update(images, losses)
+        return losses
+
+    def _update(self, images: list[Tensor], losses: list[Loss]) -> None:
+        """The running updates, once for all micro-batches of the step."""
+        self.model.bottleneck.update([loss.latent for loss in losses])
+        if len(losses) == 1:
+            self.model.likelihood.update(images[0], losses[0].output)
+        else:
+            outputs = torch.cat([loss.output for loss in losses])
+            self.model.likelihood.update(torch.cat(images), outputs)
+
+    def _count(self, micro_batches: list[Tensor], losses: list[Loss]) -> None:
+        """Adds the step's figures to those of the epoch; they stay on the device."""
+        for index, loss in zip(micro_batches, losses, strict=True):
+            self.examples += len(index)
+            for name, value in _figures(loss).items():
+                total = value * len(index)
+                self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+
+def _figures(loss: Loss) -> dict[str, Tensor]:
+    """Means over the batch (and over draws, where there are several), in nats."""
+    figures = {"loss": loss.total, "nll": loss.nll.mean()}
+    if loss.rate is not None:
+        figures["rate"] = loss.rate.mean()
+    return figures | {name: value.mean() for name, value in loss.terms.items()}
+
+
+def _detached(loss: Loss) -> Loss:
+    """The loss without its graph, so that a step's graphs are freed one by one."""
+    latent = dataclasses.replace(
+        loss.latent,
+        z=loss.latent.z.detach(),
+        terms={name: value.detach() for name, value in loss.latent.terms.items()},
+        posterior=None,
+        log_q=None,
+    )
+    return Loss(
+        total=loss.total.detach(),
+        nll=loss.nll.detach(),
+        rate=None if loss.rate is None else loss.rate.detach(),
+        terms=latent.terms,
+        latent=latent,
+        output=loss.output.detach(),
+    )
+
+
+def _diagnosis(loss: Loss, step: int, rate: float) -> str:
+    """Which part of the loss is not finite, and what to try."""
+    parts: dict[str, Tensor | None] = {"nll": loss.nll, "rate": loss.rate, **loss.terms}
+    bad = [n for n, v in parts.items() if v is not None and not bool(v.isfinite().all())]
+    return (
+        f"the loss is not finite at optimiser step {step} (part: {', '.join(bad) or 'total'}; "
+        f"learning rate {rate:.3g}); the likely cause is too high a learning rate: try a third "
+        "of it, or set optimization.clip to 1.0"
+    )
