@@ -1,0 +1,82 @@
+"""Codec throughput on CIFAR-size images: VQ indices under a histogram prior.
+
+Coding alone (indices to bytes and back) and with the networks, both in images per second. The
+network is the demo's; its weights are random, as they do not change the time, and the histogram
+is fitted to the codes of random images, so the entropy is that of a real fit.
+
+    python benchmarks/codec.py --threads 2 --out benchmarks/codec.json
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import narrows as nw
+from narrows.codec.codes import transfer
+from narrows.codec.entropy import Reader, Writer
+from narrows.networks import Conv
+from narrows.training.run import environment
+
+
+def best(function: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
+    """Fewest and median seconds, and the result."""
+    times = []
+    result = None
+    for _ in range(repeats):
+        began = time.perf_counter()
+        result = function()
+        times.append(time.perf_counter() - began)
+    return min(times), statistics.median(times), result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--hidden", type=int, default=32, help="channels of the network")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    network = Conv(arguments.hidden, residual_hidden=arguments.hidden // 2)
+    bottleneck = nw.bottlenecks.VectorQuantizer(512, 64)
+    model = nw.Autoencoder.for_images((3, 32, 32), bottleneck, network).eval()
+    n = arguments.images
+    images = (torch.rand(n, 3, 32, 32) * 255).byte()
+    with torch.no_grad():
+        latents = [model.latent(part.float() / 255) for part in images.split(256)]
+    prior = model.prior.fit(latents)
+    code = torch.cat([latent.code for latent in latents])
+    codec = nw.Codec(model)
+
+    def write() -> bytes:
+        writer = Writer()
+        transfer(prior, writer, n, code)
+        return writer.finish()
+
+    rows = []
+    payload, blob = write(), codec.compress(images)
+    for name, function in (
+        ("codes to bytes", write),
+        ("bytes to codes", lambda: transfer(prior, Reader(payload), n, None)),
+        ("compress, network included", lambda: codec.compress(images)),
+        ("decompress, network included", lambda: codec.decompress(blob)),
+    ):
+        least, median, _ = best(function, arguments.repeats)
+        rows.append({"what": name, "images_per_second": n / least, "median": n / median})
+        print(json.dumps(rows[-1]))
+    if arguments.out:
+        about = {"images": n, "hidden": arguments.hidden, "sites": [8, 8], "codes": 512}
+        record = {"about": about, "rows": rows, "environment": environment()}
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
