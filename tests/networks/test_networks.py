@@ -5,6 +5,10 @@ import torch
 from torch import nn
 
 from narrows import networks
+from narrows.networks.conv import ResidualStack
+from narrows.networks.images import Crop, Pad
+from narrows.networks.resnet import ResidualBlock
+from narrows.networks.transformer import Block
 from narrows.recorded import build, spec
 
 IMAGE_NETWORKS = [
@@ -143,6 +147,46 @@ def test_an_mlp_without_hidden_layers_is_affine():
     encoder = networks.Mlp(hidden=()).encoder((1, 4, 4), 3).double()
     x, y = torch.rand(2, 5, 1, 4, 4, dtype=torch.float64)
     torch.testing.assert_close(encoder(0.3 * x + 0.7 * y), 0.3 * encoder(x) + 0.7 * encoder(y))
+
+
+def test_the_decoder_has_the_encoders_hidden_widths_in_reverse():
+    network = networks.Mlp(hidden=(30, 20))
+    encoder, decoder = network.encoder((10,), 3), network.decoder((10,), 3, 10)
+    widths = [
+        m.weight.shape for m in [*encoder.modules(), *decoder.modules()] if hasattr(m, "weight")
+    ]
+    assert widths == [(30, 10), (20, 30), (3, 20), (20, 3), (30, 20), (10, 30)]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stride"), [(5, 7, 4), (8, 9, 4), (6, 6, 5), (4, 4, 4)]
+)
+def test_padding_repeats_the_border_on_both_sides_and_cropping_undoes_it(height, width, stride):
+    x = torch.rand(2, 3, height, width)
+    padded = Pad((3, height, width), stride)(x)
+    assert padded.shape[2] % stride == padded.shape[3] % stride == 0
+    assert max(padded.shape[2] - height, padded.shape[3] - width) < stride
+    assert torch.equal(Crop((3, height, width), stride)(padded), x)
+    top, left = (padded.shape[2] - height) // 2, (padded.shape[3] - width) // 2
+    for row in range(padded.shape[2]):
+        for column in range(padded.shape[3]):
+            source = x[
+                :, :, min(max(row - top, 0), height - 1), min(max(column - left, 0), width - 1)
+            ]
+            assert torch.equal(padded[:, :, row, column], source)
+
+
+def test_blocks_without_weight_pass_everything_on():
+    x = torch.randn(2, 8, 4, 4)
+    stack, block, attention = ResidualStack(8, 2, 4), ResidualBlock(8).eval(), Block(4, 2)
+    for module in (stack, block, attention):
+        for name, parameter in module.named_parameters():
+            if "norm" not in name:
+                nn.init.zeros_(parameter)
+    assert torch.equal(stack(x), x.relu())
+    assert torch.equal(block(x), x)
+    tokens = torch.randn(2, 9, 4)
+    assert torch.equal(attention(tokens), tokens)
 
 
 def test_conv_has_the_layers_of_the_notebook():

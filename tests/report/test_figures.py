@@ -44,6 +44,16 @@ def test_smoothing_removes_noise():
     assert np.std(report.smooth(noisy) - clean) < 0.3 * np.std(noisy - clean)
 
 
+def test_smoothed_logarithms_stay_positive_where_smoothed_values_do_not():
+    spiky = np.full(400, 1e-3)
+    spiky[200] = 10.0
+    assert report.smooth(spiky).min() < 0
+    assert report.smooth(spiky, logarithmic=True).min() > 0
+    picture = report.curves({"a": (range(400), spiky)}, quantity="loss")
+    heights = [float(y) for y in re.findall(r"L [\d.]+ (-?[\d.]+)", picture.data.decode())]
+    assert max(heights) < 1e4  # a value below 0 has no place on a logarithmic axis
+
+
 def test_few_values_are_left_as_they_are():
     values = RNG.normal(size=11)
     assert np.array_equal(report.smooth(values), values)
@@ -122,6 +132,12 @@ def test_colours_keep_their_order_and_small_images_are_enlarged_by_whole_factors
     assert tuple(shown[24, 24]) == (0, 0, 255, 255)
 
 
+def test_values_outside_the_unit_interval_are_clipped():
+    images = np.array([-3.0, 1.004, np.nan])[:, None, None, None] * np.ones((3, 1, 48, 48))
+    shown = pixels(report.grid(images, what="extremes"))
+    assert [shown[5, 5 + 52 * i, 0] for i in range(3)] == [0, 255, 0]
+
+
 def test_what_is_not_an_image_is_refused():
     for images in (np.zeros((4, 8, 8)), np.zeros((4, 2, 8, 8)), np.zeros((0, 1, 8, 8))):
         with pytest.raises(ValueError, match=r"expected images \[n, channels"):
@@ -147,6 +163,13 @@ def test_equal_codes_get_equal_colours_in_every_map():
     for code in range(4):
         assert np.ptp(colours[index == code], axis=0).max() < 1e-12
     assert report.pca_rgb(RNG.normal(size=(2, 3, 3, 2)))[:, 2].max() == 0
+
+
+def test_colours_show_how_codes_differ_and_not_where_they_lie():
+    steps = np.linspace(0, 1, 9)
+    codes = np.array([100.0, 0, 0]) + steps[:, None] * np.array([0, 0, 1.0])
+    red = report.pca_rgb(codes.reshape(1, 3, 3, 3))[0, 0].ravel()
+    np.testing.assert_allclose(np.abs(red - red[0]), steps, atol=1e-9)
 
 
 def test_the_same_figure_is_the_same_file():

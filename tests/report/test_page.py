@@ -23,7 +23,11 @@ def example():
     points = {m: [(i + 1.0, 0.1 / (i + 1))] for i, m in enumerate(MODELS)}
     table = report.Table(
         "Test split.",
-        {"nmse": report.Column("NMSE", best="lowest"), "what": report.Column("what")},
+        {
+            "nmse": report.Column("NMSE", best="lowest"),
+            "what": report.Column("what"),
+            **{str(i): report.Column(f"quantity {i}", "bits per example") for i in range(12)},
+        },
         {m: {"nmse": 0.1 * (i + 1), "what": "words " * 20} for i, m in enumerate(MODELS)},
     )
     strips = report.strips({m: images(12) for m in MODELS}, caption="Reconstructions.")

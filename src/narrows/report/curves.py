@@ -10,7 +10,9 @@ from narrows.report import theme
 from narrows.report.blocks import Picture
 
 
-def smooth(values: ArrayLike, window: int = 201, order: int = 7) -> NDArray[np.float64]:
+def smooth(
+    values: ArrayLike, window: int = 201, order: int = 7, *, logarithmic: bool = False
+) -> NDArray[np.float64]:
     """Savitzky-Golay: each value becomes that of the least-squares polynomial around it.
 
     The window moves with the value, and at both ends the polynomial of the outermost window is
@@ -18,11 +20,19 @@ def smooth(values: ArrayLike, window: int = 201, order: int = 7) -> NDArray[np.f
     covers a quarter at most, and at least seven values belong to each degree, so that few
     values are smoothed and not reproduced. Fewer than 12 values are left as they are.
 
+    Args:
+        values: `[n]`, evenly spaced.
+        window: number of values in it, odd.
+        order: of the polynomial.
+        logarithmic: smooth the logarithms, so that positive values stay positive.
+
     Source: Savitzky & Golay (1964). The fit uses an orthonormal basis of polynomials on
         [-1, 1]: with powers of -100..100 the normal equations of order 7 are singular in double
         precision (SciPy 1.17's `savgol_coeffs(201, 7)` add up to 8e-7 instead of 1).
     """
     values = np.asarray(values, dtype=np.float64)
+    if logarithmic:
+        return np.exp(smooth(np.log(values), window, order))
     window = min(window, len(values) // 4)
     window -= 1 - window % 2
     if window < 3 or not np.isfinite(values).all():
@@ -70,7 +80,7 @@ def curves(
         style = theme.series_style(index)
         if not len(values):
             continue
-        middle = np.exp(smooth(np.log(values))) if logarithmic else smooth(values)
+        middle = smooth(values, logarithmic=logarithmic)
         if len(values) >= 12:
             axes.plot(steps, values, color=style["color"], alpha=0.25, linewidth=0.8)
         axes.plot(
