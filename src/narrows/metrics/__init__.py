@@ -8,9 +8,16 @@ from narrows.metrics.atoms import explained_by_atoms
 from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
 from narrows.metrics.denoising import corrupt, denoising
 from narrows.metrics.distortion import mse, nmse, psnr, ssim
+from narrows.metrics.evidence import Evidence, evidence
 from narrows.metrics.floor import against_floor
 from narrows.metrics.frechet import frechet_distance
 from narrows.metrics.importance import ImportanceEstimate, importance_estimate
+from narrows.metrics.information import (
+    active_units,
+    divergence_per_unit,
+    mutual_information,
+    unit_variances,
+)
 from narrows.metrics.kid import kid
 from narrows.metrics.nearest import Nearest, nearest, novelty
 from narrows.metrics.precision_recall import precision_recall
@@ -25,9 +32,11 @@ from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
 
 __all__ = [
     "Classifier",
+    "Evidence",
     "ImportanceEstimate",
     "Nearest",
     "accuracy",
+    "active_units",
     "against_floor",
     "at_rate",
     "baselines",
@@ -36,7 +45,9 @@ __all__ = [
     "components_for",
     "corrupt",
     "denoising",
+    "divergence_per_unit",
     "effective_rank",
+    "evidence",
     "excess_kurtosis",
     "explained_by_atoms",
     "extract",
@@ -50,6 +61,7 @@ __all__ = [
     "laplacian_variance",
     "linear_probe",
     "mse",
+    "mutual_information",
     "near_zero",
     "nearest",
     "nmse",
@@ -64,4 +76,5 @@ __all__ = [
     "ssim",
     "subspace_clusters",
     "train_classifier",
+    "unit_variances",
 ]
