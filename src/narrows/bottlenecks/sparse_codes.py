@@ -212,7 +212,8 @@ class OMP(SparseCode):
     ) -> tuple[Tensor, Tensor]:
         """Greedy choice, least squares after each atom."""
         del level, training
-        return pursue(signals, dictionary, self.k)
+        atoms, values, _ = pursue(signals, dictionary, self.k)
+        return atoms, values
 
     def differentiate(
         self, signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, level: Tensor

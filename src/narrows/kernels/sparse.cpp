@@ -240,16 +240,31 @@ void omp_one(Active<T>& s, long row, long k, T tolerance, T* energy) {
     }
 }
 
+// |x - z D|^2, taken from the signal itself: differences of squares would lose digits.
 template <class T>
-void omp(const Problem<T>& p, long k, T tolerance, int threads, int64_t* atoms, T* values) {
+T residual_energy(const Problem<T>& p, long row, const int64_t* atoms, const T* values,
+                  long width, std::vector<T>& rest) {
+    std::copy(p.signals + row * p.dim, p.signals + (row + 1) * p.dim, rest.data());
+    for (long i = 0; i < width; ++i) {
+        const T* d = p.dictionary + atoms[i] * p.dim;
+        for (long j = 0; j < p.dim; ++j) rest[j] -= values[i] * d[j];
+    }
+    return dot(rest.data(), rest.data(), p.dim);
+}
+
+template <class T>
+void omp(const Problem<T>& p, long k, T tolerance, int threads, int64_t* atoms, T* values,
+         T* squares) {
 #pragma omp parallel num_threads(threads)
     {
         Active<T> s(p, k, T(0), T(0));
+        std::vector<T> rest(p.dim);
         T energy;
 #pragma omp for schedule(dynamic, 32)
         for (long row = 0; row < p.n; ++row) {
             omp_one(s, row, k, tolerance, &energy);
             s.write(atoms + row * k, values + row * k, k);
+            squares[row] = residual_energy(p, row, atoms + row * k, values + row * k, k, rest);
         }
     }
 }
@@ -400,9 +415,10 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
 #define NARROWS_SPARSE(T, SUFFIX)                                                              \
     extern "C" void omp_##SUFFIX(const T* signals, const T* dictionary, const T* correlations, \
                                  const T* gram, long n, long dim, long size, long k,           \
-                                 double tolerance, int threads, int64_t* atoms, T* values) {   \
+                                 double tolerance, int threads, int64_t* atoms, T* values,     \
+                                 T* squares) {                                                 \
         omp<T>({signals, dictionary, correlations, gram, n, dim, size}, k,                     \
-               static_cast<T>(tolerance), threads, atoms, values);                             \
+               static_cast<T>(tolerance), threads, atoms, values, squares);                    \
     }                                                                                          \
     extern "C" void lasso_##SUFFIX(                                                            \
         const T* signals, const T* dictionary, const T* correlations, const T* gram, long n,   \

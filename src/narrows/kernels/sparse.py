@@ -14,15 +14,17 @@ _LARGEST_GRAM = 4096
 
 def omp(
     signals: Tensor, dictionary: Tensor, k: int, tolerance: float
-) -> tuple[Tensor, Tensor] | None:
-    """Atoms and values `[n, k]` of orthogonal matching pursuit, or None without the kernel."""
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Atoms, values `[n, k]` and squared residuals `[n]` of OMP, or None without the kernel."""
     call = _function("sparse", "omp", signals, dictionary)
     if call is None:
         return None
     problem = _Problem(signals, dictionary, k)
     atoms, values = _code(signals, k)
-    call(*problem.arguments, _long(k), ctypes.c_double(tolerance), _threads(), atoms, values)
-    return atoms, values
+    squares = signals.new_empty(len(signals))
+    results = (atoms, values, squares)
+    call(*problem.arguments, _long(k), ctypes.c_double(tolerance), _threads(), *results)
+    return results
 
 
 def lasso(

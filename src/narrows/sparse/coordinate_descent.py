@@ -6,7 +6,13 @@ from torch import Tensor
 from narrows.kernels import sparse as kernels
 from narrows.sparse.penalty import L1, certify
 from narrows.sparse.products import correlations_at, solve_on_support
-from narrows.sparse.solution import SparseSolution, canonical, check_problem, from_dense
+from narrows.sparse.solution import (
+    SparseSolution,
+    canonical,
+    check_finite,
+    check_problem,
+    from_dense,
+)
 
 _TILE = 512
 _CHECK_EVERY = 25
@@ -63,7 +69,9 @@ def coordinate_descent(
         )
     with torch.no_grad():
         weights = penalty.resolve(signals, dictionary)
-        return descend(signals, dictionary, weights, penalty, tolerance, max_iterations)
+        solution = descend(signals, dictionary, weights, penalty, tolerance, max_iterations)
+    check_finite(solution.objective)
+    return solution
 
 
 def descend(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.sparse.penalty import L1, certify
-from narrows.sparse.solution import SparseSolution, check_problem, from_dense
+from narrows.sparse.solution import SparseSolution, check_finite, check_problem, from_dense
 
 # Signals that go through the iterations together: their codes then stay in the cache.
 _TILE = 512
@@ -74,6 +74,7 @@ def fista(
             )
         objective, gap = certify(signals, dictionary, codes, weights, penalty)
         atoms, values = from_dense(codes)
+    check_finite(objective)
     return SparseSolution(
         atoms=atoms,
         values=values,

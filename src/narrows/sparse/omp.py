@@ -4,8 +4,13 @@ import torch
 from torch import Tensor
 
 from narrows.kernels import sparse as kernels
-from narrows.sparse.products import combine
-from narrows.sparse.solution import SparseSolution, canonical, check_count, check_problem
+from narrows.sparse.solution import (
+    SparseSolution,
+    canonical,
+    check_count,
+    check_finite,
+    check_problem,
+)
 
 
 def omp(signals: Tensor, dictionary: Tensor, k: int, *, tolerance: float = 0.0) -> SparseSolution:
@@ -48,24 +53,23 @@ def omp(signals: Tensor, dictionary: Tensor, k: int, *, tolerance: float = 0.0) 
     if not tolerance >= 0:
         raise ValueError(f"expected a tolerance >= 0 of the squared residual, got {tolerance}")
     with torch.no_grad():
-        atoms, values = pursue(signals, dictionary, k, tolerance)
-        squares = (signals - combine(atoms, values, dictionary)).square().sum(-1)
+        atoms, values, squares = pursue(signals, dictionary, k, tolerance)
+    check_finite(squares)
+    full = (values != 0).sum(-1) == k
     return SparseSolution(
         atoms=atoms,
         values=values,
         size=dictionary.shape[0],
         objective=squares / 2,
         gap=None,
-        converged=((values != 0).sum(-1) == k)
-        | (squares <= tolerance)
-        | _rounding(squares, signals),
+        converged=full | (squares <= tolerance) | _rounding(squares, signals),
     )
 
 
 def pursue(
     signals: Tensor, dictionary: Tensor, k: int, tolerance: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """`omp` without its checks: atoms and values `[n, k]`, canonical."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`omp` without its checks: atoms, values `[n, k]`, canonical, and squared residuals `[n]`."""
     code = kernels.omp(signals, dictionary, k, tolerance)
     return _pursue(signals, dictionary, k, tolerance) if code is None else code
 
@@ -73,10 +77,12 @@ def pursue(
 def _rounding(squares: Tensor, signals: Tensor) -> Tensor:
     """Whether what is left of a signal is its rounding."""
     limit = 64 * torch.finfo(signals.dtype).eps
-    return squares <= limit * signals.square().sum(-1)
+    return squares <= limit * torch.linalg.vecdot(signals, signals)
 
 
-def _pursue(signals: Tensor, dictionary: Tensor, k: int, tolerance: float) -> tuple[Tensor, Tensor]:
+def _pursue(
+    signals: Tensor, dictionary: Tensor, k: int, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """All signals in step: x = Q^T y with Q the orthonormalised atoms, d_S = R^T Q."""
     n, dim = signals.shape
     basis = signals.new_zeros(n, k, dim)
@@ -110,4 +116,4 @@ def _pursue(signals: Tensor, dictionary: Tensor, k: int, tolerance: float) -> tu
         atoms[:, step] = torch.where(going, chosen, 0)
         residual = residual - along[:, step, None] * fresh
     values = torch.linalg.solve_triangular(triangle, along[..., None], upper=True)[..., 0]
-    return canonical(atoms, values)
+    return *canonical(atoms, values), residual.square().sum(-1)

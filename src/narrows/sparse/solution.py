@@ -74,7 +74,7 @@ def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> No
 
     Raises:
         ValueError: unless signals are `[n, dim]`, the dictionary `[K, dim]` of the same
-            floating dtype, all finite, no atom zero, and (if asked) each atom of norm 1.
+            floating dtype, its atoms finite, none zero, and (if asked) each atom of norm 1.
     """
     if dictionary.dim() != 2 or dictionary.shape[0] == 0 or dictionary.shape[1] == 0:
         raise ValueError(f"expected a dictionary [atoms, dim], got {tuple(dictionary.shape)}")
@@ -91,9 +91,8 @@ def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> No
         )
     if torch.compiler.is_compiling():  # graph capture cannot branch on data
         return
-    for name, value in (("signals", signals), ("dictionary", dictionary)):
-        if not bool(value.detach().isfinite().all()):
-            raise ValueError(f"{name} hold NaN or infinite entries; remove them first")
+    if not bool(dictionary.detach().isfinite().all()):
+        raise ValueError("the dictionary holds NaN or infinite entries; remove them first")
     norms = dictionary.detach().norm(dim=1)
     if bool((norms == 0).any()):
         raise ValueError(
@@ -105,6 +104,22 @@ def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> No
             f"expected atoms of norm 1, got norms from {norms.min():.3g} to {norms.max():.3g}; "
             "normalise with torch.nn.functional.normalize(dictionary, dim=1)"
         )
+
+
+def check_finite(objective: Tensor) -> None:
+    """Refuses signals that are not finite, by what they made of the objective.
+
+    Looking at one number a signal afterwards is cheaper than at every entry before.
+
+    Raises:
+        ValueError: if an objective is not finite.
+    """
+    if torch.compiler.is_compiling() or bool(objective.isfinite().all()):
+        return
+    bad = int((~objective.isfinite()).sum())
+    raise ValueError(
+        f"{bad} of {len(objective)} signals hold NaN or infinite entries; remove them first"
+    )
 
 
 def check_count(k: int, size: int) -> None:

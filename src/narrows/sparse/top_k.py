@@ -5,7 +5,13 @@ from torch import Tensor
 
 from narrows.sparse.implicit import refit as refit_values
 from narrows.sparse.products import combine
-from narrows.sparse.solution import SparseSolution, canonical, check_count, check_problem
+from narrows.sparse.solution import (
+    SparseSolution,
+    canonical,
+    check_count,
+    check_finite,
+    check_problem,
+)
 
 
 def select_top_k(
@@ -75,11 +81,13 @@ def top_k(
             values = values.clamp_min(0)
         atoms, values = canonical(atoms, values)
     residual = signals - combine(atoms, values, dictionary)
+    objective = residual.square().sum(-1) / 2
+    check_finite(objective)
     return SparseSolution(
         atoms=atoms,
         values=values,
         size=dictionary.shape[0],
-        objective=residual.square().sum(-1) / 2,
+        objective=objective,
         gap=None,
         converged=torch.ones(len(signals), dtype=torch.bool, device=signals.device),
     )
