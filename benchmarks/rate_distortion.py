@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import narrows as nw
-from narrows.bottlenecks import Identity, SparseDictionary, TopK, Variational, VectorQuantizer
+from narrows.bottlenecks import OMP, Identity, SparseDictionary, Variational, VectorQuantizer
 from narrows.codec.container import overhead
 from narrows.data.base import Dataset
 from narrows.likelihoods import DiscretizedLogisticMixture
@@ -41,7 +41,7 @@ from narrows.training.run import environment
 
 FAMILIES = {
     "vq": lambda: VectorQuantizer(64, 16),
-    "sparse": lambda: SparseDictionary(64, 16, TopK(2)),
+    "sparse": lambda: SparseDictionary(64, 16, OMP(2)),
     "plain": lambda: Identity(2),
     "vae": lambda: Variational(2),
     "vae-8bit": lambda: Variational(2),

@@ -8,9 +8,12 @@ The stack needs something on it before the first image: fixed words, which stay 
 
 Source: Townsend, Bird and Barber 2019, Practical Lossless Compression with Latent Variables Using
 Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; we use a regular
-grid of width 2^-6, which needs no inverse distribution function.
+grid of width 2^-6, which needs no inverse distribution function, and cut q off far from its
+centre: a coder gives every cell at least 2^-24, and a draw from a cell 100 deviations away, rare as
+it is, would cost thousands of bits of pixels. A cut q is just another q.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,11 +29,13 @@ from narrows.codec.steady import groups, in_one_group, steady
 GRID = 2.0**-6
 _REACH = 1 << 11  # grid cells on either side of 0: |z| < 32
 _CATEGORICAL = stream.model.Categorical(perfect=False)
-_FAMILIES = {
+_PRIORS = {
     Normal: stream.model.QuantizedGaussian(-_REACH, _REACH),
     Laplace: stream.model.QuantizedLaplace(-_REACH, _REACH),
     Cauchy: stream.model.QuantizedCauchy(-_REACH, _REACH),
 }
+_CUT = {Normal: 5.0, Laplace: 12.0, Cauchy: 60.0}
+"""Scales from the centre at which q is cut off."""
 
 
 def write(model: Any, levels: Tensor) -> bytes:
@@ -45,9 +50,9 @@ def write(model: Any, levels: Tensor) -> bytes:
         for rows in groups(len(levels)):
             group = levels[rows]
             posterior = _posterior(model, group)
-            z = _pop(coder, posterior)
+            z = _pop_posterior(coder, posterior)
             _push_pixels(coder, model, z, group)
-            _push(coder, _prior(model, posterior), z)
+            _push_prior(coder, _prior(model, posterior), z)
         return coder.get_compressed().astype("<u4").tobytes()
 
 
@@ -65,9 +70,9 @@ def read(model: Any, payload: bytes, n: int) -> Tensor:
             coder = stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
             for rows in reversed([*groups(n)]):
                 like = _posterior(model, out[rows])  # for its shape and family only
-                z = _pop(coder, _prior(model, like))
+                z = _pop_prior(coder, _prior(model, like))
                 out[rows] = _pop_pixels(coder, model, z)
-                _push(coder, _posterior(model, out[rows]), z)
+                _push_posterior(coder, _posterior(model, out[rows]), z)
             words = coder.get_compressed()
         except (AssertionError, ValueError) as error:
             raise CodecError("the payload is no bits-back code of this model") from error
@@ -108,7 +113,7 @@ def _prior(model: Any, like: Distribution) -> Distribution:
 
 def _rows(posterior: Distribution, n: int) -> Distribution:
     kind = type(posterior)
-    if kind not in _FAMILIES:
+    if kind not in _PRIORS:
         raise TypeError(
             f"bits-back coding knows normal, Laplace and Cauchy latents, not {kind.__name__}; "
             "use Codec(model, prior=QuantizedHistogram(...)) for its means"
@@ -120,24 +125,72 @@ def _location(distribution: Any) -> Tensor:
     return distribution.loc
 
 
-def _parameters(distribution: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    location, scale = (
-        part.detach().cpu().double().flatten().numpy() / GRID
-        for part in torch.broadcast_tensors(distribution.loc, distribution.scale)
-    )
-    # A posterior narrower than a cell would cost more than it must, not be wrong.
-    return _FAMILIES[type(distribution)], location.clip(-_REACH, _REACH), scale.clip(0.05, None)
+def _pop_prior(coder: stream.stack.AnsCoder, prior: Distribution) -> Tensor:
+    cells = coder.decode(*_on_grid(prior))
+    return _place(cells, _location(prior))
 
 
-def _pop(coder: stream.stack.AnsCoder, distribution: Distribution) -> Tensor:
-    cells = coder.decode(*_parameters(distribution))
-    like = _location(distribution)
-    return torch.from_numpy(cells.astype(np.float64) * GRID).to(like).view(like.shape)
+def _push_prior(coder: stream.stack.AnsCoder, prior: Distribution, z: Tensor) -> None:
+    coder.encode_reverse(_cells(z).clip(-_REACH, _REACH).astype(np.int32), *_on_grid(prior))
 
 
-def _push(coder: stream.stack.AnsCoder, distribution: Distribution, z: Tensor) -> None:
-    cells = np.round(z.cpu().double().flatten().numpy() / GRID).astype(np.int32)
-    coder.encode_reverse(cells, *_parameters(distribution))
+def _on_grid(prior: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    location, scale = (_flat(part) / GRID for part in (prior.loc, prior.scale))
+    return _PRIORS[type(prior)], location, scale
+
+
+def _pop_posterior(coder: stream.stack.AnsCoder, posterior: Distribution) -> Tensor:
+    like = _location(posterior)
+    cells = np.zeros(like.numel(), np.int64)
+    for chosen, first, weights in _windows(posterior):
+        cells[chosen] = first + coder.decode(_CATEGORICAL, weights)
+    return _place(cells, like)
+
+
+def _push_posterior(coder: stream.stack.AnsCoder, posterior: Distribution, z: Tensor) -> None:
+    cells = _cells(z)
+    for chosen, first, weights in reversed([*_windows(posterior)]):
+        place = cells[chosen] - first
+        if ((place < 0) | (place >= weights.shape[1])).any():
+            raise CodecError(
+                "a draw lies where its posterior gives none: damaged, or another build"
+            )
+        coder.encode_reverse(place.astype(np.int32), _CATEGORICAL, weights)
+
+
+def _windows(posterior: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Dimensions of like width: which, the first cell of each, masses `[m, cells]`.
+
+    Windows are powers of two wide, so that few calls of the coder serve all dimensions.
+    """
+    kind = type(posterior)
+    scale = _flat(posterior.scale)
+    sizes = 2 ** np.ceil(np.log2(2 * _CUT[kind] * scale / GRID)).clip(3, 11).astype(np.int64)
+    half = sizes // 2
+    centre = np.round(_flat(posterior.loc) / GRID).clip(half - _REACH, _REACH - half)
+    for size in np.unique(sizes):
+        chosen = np.flatnonzero(sizes == size)
+        first = centre[chosen].astype(np.int64) - size // 2
+        edges = (first[:, None] + np.arange(size + 1) - 0.5) * GRID
+        own = kind(
+            torch.from_numpy(_flat(posterior.loc)[chosen, None]),
+            torch.from_numpy(scale[chosen, None]),
+            validate_args=False,
+        )
+        mass = own.cdf(torch.from_numpy(edges)).diff(dim=1).numpy()
+        yield chosen, first, np.maximum(np.round(mass * 2**32), 1.0)
+
+
+def _flat(part: Tensor) -> np.ndarray:
+    return part.detach().cpu().double().flatten().numpy()
+
+
+def _cells(z: Tensor) -> np.ndarray:
+    return np.round(_flat(z) / GRID).astype(np.int64)
+
+
+def _place(cells: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(cells, np.float64) * GRID).to(like).view(like.shape)
 
 
 def _output(model: Any, z: Tensor) -> Tensor:
