@@ -1,7 +1,7 @@
 """Codec throughput on CIFAR-size images: VQ indices under a histogram prior.
 
 Coding alone (indices to bytes and back) and with the networks, both in images per second. The
-network's weights are random, as they do not change the time; the codebook is drawn from the features
+network's weights are random, as they do not change the time; the codebook is drawn from features
 (one update), so that the indices use it and have the entropy that is printed.
 
     python benchmarks/codec.py --threads 2 --out benchmarks/codec.json
