@@ -15,6 +15,7 @@ from narrows.bottlenecks.identity import Identity
 from narrows.bottlenecks.lookup_free import LookupFreeQuantizer
 from narrows.bottlenecks.residual_quantizer import ResidualQuantizer
 from narrows.bottlenecks.sim_vq import SimVQ
+from narrows.bottlenecks.softmax_dictionary import SoftmaxDictionary
 from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
@@ -38,6 +39,7 @@ __all__ = [
     "ResidualQuantizer",
     "ScoreFunction",
     "SimVQ",
+    "SoftmaxDictionary",
     "SparseCode",
     "SparseDictionary",
     "SpikeAndSlab",
