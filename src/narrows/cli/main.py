@@ -12,6 +12,11 @@ COMMANDS = {
     "demo": "train four bottlenecks on real digits and write a report (under a minute)",
     "train": "train a recipe on a data set",
     "evaluate": "measure a run's model on a split",
+    "prior": "fit a prior to a run's codes: PixelCNN, transformer, mixture, ...",
+    "sample": "draw images from a run's prior",
+    "interpolate": "decode paths between the codes of test images",
+    "compress": "image files to a run's codes, as small as their rate",
+    "decompress": "back to images",
     "recipes": "list the recipes",
     "check": "show versions, device and where data is looked for",
 }

@@ -11,6 +11,7 @@ from narrows.priors.fitting import (
     fit_pixelcnn,
     fit_sparse,
     fit_transformer,
+    latents,
 )
 from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior
@@ -42,4 +43,5 @@ __all__ = [
     "fit_pixelcnn",
     "fit_sparse",
     "fit_transformer",
+    "latents",
 ]

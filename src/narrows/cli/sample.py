@@ -1,0 +1,47 @@
+"""`narrows sample RUN`: images of codes drawn from the prior."""
+
+from pathlib import Path
+from typing import Any
+
+from narrows.cli import parsing
+
+
+def run(arguments: list[str]) -> None:
+    """Writes one PNG with a grid of samples."""
+    import torch
+
+    from narrows.cli.prior import load
+    from narrows.report.images import tile, to_png
+
+    parser = parsing.parser("sample", "Draw codes from the prior of a run and decode them.")
+    parser.add_argument("run", type=str, help="a run's folder")
+    parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
+    parser.add_argument("--n", type=int, default=64, help="number of samples")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of learned priors")
+    parser.add_argument("--top-k", type=int, default=None, help="likeliest symbols to draw from")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--out", type=str, default=None, help="default RUN/samples[-PRIOR].png")
+    config = parsing.parse(parser, arguments)
+    if config.n < 1:
+        raise ValueError(f"expected at least 1 sample, got --n {config.n}")
+    model = load(config.run, config.prior)
+    if len(model.shape) != 3:
+        raise ValueError("samples are shown as images, but this model is of vectors")
+    generator = torch.Generator().manual_seed(config.seed)
+    images = model.decode(model.prior.sample(config.n, generator, **_options(config, model)))
+    name = "samples" if config.prior is None else f"samples-{config.prior}"
+    out = Path(config.out) if config.out else Path(config.run) / f"{name}.png"
+    out.write_bytes(to_png(tile(images.cpu().numpy(), 8)))
+    print(out)
+
+
+def _options(config: Any, model: Any) -> dict[str, Any]:
+    """Temperature and top-k, which only priors that walk over symbols have."""
+    if hasattr(model.prior, "walk"):
+        return {"temperature": config.temperature, "top_k": config.top_k}
+    if config.temperature != 1 or config.top_k is not None:
+        raise ValueError(
+            f"{type(model.prior).__name__} has no temperature or top-k; fit another prior with "
+            "narrows prior, such as pixelcnn"
+        )
+    return {}
