@@ -5,8 +5,8 @@ image is shown; the test images are binarised once, from the seed. 50 normal lat
 layers of 200 tanh units on either side, Adam (beta_2 = 0.999, epsilon = 1e-4), batches of 20, and
 the paper's schedule: 3^i passes at rate 10^-3 * 10^(-i/7), i = 0 ... 7 (3280 passes in all).
 
-A short run keeps the shape of the schedule: `--passes P` gives stage i the fraction 3^i / 3280
-of P passes.
+A short run is the beginning of the full one: `--passes P` stops after P passes and `--seconds S`
+after S seconds, whichever comes first.
 
     python benchmarks/mnist_likelihood.py --objective vae --passes 3280
 """
@@ -77,37 +77,33 @@ def build(objective: str, train: Tensor) -> nw.Autoencoder:
     return model
 
 
-def stage_rates(passes: float) -> list[tuple[float, float]]:
-    """(end of the stage in passes, its learning rate) of the paper's schedule, shrunk."""
-    total = sum(3**i for i in range(STAGES))
-    end, stages = 0.0, []
-    for i in range(STAGES):
-        end += passes * 3**i / total
-        stages.append((end, 1e-3 * 10 ** (-i / 7)))
-    return stages
+def rate_at(done: float) -> float:
+    """The paper's learning rate after so many passes over the data."""
+    ends = itertools.accumulate(3**i for i in range(STAGES))
+    stage = next((i for i, end in enumerate(ends) if done < end), STAGES - 1)
+    return 1e-3 * 10 ** (-stage / 7)
 
 
 def train(
     model: nw.Autoencoder, images: Tensor, passes: float, seconds: float, batch: int, seed: int
 ) -> dict[str, float]:
-    """Runs the schedule; stops early only if the time is up, and says so."""
+    """Runs the schedule until the passes are done or the time is up; says how far it came."""
     generator = torch.Generator(images.device).manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-4)
     began, steps, per_pass = time.perf_counter(), 0, len(images) // batch
-    stages, done = stage_rates(passes), 0.0
+    done = 0.0
     model.train()
     while done < passes and time.perf_counter() - began < seconds:
         order = torch.randperm(len(images), generator=generator, device=images.device)
         for index in order[: per_pass * batch].view(-1, batch):
-            rate = next((r for end, r in stages if done < end), stages[-1][1])
-            optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[0]["lr"] = rate = rate_at(done)
             x = torch.bernoulli(images[index], generator=generator)
             loss = model.loss(x)
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()
             optimizer.step()
             steps += 1
-            done += 1 / per_pass
+            done = steps / per_pass
             if done >= passes or time.perf_counter() - began > seconds:
                 break
         print(f"pass {done:.2f} rate {rate:.2e} {time.perf_counter() - began:.0f} s", flush=True)

@@ -82,3 +82,26 @@ def test_a_family_is_rebuilt_from_its_description():
 def test_meaningless_parameters_are_refused(make):
     with pytest.raises(ValueError, match="positive"):
         make()
+
+
+def test_at_equal_interquartile_range_the_laplace_has_most_mass_near_zero():
+    """Heavy tails are not sparsity: the Cauchy lies between the normal and the Laplace."""
+    mass = {}
+    for name, reference in (
+        ("normal", stats.norm),
+        ("laplace", stats.laplace),
+        ("cauchy", stats.cauchy),
+    ):
+        scale = stats.norm.ppf(0.75) / reference.ppf(0.75)
+        mass[name] = reference.cdf(0.1, scale=scale) - reference.cdf(-0.1, scale=scale)
+    assert mass["normal"] == pytest.approx(0.080, abs=5e-4)
+    assert mass["laplace"] == pytest.approx(0.098, abs=5e-4)
+    assert mass["cauchy"] == pytest.approx(0.094, abs=5e-4)
+
+
+def test_a_normal_of_exponential_variance_is_a_laplace():
+    """So a posterior of another family than the prior's can still match it in the mean."""
+    generator = torch.Generator().manual_seed(0)
+    variance = torch.empty(50_000, dtype=torch.float64).exponential_(0.5, generator=generator)
+    z = Normal().noise(variance, generator) * variance.sqrt()
+    assert stats.kstest(z.numpy(), stats.laplace.cdf).pvalue > 0.01
