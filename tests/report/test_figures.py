@@ -68,6 +68,12 @@ def test_curves_carry_their_labels_and_units_and_say_where_they_end():
     assert "Logarithmic" in picture.caption
 
 
+def test_smoothing_is_said_only_where_it_is_done():
+    few, many = (report.curves({"a": (range(n), np.ones(n))}, quantity="x") for n in (11, 12))
+    assert "smoothed" not in few.caption
+    assert "smoothed" in many.caption
+
+
 def test_negative_values_take_a_linear_axis_and_missing_ones_are_left_out():
     picture = report.curves({"a": (range(5), [3, 1, np.nan, -1, -2])}, quantity="loss")
     assert "Linear" in picture.caption

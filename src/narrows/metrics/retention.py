@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from narrows.metrics.classifier import accuracy, train_classifier
+from narrows.metrics.classifier import Classifier, accuracy, train_classifier
 
 
 def retention(
@@ -15,6 +15,7 @@ def retention(
     *,
     epochs: int = 15,
     seed: int = 0,
+    real: Classifier | None = None,
 ) -> dict[str, float]:
     """Test accuracies of one classifier, trained and tested on originals or reconstructions.
 
@@ -28,13 +29,15 @@ def retention(
         test: the same of other examples.
         epochs: of the classifier's training.
         seed: of the classifier, the same in every case.
+        real: what `train_classifier` made of the training images with these settings, if it
+            has been made already.
 
     Returns:
         `real_on_real`, `real_on_reconstructed`, `reconstructed_on_real`: "trained_on_tested",
         accuracies between 0 and 1.
     """
     (images, labels), (new, answers) = train, test
-    real = train_classifier(images, labels, epochs=epochs, seed=seed)
+    real = real or train_classifier(images, labels, epochs=epochs, seed=seed)
     copies = train_classifier(in_batches(reconstruct, images), labels, epochs=epochs, seed=seed)
     return {
         "real_on_real": accuracy(real, new, answers),

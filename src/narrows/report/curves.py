@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from narrows.report import theme
 from narrows.report.blocks import Picture
 
+FEWEST = 12
+"""Values that it takes to smooth anything: a quarter of them is the shortest window, 3."""
+
 
 def smooth(
     values: ArrayLike, window: int = 201, order: int = 7, *, logarithmic: bool = False
@@ -81,7 +84,7 @@ def curves(
         if not len(values):
             continue
         middle = smooth(values, logarithmic=logarithmic)
-        if len(values) >= 12:
+        if len(values) >= FEWEST:
             axes.plot(steps, values, color=style["color"], alpha=0.25, linewidth=0.8)
         axes.plot(
             steps, middle, label=label, linewidth=1.8, markersize=5,
@@ -93,9 +96,10 @@ def curves(
     axes.set_xlabel(step)
     axes.set_ylabel(f"{quantity} [{unit}]" if unit else quantity)
     theme.legend(axes)
-    note = f"{'Logarithmic' if logarithmic else 'Linear'} axis; smoothed (Savitzky-Golay), "
-    note += "with the values themselves behind."
-    return Picture(theme.to_svg(figure), _alt(data, quantity, step), f"{caption} {note}".strip())
+    note = f"{'Logarithmic' if logarithmic else 'Linear'} axis"
+    if any(len(values) >= FEWEST for _, values in data.values()):
+        note += "; smoothed (Savitzky-Golay), with the values themselves behind"
+    return Picture(theme.to_svg(figure), _alt(data, quantity, step), f"{caption} {note}.".strip())
 
 
 def _finite(steps: ArrayLike, values: ArrayLike) -> tuple[NDArray, NDArray]:

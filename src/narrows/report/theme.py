@@ -68,8 +68,9 @@ def legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
         axes.figure.legend(
-            handles, labels, loc="outside upper left", ncols=3, fontsize=10, frameon=False,
-            labelcolor=INK, handlelength=1.8, columnspacing=1.2, borderpad=0.2,
+            handles, labels, loc="outside upper left", ncols=2 if len(labels) == 4 else 3,
+            fontsize=10, frameon=False, labelcolor=INK, handlelength=1.8, columnspacing=1.2,
+            borderpad=0.2,
         )  # fmt: skip
 
 

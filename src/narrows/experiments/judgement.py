@@ -1,0 +1,101 @@
+"""The judge's measures as sections of a page."""
+
+from collections.abc import Mapping
+
+from narrows.autoencoder import Autoencoder
+from narrows.experiments.judge import NOISE, Judge
+from narrows.report import Column, Section, Table
+
+Figures = Mapping[str, Mapping[str, float]]
+
+RECONSTRUCTIONS = {
+    "ssim": Column("SSIM", "1: equal", best="highest"),
+    "laplacian_ratio": Column("variance of Laplacian", "over that of the originals"),
+    "high_frequency_ratio": Column("energy above 1/4 cycle per pixel", "over the originals'"),
+}
+CODES = {
+    "effective_rank": Column("effective rank", "directions of z"),
+    "components_95": Column("components for 95 %", "of the variance of z"),
+    "hoyer": Column("Hoyer sparsity", "of a site's z; 1: one entry"),
+    "self_expression": Column("self-expression", "over a normal code's; 1: no subspaces"),
+}
+SAMPLES = {
+    "kid": Column("KID", "own features", best="lowest"),
+    "kid_floor": Column("its floor", "real against real"),
+    "frechet": Column("Frechet", "own features", best="lowest"),
+    "frechet_floor": Column("its floor", "real against real"),
+    "precision": Column("precision", "share of samples", best="highest"),
+    "recall": Column("recall", "share of real", best="highest"),
+    "density": Column("density", ""),
+    "coverage": Column("coverage", "share of real", best="highest"),
+    "two_sample": Column("told apart", "by nearest neighbour; 1/2: not"),
+    "novelty": Column("distance to training", "over that of test examples"),
+}
+RETAINED = {
+    "linear_probe": Column("linear probe of z", "accuracy", best="highest"),
+    "knn_probe": Column("5 neighbours in z", "accuracy", best="highest"),
+    "real_on_real": Column("classifier", "trained and tested on originals"),
+    "real_on_reconstructed": Column("tested on copies", "accuracy", best="highest"),
+    "reconstructed_on_real": Column("trained on copies", "accuracy", best="highest"),
+}
+DENOISING = {
+    f"denoised_{weight:g}": Column(f"noise {weight:g}", "dB", best="highest") for weight in NOISE
+}
+
+
+def sections(figures: Figures, examples: int) -> list[Section]:
+    """One section per question, each with its table; those without figures are left out.
+
+    Args:
+        figures: label -> the judge's measures; references among them.
+        examples: how many of the test split were used.
+    """
+    tables = (
+        (
+            "Sharpness",
+            "Reconstructions; ratios below 1 are blurred, above 1 noisy",
+            RECONSTRUCTIONS,
+        ),
+        ("Structure of the codes", "What z uses of its space", CODES),
+        (
+            "Samples",
+            "Samples against test examples, in the features of our own classifier",
+            SAMPLES,
+        ),
+        ("What is retained", "Accuracy on test examples", RETAINED),
+        ("Denoising", "PSNR of reconstructions of noisy images against the clean ones", DENOISING),
+    )
+    found = []
+    for heading, caption, known in tables:
+        columns = {k: c for k, c in known.items() if any(k in f for f in figures.values())}
+        rows = {
+            name: {k: f[k] for k in columns if k in f}
+            for name, f in figures.items()
+            if any(k in f for k in columns)
+        }
+        if rows:
+            note = f"{caption}; {examples} test examples, one seed."
+            found.append(Section(heading, [Table(note, columns, rows)]))
+    return found
+
+
+def judge_all(
+    judge: Judge, models: Mapping[str, Autoencoder], *, show: bool = False
+) -> dict[str, dict[str, float]]:
+    """The measures of every model, and of the references that need none.
+
+    Args:
+        judge: of the data set.
+        models: label -> model.
+        show: a progress bar, where the output is a terminal.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    names = track(
+        list(models), "measuring", console=console, disable=not (show and console.is_terminal)
+    )
+    found = {name: judge.judge(models[name]) for name in names}
+    widths = {name: judge.width(model) for name, model in models.items()}
+    return found | judge.references(widths)
