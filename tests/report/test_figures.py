@@ -91,6 +91,15 @@ def test_distortion_against_bits_names_every_point():
         report.rate_distortion({"none": []})
 
 
+def test_intervals_are_drawn_and_said():
+    plain = report.rate_distortion({"vq": [(1.0, 0.2), (2.0, 0.1)]})
+    barred = report.rate_distortion({"vq": [(1.0, 0.2, 0.05), (2.0, 0.1)]})
+    assert "0.2 ± 0.05 at 1, 0.1 at 2" in barred.alt
+    assert "95 % intervals" in barred.caption
+    assert "intervals" not in plain.caption
+    assert barred.data.count(b"<path") > plain.data.count(b"<path")
+
+
 def test_the_principal_plane_is_that_of_scikit_learn():
     from sklearn.decomposition import PCA
 

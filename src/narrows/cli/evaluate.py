@@ -1,5 +1,6 @@
 """`narrows evaluate RUN`: measures of a run's model on a split."""
 
+import dataclasses
 import json
 
 from narrows.cli import parsing
@@ -16,10 +17,21 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--data", type=str, default=None, help="default: the run's own")
     parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     parser.add_argument("--split", type=str, default="test", choices=list(SPLITS))
+    parser.add_argument(
+        "--measures",
+        action="store_true",
+        help="also sharpness, structure of the codes, samples, what is retained, denoising; "
+        "trains a small classifier, which takes a minute",
+    )
     config = parsing.parse(parser, arguments)
     loaded = Run.load(config.run)
     data = sources.load(config.data or loaded.data, root=config.data_root)
-    figures = evaluate(loaded.model, getattr(data, config.split), data.variance)
+    split = getattr(data, config.split)
+    figures = evaluate(loaded.model, split, data.variance)
+    if config.measures:
+        from narrows.experiments.judge import Judge
+
+        figures |= Judge(dataclasses.replace(data, test=split)).judge(loaded.model)
     print(json.dumps(figures, indent=1))
 
 

@@ -7,7 +7,7 @@ from narrows.report.blocks import Picture
 
 
 def rate_distortion(
-    points: Mapping[str, Sequence[tuple[float, float]]],
+    points: Mapping[str, Sequence[tuple[float, ...]]],
     *,
     bits: str = "bits per dimension",
     distortion: str = "NMSE",
@@ -16,7 +16,8 @@ def rate_distortion(
     """Draws the points of every model, joined in the order of their bits.
 
     Args:
-        points: label -> (bits, distortion) pairs; one of them is drawn as a lone mark.
+        points: label -> (bits, distortion) pairs, or (bits, distortion, half width) where the
+            distortion has an interval; a single point is drawn as a lone mark.
         bits: the convention of the rate.
         distortion: the measure.
         caption: what to look for.
@@ -29,9 +30,13 @@ def rate_distortion(
         raise ValueError("expected at least one (bits, distortion) pair, got none")
     figure, axes = theme.new_figure()
     for index, (label, pairs) in enumerate(points.items()):
-        x, y = zip(*pairs, strict=True)
-        axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **theme.series_style(index))
-    flat = [pair for pairs in points.values() for pair in pairs]
+        x, y = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        style = theme.series_style(index)
+        axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **style)
+        if any(len(pair) > 2 for pair in pairs):
+            widths = [pair[2] if len(pair) > 2 else 0.0 for pair in pairs]
+            axes.errorbar(x, y, widths, fmt="none", ecolor=style["color"], capsize=3)
+    flat = [pair[:2] for pairs in points.values() for pair in pairs]
     if all(b > 0 for b, _ in flat) and max(flat)[0] > 8 * min(flat)[0]:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -44,11 +49,18 @@ def rate_distortion(
     axes.set_ylabel(distortion)
     theme.legend(axes)
     alt = f"{distortion} against {bits}: " + "; ".join(
-        f"{label} " + ", ".join(f"{d:.3g} at {b:.3g}" for b, d in pairs)
-        for label, pairs in points.items()
+        f"{label} " + ", ".join(_spoken(*pair) for pair in pairs) for label, pairs in points.items()
     )
+    if any(len(pair) > 2 for pairs in points.values() for pair in pairs):
+        caption = f"{caption} Bars: 95 % intervals over seeds.".strip()
     note = "Lower and further left is better; compare models at equal bits."
     return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
+
+
+def _spoken(bits: float, distortion: float, half: float | None = None) -> str:
+    """A point in words, for the description."""
+    width = "" if half is None else f" ± {half:.2g}"
+    return f"{distortion:.3g}{width} at {bits:.3g}"
 
 
 def _first(value: float) -> bool:
