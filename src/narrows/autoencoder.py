@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -226,9 +226,15 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """The mean images of n codes drawn from the prior, `[n, *shape]`."""
-        return self.decode(self.prior.sample(n, generator))
+    def sample(self, n: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        """The mean images of n codes drawn from the prior, `[n, *shape]`.
+
+        Args:
+            n: number of codes.
+            generator: source of randomness.
+            options: what the prior's own `sample` takes: learned ones `temperature`, `top_k`.
+        """
+        return self.decode(self.prior.sample(n, generator, **options))
 
     @torch.no_grad()
     def bits(self, x: Tensor) -> Tensor:

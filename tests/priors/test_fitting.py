@@ -39,8 +39,8 @@ class Codes(nn.Module):
 class Rows:
     """A split of given examples."""
 
-    def __init__(self, examples):
-        self.examples = examples
+    def __init__(self, examples, labels=None):
+        self.examples, self.labels = examples, labels
 
     def __len__(self):
         return len(self.examples)
@@ -49,7 +49,7 @@ class Rows:
         return self.examples[index]
 
     def batch_labels(self, index):
-        return None
+        return None if self.labels is None else self.labels[index]
 
 
 def chains(n, seed):
@@ -69,7 +69,7 @@ ENTROPY = 2 + 15 * -(0.925 * math.log2(0.925) + 3 * 0.025 * math.log2(0.025))
 @pytest.fixture(scope="module")
 def data():
     return SimpleNamespace(
-        train=Rows(chains(4000, 0)), validation=Rows(chains(500, 1)), test=Rows(chains(2000, 2))
+        train=Rows(chains(2500, 0)), validation=Rows(chains(300, 1)), test=Rows(chains(1000, 2))
     )
 
 
@@ -90,6 +90,23 @@ def test_the_transformer_learns_the_chain_too(data):
     model = Codes(CategoricalPrior(4, (4, 4)))
     fitted = fit_by_gradient(prior, model, data, epochs=8, batch_size=64, learning_rate=1e-2)
     assert ENTROPY * 0.97 < fitted.report.test < ENTROPY * 1.12
+
+
+def test_a_conditional_pixelcnn_draws_codes_of_the_class_asked_for(data):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (2000,), generator=generator)
+    codes = 2 * labels[:, None, None] + torch.randint(2, (2000, 2, 2), generator=generator)
+    split = Rows(codes, labels)
+    labelled = SimpleNamespace(train=split, validation=split, test=split)
+    model = Codes(CategoricalPrior(4, (2, 2)))
+    options = {"width": 16, "layers": 1, "epochs": 5, "learning_rate": 2e-2}
+    prior = fit_pixelcnn(model, labelled, conditional=True, **options)
+    wanted = torch.arange(200) % 2
+    drawn = prior.sample(200, torch.Generator().manual_seed(0), label=wanted)
+    assert (drawn // 2 == wanted[:, None, None]).float().mean() > 0.98
+    assert prior.report.test == pytest.approx(1 + 4, rel=0.03)  # the class, and 4 free bits
+    with pytest.raises(ValueError, match="labels"):
+        fit_pixelcnn(model, data, conditional=True)
 
 
 def test_the_same_seed_gives_the_same_prior(data):

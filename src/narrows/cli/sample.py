@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> None:
     if len(model.shape) != 3:
         raise ValueError("samples are shown as images, but this model is of vectors")
     generator = torch.Generator().manual_seed(config.seed)
-    images = model.decode(model.prior.sample(config.n, generator, **_options(config, model)))
+    images = model.sample(config.n, generator, **_options(config, model))
     name = "samples" if config.prior is None else f"samples-{config.prior}"
     out = Path(config.out) if config.out else Path(config.run) / f"{name}.png"
     out.write_bytes(to_png(tile(images.cpu().numpy(), 8)))

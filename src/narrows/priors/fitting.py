@@ -77,6 +77,7 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
     width: int = 64,
     layers: int = 5,
     kernel: int = 5,
+    conditional: bool = False,
     epochs: int = 20,
     batch_size: int = 64,
     learning_rate: float = 2e-3,
@@ -90,6 +91,8 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
         width: hidden features.
         layers: gated layers.
         kernel: odd kernel width.
+        conditional: condition on the data's labels, so that `sample(n, label=...)` draws codes
+            of a class; rates are then those of the mixture of all classes.
         epochs: passes over the training codes.
         batch_size: maps per step.
         learning_rate: of AdamW, at its peak.
@@ -100,7 +103,7 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
         become the model's until `model.prior = prior`.
 
     Raises:
-        ValueError: if the codes are not integers on a map.
+        ValueError: if the codes are not integers on a map, or labels are wanted and missing.
 
     Example:
         >>> import narrows as nw
@@ -112,8 +115,9 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
         True
     """
     size, channels = _alphabet(model, data)
+    classes = int(_labels(data.train).max()) + 1 if conditional else None
     with _seeded(seed):
-        prior = PixelCNN(model.prior.sites, size, channels, width, layers, kernel)
+        prior = PixelCNN(model.prior.sites, size, channels, width, layers, kernel, classes)
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
 
 
@@ -206,7 +210,8 @@ def fit_by_gradient(
     train, validation = ([*latents(model, part)] for part in (data.train, data.validation))
     codes = _joined([prior.quantize(latent.code) for latent in train])
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
-    steps = _Steps(prior, codes, epochs, batch_size, learning_rate, seed)
+    labels = _labels(data.train).to(device) if getattr(prior, "classes", None) else None
+    steps = _Steps(prior, (codes, labels), epochs, batch_size, learning_rate, seed)
     for epoch in range(1, epochs + 1):
         steps.epoch()
         held_out = bits(prior, validation)
@@ -255,14 +260,15 @@ class _Steps:
     def __init__(
         self,
         prior: Prior,
-        codes: Code,
+        data: tuple[Code, Tensor | None],
         epochs: int,
         batch_size: int,
         learning_rate: float,
         seed: int,
     ) -> None:
-        self.prior, self.codes, self.batch_size = prior, codes, batch_size
-        self.n = (codes[0] if isinstance(codes, tuple) else codes).shape[0]
+        self.prior, self.batch_size = prior, batch_size
+        self.codes, self.labels = data
+        self.n = (self.codes[0] if isinstance(self.codes, tuple) else self.codes).shape[0]
         self.order = torch.Generator().manual_seed(seed)
         total = epochs * math.ceil(self.n / batch_size)
         # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
@@ -275,13 +281,28 @@ class _Steps:
         """One pass over the codes in a new order."""
         self.prior.train()
         for rows in torch.randperm(self.n, generator=self.order).split(self.batch_size):
-            loss = self.prior.rate(_latent(_rows(self.codes, rows))).mean()
+            loss = self._nats(rows).mean()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
             self.optimizer.step()
             self.schedule.step()
         self.prior.eval()
+
+    def _nats(self, rows: Tensor) -> Tensor:
+        code = _rows(self.codes, rows)
+        if self.labels is None:
+            return self.prior.rate(_latent(code))
+        assert isinstance(self.prior, PixelCNN)
+        assert isinstance(code, Tensor)
+        return -self.prior.log_prob(code, self.labels[rows])
+
+
+def _labels(split: Examples) -> Tensor:
+    labels = split.batch_labels(torch.arange(len(split)))
+    if labels is None:
+        raise ValueError("a class-conditional prior needs labels, and these data have none")
+    return labels
 
 
 def _rate(total: int) -> Callable[[int], float]:
