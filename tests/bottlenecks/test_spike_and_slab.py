@@ -72,6 +72,13 @@ def test_features_of_zero_cost_nothing_and_open_gates_cost_a_normal_and_the_gate
     assert torch.allclose(prior.rate(bottleneck(features)), expected)
 
 
+def test_eval_opens_the_gates_that_x_raises_above_the_prior():
+    bottleneck = SpikeAndSlab(2, activity=0.1).eval()
+    latent = bottleneck(torch.tensor([[3.0, 4.0, 0.0, 0.0, 0.5, -0.5]]))
+    assert latent.posterior.logits.sigmoid().max() < 0.5  # neither is more likely open than not
+    assert latent.code.tolist() == [[3.0, 0.0]]
+
+
 def test_the_relaxed_gradient_is_near_the_exact_one_for_a_smooth_cost():
     """E f(z) = g E f(slab) + (1 - g) f(0); the gate's derivative is known."""
     torch.manual_seed(0)

@@ -24,6 +24,14 @@ def test_parts_get_their_own_slice_and_add_their_rates():
     assert torch.allclose(rate, expected)
 
 
+def test_log_q_is_the_sum_over_the_parts_that_need_a_score():
+    split = Split([Categorical(3), Variational(2), Categorical(4)]).train()
+    latent = split(torch.randn(6, 3 + 4 + 4))
+    first, _, last = latent.parts
+    expected = [p.posterior.log_prob(p.code).sum(1) for p in (first, last)]
+    assert torch.allclose(latent.log_q, expected[0] + expected[1])
+
+
 def test_prior_samples_embed_with_one_discrete_coordinate():
     split = digit_and_style()
     z = split.embed(split.default_prior(()).sample(7))

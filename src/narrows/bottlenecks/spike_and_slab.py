@@ -19,7 +19,7 @@ class SpikeAndSlab(Bottleneck):
 
     The features are `[m, raw scale, gate logits]`. In training gate and slab are drawn: the gate
     is hard, and its gradient is that of the relaxed gate sigmoid((logit + logistic noise) / T).
-    In eval the code is m where the gate is more likely open than not, else 0.
+    In eval the code is m where x raises the gate above the prior's activity, else 0.
 
     The KL is closed, `narrows.priors.SpikeAndSlabPrior`.
 
@@ -59,7 +59,7 @@ class SpikeAndSlab(Bottleneck):
         location, raw, gates = features.split(self.dim, -1)
         prior_logit = math.log(self.activity) - math.log1p(-self.activity)
         posterior = SpikeSlab(gates + prior_logit, location, positive(raw))
-        code = self._draw(posterior) if self.training else _mode(posterior)
+        code = self._draw(posterior) if self.training else location * (gates > 0)
         return Latent(
             z=code,
             code=code,
@@ -120,7 +120,3 @@ class SpikeAndSlab(Bottleneck):
                     gates.shape[:-1].numel(), dtype=torch.float64, device=gates.device
                 ),
             }
-
-
-def _mode(posterior: SpikeSlab) -> Tensor:
-    return posterior.loc * (posterior.logits > 0)
