@@ -72,6 +72,8 @@ def test_loud_noise_misleads_neighbours_and_a_twist_the_linear_reader():
     informative = labels.float()[:, None] + 0.1 * torch.randn(600, 1, generator=generator)
     loud = torch.cat([informative, 1000 * torch.randn(600, 9, generator=generator)], 1)
     assert linear_probe(loud[train], labels[train], loud[test], labels[test]) > 0.95
+    quiet = 1e-3 * informative  # the penalty does not depend on the code's unit
+    assert linear_probe(quiet[train], labels[train], quiet[test], labels[test]) > 0.95
     assert knn_probe(loud[train], labels[train], loud[test], labels[test]) < 0.65
     first = torch.randint(0, 2, (600,), generator=generator)
     twisted = torch.stack([first, first ^ labels], 1) * 2.0 - 1

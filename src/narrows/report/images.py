@@ -116,6 +116,8 @@ def pca_rgb(maps: ArrayLike) -> NDArray[np.float64]:
     directions = np.linalg.svd(flat, full_matrices=False)[2][:3]
     parts = flat @ directions.T
     spread = np.ptp(parts, axis=0)
+    spread[spread <= 1e-9 * spread.max()] = 0  # rounding is not a colour
+    parts = parts * (spread > 0)
     colours = np.zeros((len(flat), 3))
     colours[:, : parts.shape[1]] = (parts - parts.min(0)) / np.where(spread > 0, spread, 1)
     return colours.reshape(*maps.shape[:-1], 3).transpose(0, 3, 1, 2)

@@ -57,7 +57,8 @@ pre { overflow-x: auto; padding: .7rem; border: 1px solid var(--lines); border-r
 @media (max-width: 40rem) { .strip { grid-template-columns: 1fr; gap: .1rem }
   .strip .label { position: static } td.words { min-width: 9rem }
   tbody th { white-space: normal } }
-@media print { .scroll { overflow: visible } body { max-width: none } }
+@media print { .scroll { overflow: visible } body { max-width: none; background: white }
+  table { font-size: .75rem } th, td { padding: .2rem .4rem } pre { white-space: pre-wrap } }
 """
 
 
