@@ -11,6 +11,7 @@ from narrows import __version__
 COMMANDS = {
     "demo": "train four bottlenecks on real digits and write a report (under a minute)",
     "train": "train a recipe on a data set",
+    "compare": "train several recipes with several seeds, and write one page",
     "evaluate": "measure a run's model on a split",
     "prior": "fit a prior to a run's codes: PixelCNN, transformer, mixture, ...",
     "sample": "draw images from a run's prior",

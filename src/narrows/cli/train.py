@@ -84,7 +84,8 @@ def train(config: Namespace, out: Path) -> Run:
         model = Autoencoder.for_vectors(data.shape[0], **vars(made.model))
     run = fit(model, data, out=out, **vars(made.fit))
     name = type(model.bottleneck).__name__
-    page.write(out / "report.html", f"{name} on {data.name}", data, {name: run}, _commands(out))
+    title = f"{name} on {data.name}"
+    page.write(out / "report.html", title, data, {name: run}, commands=_commands(out))
     return run
 
 

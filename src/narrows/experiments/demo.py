@@ -113,13 +113,15 @@ def demo(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Path, Dataset, dic
     """
     folder = claim_folder(out)
     data, runs = train(folder, epochs, seed)
-    speeds = {name: {"images_per_second": images_per_second(r, data)} for name, r in runs.items()}
+    figures = page.test_figures(runs)
+    for name, run in runs.items():
+        figures[name]["images_per_second"] = images_per_second(run, data)
     written = page.write(
         folder / "report.html",
         "Four latents, the same networks, scikit-learn's digits",
         data,
         runs,
         commands=[f"narrows demo --out {out} --epochs {epochs} --seed {seed}"],
-        extra=speeds,
+        figures=figures,
     )
     return written, data, runs

@@ -51,13 +51,17 @@ CONVENTION = (
 )
 
 
-def write(
+def write(  # noqa: PLR0913 (what a page is made of; all but the first four have defaults)
     path: Path,
     title: str,
     data: Dataset,
     runs: Mapping[str, Run],
+    *,
     commands: Sequence[str] = (),
-    extra: Mapping[str, Mapping[str, float]] | None = None,
+    figures: Mapping[str, Mapping[str, float]] | None = None,
+    lead: Sequence[Section] | None = None,
+    warnings: Sequence[str] = (),
+    findings: Sequence[str] = (),
 ) -> Path:
     """Writes the page of runs on one data set, and its main pictures beside it.
 
@@ -67,12 +71,12 @@ def write(
         data: what all runs were trained on.
         runs: label -> finished run.
         commands: what to type to get this page again.
-        extra: further figures for the table, by label.
+        figures: test figures by label; by default those of the runs.
+        lead: the first sections; by default the table and the plot of these runs.
+        warnings: sentences that a reader must not miss, before the runs' own advice.
+        findings: sentences of the answer, before those that the figures give.
     """
-    figures = {
-        name: {**run.test, "parameters": _parameters(run), **(extra or {}).get(name, {})}
-        for name, run in runs.items()
-    }
+    figures = figures or test_figures(runs)
     if len(data.shape) == 3 and data.shape[0] in (1, 3):
         for name, picture in pictures(data, runs).items():
             write_bytes(path.parent / name, picture.data)
@@ -81,24 +85,33 @@ def write(
     return page.write(
         path,
         title,
-        answer(figures),
-        sections(data, runs, figures),
-        warnings=advice,
+        [*findings, *answer(figures)],
+        [*(figure_sections(data, figures) if lead is None else lead), *sections(data, runs)],
+        warnings=[*warnings, *advice],
         commands=commands,
         versions={**facts["versions"], "processor": facts["processor"], "cores": facts["cores"]},
     )
 
 
-def sections(
-    data: Dataset, runs: Mapping[str, Run], figures: Mapping[str, Mapping[str, float]]
-) -> list[Section]:
-    """Table, pictures and curves."""
+def test_figures(runs: Mapping[str, Run]) -> dict[str, dict[str, float]]:
+    """Test figures and number of parameters, by label."""
+    return {name: {**run.test, "parameters": _parameters(run)} for name, run in runs.items()}
+
+
+def figure_sections(data: Dataset, figures: Mapping[str, Mapping[str, float]]) -> list[Section]:
+    """The table, and the plot of distortion against bits."""
     found = [Section("Figures on the test split", [table(data, figures), CONVENTION])]
     priced = {n: f for n, f in figures.items() if "bits_per_dimension" in f}
     if priced:
         points = {n: [(f["bits_per_dimension"], f["nmse"])] for n, f in priced.items()}
         plot = rate_distortion(points, caption="Lower left is better: fewer bits, less error.")
         found.append(Section("Distortion against bits", [plot]))
+    return found
+
+
+def sections(data: Dataset, runs: Mapping[str, Run]) -> list[Section]:
+    """Pictures and curves."""
+    found = []
     if len(data.shape) == 3 and data.shape[0] in (1, 3):
         found.append(Section("Reconstructions", [reconstructions(data, runs)]))
         found.append(Section("Samples", [Gallery([samples(n, run) for n, run in runs.items()])]))

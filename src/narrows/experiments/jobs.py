@@ -1,0 +1,150 @@
+"""Many runs as processes of their own: cached, resumable, failing one by one."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from narrows import __version__
+from narrows.training.run import write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run of a comparison.
+
+    Attributes:
+        label: of the curve or table row that it belongs to.
+        recipe: name or file, as `narrows train` takes it.
+        recipe_text: the recipe's content, so that editing it makes another job.
+        data: as `narrows.data.load` takes it.
+        seed: of weights, batch order and draws.
+        settings: further arguments by name, `fit.epochs` and the like.
+        point: what a sweep varied, by argument; empty without a sweep.
+    """
+
+    label: str
+    recipe: str
+    recipe_text: str
+    data: str
+    seed: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    point: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """A name that changes with anything that changes the result."""
+        parts = [self.recipe_text, self.data, self.seed, dict(self.settings), dict(self.point)]
+        text = json.dumps([__version__, *parts], sort_keys=True)
+        return f"{self.label}-seed{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    def arguments(self, folder: Path) -> list[str]:
+        """The command that trains it, without `narrows`."""
+        values = {**self.settings, **self.point, "fit.seed": str(self.seed)}
+        options = [word for name, value in values.items() for word in (f"--{name}", value)]
+        resume = ["--fit.resume", "true"] if _begun(folder) else []
+        where = ["--data", self.data, "--out", str(folder)]
+        return ["train", self.recipe, *where, *resume, *options]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        job: the job.
+        folder: its run folder.
+        seconds: wall-clock of the whole process, the last one if it was resumed.
+        peak_memory: of that process, MiB.
+        error: the last line that it printed if it failed, else None.
+    """
+
+    job: Job
+    folder: Path
+    seconds: float
+    peak_memory: float
+    error: str | None = None
+
+
+def run(
+    jobs: Sequence[Job],
+    out: Path,
+    workers: int = 1,
+    report: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Runs what is missing and returns the outcomes of all, in order.
+
+    Finished runs are taken as they are; a run that was stopped is resumed; a failed one is tried
+    again, and stops no other.
+
+    Args:
+        jobs: what to run.
+        out: folder of all runs.
+        workers: processes at a time; they share the cores.
+        report: called with each outcome as it comes.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(_outcome, job, out / job.key, threads): job for job in jobs}
+        found: dict[str, Outcome] = {}
+        for future in as_completed(futures):
+            found[futures[future].key] = future.result()
+            if report is not None:
+                report(found[futures[future].key])
+    return [found[job.key] for job in jobs]
+
+
+def _outcome(job: Job, folder: Path, threads: int) -> Outcome:
+    record = folder / "job.json"
+    if record.is_file() and (folder / "metrics.json").is_file():
+        known = json.loads(record.read_text())
+        return Outcome(job, folder, known["seconds"], known["peak_memory"])
+    seconds, memory, code, last = _process(job.arguments(folder), threads)
+    if code:
+        return Outcome(job, folder, seconds, memory, last or f"exit code {code}")
+    write_json(record, {"seconds": seconds, "peak_memory": memory, "seed": job.seed})
+    return Outcome(job, folder, seconds, memory)
+
+
+def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int, str]:
+    """Seconds, peak MiB, exit code and last line of a `narrows` process."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "narrows", *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    lines = [line.strip() for line in process.stderr if line.strip()]
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    per_mib = 1024 if sys.platform != "darwin" else 1024**2  # KiB on Linux, bytes on macOS
+    memory = usage.ru_maxrss / per_mib
+    return time.monotonic() - began, memory, process.returncode, lines[-1] if lines else ""
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from; what stopped before one starts anew."""
+    if any((folder / "checkpoints").glob("*")):
+        return True
+    if folder.exists():
+        shutil.rmtree(folder)  # named by the job's own hash: nobody else's
+    return False
+
+
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """Test figures of a finished job, with what it cost."""
+    content = json.loads((outcome.folder / "metrics.json").read_text())
+    return {**content["test"], "seconds": outcome.seconds, "peak_memory": outcome.peak_memory}
