@@ -127,7 +127,8 @@ def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int,
         text=True,
     )
     assert process.stderr is not None
-    lines = [line.strip() for line in process.stderr if line.strip()]
+    with process.stderr:
+        lines = [line.strip() for line in process.stderr if line.strip()]
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     per_mib = 1024 if sys.platform != "darwin" else 1024**2  # KiB on Linux, bytes on macOS
