@@ -45,7 +45,7 @@ def test_a_comparison_writes_figures_and_page_and_a_failed_run_stops_no_other(
     out = tmp_path / "out"
     code = main(["compare", str(broken), str(plain), "--seeds", "2", "--out", str(out)])
     assert code == 1, "a failed run must show in the exit code"
-    rows = list(csv.DictReader((out / "results.csv").open()))
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
     assert [(row["label"], row["seed"]) for row in rows] == [("plain", "0"), ("plain", "1")]
     summary = json.loads((out / "metrics.json").read_text())
     assert len(summary["failures"]) == 2
