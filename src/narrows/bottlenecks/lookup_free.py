@@ -7,9 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
-from narrows.functional.squared_distance import squared_distance
-from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
@@ -97,14 +96,14 @@ class LookupFreeQuantizer(Bottleneck):
         logit = 4 * self.sharpness / self.scale * x
         p = torch.sigmoid(logit)
         mean = self.marginal.to(x.dtype).clamp(1e-6, 1 - 1e-6)
+        z, distance = commit(x, value)
         terms = {
-            "commitment": squared_distance(x, value),
+            "commitment": distance,
             # H(p) = softplus(l) - p l for p = sigmoid(l), without the logarithm of 0.
             "entropy": (F.softplus(logit) - p * logit).flatten(1).sum(1),
             "diversity": -(p * mean.log() + (1 - p) * (1 - mean).log()).flatten(1).sum(1),
         }
         counts = tally(code, self.size)
-        z = straight_through(x, value)
         return Latent(z, code, features.detach(), terms=terms, stats={"counts": counts})
 
     def embed(self, code: Code) -> Tensor:

@@ -10,6 +10,8 @@ from torch.nn import ModuleList
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 from narrows.functional.nearest import nearest
+from narrows.functional.rotation import rotate
+from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
@@ -68,7 +70,7 @@ class ResidualQuantizer(Bottleneck):
             )
         self.stages, self.shared, self.dropout, self.size = stages, shared, dropout, stage.size
         self.gradient = stage.gradient
-        self._estimate = stage._estimate
+        self._estimate = straight_through if stage.estimator == "straight_through" else rotate
         self.quantizers = ModuleList(_like(stage, s) for s in range(1 if shared else stages))
 
     @property

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.commitment import commit, commit_rotated
 from narrows.functional.nearest import nearest
-from narrows.functional.rotation import rotate
 from narrows.functional.squared_distance import squared_distance
-from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
@@ -62,7 +61,7 @@ class SimVQ(Bottleneck):
             )
         self.size, self.commitment = size, commitment
         self.gradient = "straight_through" if estimator == "straight_through" else "estimated"
-        self._estimate = straight_through if estimator == "straight_through" else rotate
+        self._commit = commit if estimator == "straight_through" else commit_rotated
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
         self.linear = nn.Parameter(torch.eye(dim))
         self.offset = nn.Parameter(torch.zeros(dim))
@@ -87,12 +86,9 @@ class SimVQ(Bottleneck):
         codes = self.codes
         index = nearest(features, codes)
         value = F.embedding(index, codes).to(features.dtype)
-        terms = {
-            "commitment": squared_distance(features, value.detach()),
-            "codebook": squared_distance(features.detach(), value),
-        }
+        z, distance = self._commit(features, value)
+        terms = {"commitment": distance, "codebook": squared_distance(features.detach(), value)}
         counts = tally(index, self.size)
-        z = self._estimate(features, value.detach())
         return Latent(z, index, features.detach(), terms=terms, stats={"counts": counts})
 
     def embed(self, code: Code) -> Tensor:

@@ -10,10 +10,9 @@ from torch.nn import functional as F
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.codebook import Codebook
+from narrows.functional.commitment import commit, commit_rotated
 from narrows.functional.nearest import nearest
-from narrows.functional.rotation import rotate
 from narrows.functional.squared_distance import squared_distance
-from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
@@ -93,7 +92,8 @@ class VectorQuantizer(Bottleneck):
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
-        self._estimate = straight_through if estimator == "straight_through" else rotate
+        self.estimator = estimator
+        self._commit = commit if estimator == "straight_through" else commit_rotated
         self.codebook = Codebook(
             size, dim, learning=codebook, init=init, decay=decay, revive_after=revive_after,
             warmup=warmup, unit=metric == "cosine", seed=seed,
@@ -114,17 +114,16 @@ class VectorQuantizer(Bottleneck):
         x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
         codes = self.codebook.codes
         index = nearest(x, codes)
-        z = F.embedding(index, codes).to(x.dtype)
+        value = F.embedding(index, codes).to(x.dtype)
         self._remind()
         if self.training and self.codebook.warming_up:
-            z = z_out = x
-        else:
-            z_out = self._estimate(x, z.detach())
-        terms = {"commitment": squared_distance(x, z.detach())}
+            value = x
+        z, distance = self._commit(x, value)
+        terms = {"commitment": distance}
         if self.codebook.learning == "gradient":
-            terms["codebook"] = squared_distance(x.detach(), z)
+            terms["codebook"] = squared_distance(x.detach(), value)
         stats = {"counts": tally(index, self.size)}
-        return Latent(z_out, index, features.detach(), terms=terms, stats=stats)
+        return Latent(z, index, features.detach(), terms=terms, stats=stats)
 
     def embed(self, code: Code) -> Tensor:
         """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from narrows.kernels import nearest_triton
+from narrows.kernels.compile import enabled
 from narrows.kernels.nearest import search as search_compiled
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
@@ -59,6 +61,8 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
         _refuse(verdict, len(rows))
         return index
     with torch.autocast(rows.device.type, enabled=False):
+        if _suits_triton(rows):
+            return _search_by_triton(rows, codes)
         return search_by_torch(rows, codes)
 
 
@@ -66,6 +70,20 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
 def _(rows: Tensor, codes: Tensor) -> Tensor:
     del codes
     return rows.new_empty(rows.shape[0], dtype=torch.int64)
+
+
+def _suits_triton(rows: Tensor) -> bool:
+    on = enabled() and rows.dtype == torch.float32
+    return on and rows.device.type == "cuda" and nearest_triton.available()
+
+
+def _search_by_triton(rows: Tensor, codes: Tensor) -> Tensor:
+    mean = codes.mean(0)
+    center, offset = _centered(codes)
+    index, best = nearest_triton.search(rows, center, mean, offset)
+    verdict = int((~best.isfinite()).sum()) if bool(offset.isfinite().all()) else -1
+    _refuse(verdict, len(rows))
+    return index
 
 
 def search_by_torch(rows: Tensor, codes: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def load(name: str) -> ctypes.CDLL | None:
     Raises:
         ValueError: if there is no such source file, or NARROWS_KERNELS is neither on nor off.
     """
-    if not _enabled():
+    if not enabled():
         return None
     with _lock:
         return _library(name)[0]
@@ -56,13 +56,18 @@ def load(name: str) -> ctypes.CDLL | None:
 
 def status(name: str) -> str:
     """Says in a few words whether the kernel is compiled, and if not, why not."""
-    if not _enabled():
+    if not enabled():
         return "off (NARROWS_KERNELS=off)"
     with _lock:
         return _library(name)[1]
 
 
-def _enabled() -> bool:
+def enabled() -> bool:
+    """Whether kernels are to be used at all: `NARROWS_KERNELS` is not off.
+
+    Raises:
+        ValueError: if it is neither on nor off.
+    """
     value = os.environ.get("NARROWS_KERNELS", "on").strip().lower()
     if value not in ("on", "off"):
         raise ValueError(f"expected NARROWS_KERNELS to be on or off, got {value!r}")

@@ -1,0 +1,62 @@
+"""A quantised value and its squared distance, with one gradient for both."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from narrows.functional.rotation import rotate
+from narrows.functional.squared_distance import squared_distance
+
+
+class _Commit(torch.autograd.Function):
+    @staticmethod
+    def forward(features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        return code.view_as(code), squared_distance(features, code)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        features, code = ctx.saved_tensors
+        scale = (2 * grads[1]).reshape(-1, *[1] * (features.dim() - 1))
+        return torch.sub(features, code).mul_(scale).add_(grads[0]), None
+
+
+def commit(features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """`straight_through` and `squared_distance` to a constant code in one.
+
+    z = code and d = ||features - code||^2 for each example; the gradient to the features is
+    dL/dz + 2 (features - code) dL/dd, made in one pass where the two apart would make two
+    tensors of the features' size and their sum.
+
+    Args:
+        features: `[batch, ..., dim]`.
+        code: of the same shape and dtype; gets no gradient.
+
+    Returns:
+        z, and d `[batch]`.
+
+    Raises:
+        ValueError: if shapes or dtypes differ.
+
+    Example:
+        >>> z, distance = commit(torch.zeros(2, 3), torch.ones(2, 3))
+        >>> distance
+        tensor([3., 3.])
+    """
+    if features.shape != code.shape or features.dtype != code.dtype:
+        raise ValueError(
+            f"commit: expected one shape and dtype, got {tuple(features.shape)} "
+            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
+        )
+    return _Commit.apply(features, code.detach())  # pyright: ignore[reportReturnType]
+
+
+def commit_rotated(features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """`rotate` and `squared_distance` to a constant code: as `commit`, by the other estimator."""
+    code = code.detach()
+    return rotate(features, code), squared_distance(features, code)

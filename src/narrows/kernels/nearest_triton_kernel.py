@@ -1,0 +1,46 @@
+"""The Triton kernel itself: imported only where Triton is there."""
+# pyright: reportMissingImports=false
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def nearest(  # noqa: PLR0913 (a kernel's arguments are its memory)
+    rows,
+    codes,
+    mean,
+    offset,
+    index,
+    best,
+    count,
+    size,
+    dim,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_CODES: tl.constexpr,
+    BLOCK_DIM: tl.constexpr,
+):
+    """One program takes BLOCK_ROWS rows past all codes, a block of each at a time."""
+    r = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    top = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
+    where = tl.zeros((BLOCK_ROWS,), tl.int32)
+    for first in range(0, size, BLOCK_CODES):
+        k = first + tl.arange(0, BLOCK_CODES)
+        score = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
+        for start in range(0, dim, BLOCK_DIM):
+            d = start + tl.arange(0, BLOCK_DIM)
+            inside = (r[:, None] < count) & (d[None, :] < dim)
+            x = tl.load(rows + r[:, None].to(tl.int64) * dim + d[None, :], mask=inside, other=0.0)
+            x = x - tl.load(mean + d, mask=d < dim, other=0.0)[None, :]
+            known = (k[None, :] < size) & (d[:, None] < dim)
+            c = tl.load(codes + k[None, :].to(tl.int64) * dim + d[:, None], mask=known, other=0.0)
+            # Not TF32, whose ten bits would confuse near codes.
+            score = tl.dot(x, c, score, input_precision="ieee")
+        score += tl.load(offset + k, mask=k < size, other=float("-inf"))[None, :]
+        score = tl.where(score == score, score, float("-inf"))  # NaN never wins
+        found, at = tl.max(score, 1, return_indices=True, return_indices_tie_break_left=True)
+        better = found > top  # strictly: the lowest index stays
+        where = tl.where(better, first + at, where)
+        top = tl.where(better, found, top)
+    tl.store(index + r, where.to(tl.int64), mask=r < count)
+    tl.store(best + r, top, mask=r < count)
