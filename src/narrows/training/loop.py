@@ -133,7 +133,9 @@ class Loop:
                 x = self.train.batch(index)
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
-                loss: Loss = self.wrapped.loss(x)
+                # On one device Fabric enters the precision's context for `forward` alone.
+                with self.fabric.autocast():
+                    loss: Loss = self.wrapped.loss(x)
                 if not bool(loss.total.isfinite()):
                     raise NonFiniteLossError(_diagnosis(loss, number, rate))
                 self.fabric.backward(loss.total * (len(index) / examples))
