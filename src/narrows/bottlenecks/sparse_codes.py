@@ -71,21 +71,24 @@ class SparseCode(Recorded, ABC):
 class TopK(SparseCode):
     """Exactly k atoms: those most correlated with the signal (k-sparse autoencoder).
 
+    Where atoms resemble each other, k correlations count the same part of the signal k times
+    over; with a straight-through gradient the features then grow without bound. Hence the refit.
+
     Args:
         k: active atoms of each signal.
         refit: least squares on the chosen atoms in place of the correlations.
-        nonnegative: positive correlations only; then at most k.
+        nonnegative: positive correlations only, then at most k; needs refit=False.
 
     Source:
         Makhzani and Frey 2014, "k-Sparse Autoencoders".
     """
 
-    def __init__(self, k: int, refit: bool = False, nonnegative: bool = False) -> None:
+    def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
         _check_k(k)
         if refit and nonnegative:
             raise ValueError(
-                "TopK: refit=True solves least squares, whose values may be negative; drop "
-                "nonnegative=True, or use Lasso(nonnegative=True)"
+                "TopK: refit=True solves least squares, whose values may be negative; pass "
+                "refit=False with nonnegative=True"
             )
         self.k = k
         self.refit = refit
@@ -130,6 +133,9 @@ class BatchTopK(SparseCode):
     Args:
         k: active atoms of a signal, on average.
         nonnegative: positive correlations only.
+
+    Values are the correlations themselves (the threshold is one of them), with the weakness
+    that `TopK` describes: prefer `TopK` or `OMP` where atoms may become alike.
 
     Source:
         Bussmann, Leask and Nanda 2024, "BatchTopK Sparse Autoencoders"; here signed codes and
@@ -227,7 +233,8 @@ class Lasso(SparseCode):
     """As many atoms as the L1 penalty leaves active; at most `dim`.
 
     With `target_l0` the bottleneck moves the weight until so many are active on average. The
-    penalty shrinks values towards 0; `refit` undoes that on the atoms it has chosen.
+    penalty shrinks values towards 0, and a decoder that sees shrunken values may never start to
+    use them; `refit` undoes that on the atoms it has chosen.
 
     Args:
         weight: lambda, in units of the features' running scale; with relative=True the fraction
@@ -252,12 +259,12 @@ class Lasso(SparseCode):
         weight: float = 0.2,
         relative: bool = True,
         nonnegative: bool = False,
-        refit: bool = False,
+        refit: bool = True,
     ) -> None:
         L1(weight)  # refuses what is no penalty
         if refit and nonnegative:
             raise ValueError(
-                "Lasso: refit=True may make values negative; drop it or nonnegative=True"
+                "Lasso: refit=True may make values negative; pass refit=False with nonnegative=True"
             )
         self.penalty = L1(1.0, relative=relative, nonnegative=nonnegative)
         self.refit = refit

@@ -92,14 +92,14 @@ def solve_on_support(
 def _solve(
     dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float
 ) -> Tensor:
-    chosen = dictionary[atoms] * active[..., None]
+    # In double: normal equations square the condition of atoms that are nearly parallel.
+    chosen = dictionary[atoms].double() * active[..., None]
     gram = chosen @ chosen.mT
-    # Inactive rows become unit equations. Rounding can make a Gram matrix of nearly parallel
-    # atoms indefinite; this much on the diagonal moves other solutions by no more than rounding.
-    slack = torch.finfo(gram.dtype).eps * 4 * gram.shape[-1]
+    slack = torch.finfo(gram.dtype).eps * 4 * gram.shape[-1]  # equal atoms stay solvable
     gram = gram + torch.diag_embed((~active).to(gram.dtype) + (ridge + slack))
     factor = torch.linalg.cholesky(gram)
-    return torch.cholesky_solve((right * active)[..., None], factor)[..., 0] * active
+    solved = torch.cholesky_solve((right.double() * active)[..., None], factor)[..., 0]
+    return (solved * active).to(right.dtype)
 
 
 class _Combine(torch.autograd.Function):
