@@ -245,7 +245,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     model, data, loop = training.loop.model, training.data, training.loop
     for callback in training.callbacks:
         callback.finish(model)
-    seed_step(loop.seed, -1)
+    seed_step(loop.seed, -1, device=loop.fabric.device)
     model.eval()
     model.prior.fit(latents(model, loop.train))
     validation = evaluate(model, data.validation, data.variance)

@@ -76,7 +76,7 @@ class Loop:
         self.model.train()
         for micro_batches in self._rest():
             number = self.epoch * self.steps_per_epoch + self.step
-            seed_step(self.seed, number, self.fabric.global_rank)
+            seed_step(self.seed, number, self.fabric.global_rank, self.fabric.device)
             for callback in callbacks:
                 callback.before_step(self.model, number / total_steps)
             rate = self.optimization.set_rate(self.optimizer, number / total_steps)
@@ -133,14 +133,13 @@ class Loop:
                 x = self.train.batch(index)
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
-                # On one device Fabric enters the precision's context for `forward` alone.
-                with self.fabric.autocast():
-                    loss: Loss = self.wrapped.loss(x)
+                loss = self._loss(x)
                 if not bool(loss.total.isfinite()):
                     raise NonFiniteLossError(_diagnosis(loss, number, rate))
                 self.fabric.backward(loss.total * (len(index) / examples))
             images.append(x)
-            losses.append(_detached(loss))
+            # A lone micro-batch's graph is spent anyway; letting go of it costs time.
+            losses.append(loss if len(micro_batches) == 1 else _detached(loss))
         if self.optimization.clip is not None:
             self.fabric.clip_gradients(
                 self.wrapped, self.optimizer, max_norm=self.optimization.clip
@@ -149,6 +148,15 @@ class Loop:
         self.optimizer.zero_grad()
         self._update(images, losses)
         return losses
+
+    def _loss(self, x: Tensor) -> Loss:
+        """The loss under the engine's precision, and seen by its strategy where there is one."""
+        if self.fabric.world_size > 1:
+            return self.wrapped.loss(x)
+        # Fabric's wrapper would walk through all that the loss holds, twice a step.
+        precision = self.fabric.strategy.precision
+        with precision.forward_context():
+            return self.model.loss(precision.convert_input(x))
 
     def _update(self, images: list[Tensor], losses: list[Loss]) -> None:
         """The running updates, once for all micro-batches of the step."""
