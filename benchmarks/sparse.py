@@ -1,9 +1,10 @@
 """Times of narrows' sparse solvers and of a whole training step, beside other libraries'.
 
-    python benchmarks/sparse.py [solvers|step] [--repeats 7] [--json FILE]
+    python benchmarks/sparse.py [omp|lasso|step] [--repeats 7] [--json FILE] [--cpu]
 
 Every row is measured in one process on two threads, the contestants taking turns, so that what
-else the machine does falls on all of them alike; ratios are medians over the turns.
+else the machine does falls on all of them alike; ratios are medians over the turns. On a busy
+machine threads wait for each other: --cpu takes one thread and its CPU time instead.
 
 pytorch-lasso is timed where it can be imported (it is not on any package index, and its
 current code needs a SciPy older than 1.17). SPAMS: pip install spams-bin. Its `omp` chooses
@@ -38,6 +39,8 @@ from narrows.sparse import coordinate_descent, fista, omp, top_k
 
 SIGNALS, ATOMS, ACTIVE = 4096, 512, 8
 SLOW = ("scikit-learn", "narrows fista", "pytorch-lasso")
+CLOCK = [time.perf_counter]
+THREADS = [2]
 Contestants = dict[str, Callable[[], object]]
 
 
@@ -56,10 +59,10 @@ def measure(contestants: Contestants, repeats: int) -> dict[str, list[float]]:
             if name.startswith(SLOW) and turn > 1:
                 times[name].append(times[name][-1])  # seconds long: once will do
                 continue
-            start = time.perf_counter()
+            start = CLOCK[0]()
             run()
             if turn or name.startswith(SLOW):  # the first turn compiles and warms up
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (CLOCK[0]() - start))
     return {name: values[-repeats:] for name, values in times.items()}
 
 
@@ -100,7 +103,7 @@ def pursuit(dim: int, repeats: int) -> dict[str, object]:
     }
     if spams := optional("spams"):
         contestants["spams omp"] = lambda: spams.omp(
-            columns, table_of_atoms, L=ACTIVE, numThreads=2
+            columns, table_of_atoms, L=ACTIVE, numThreads=THREADS[0]
         )
     times = measure(contestants, repeats)
     return table(f"OMP, k={ACTIVE}, N={SIGNALS}, K={ATOMS}, D={dim}", times, "narrows omp")
@@ -143,7 +146,7 @@ def lasso(dim: int, share: float, repeats: int) -> dict[str, object]:
     print(f"narrows {excess(codes):.1e}", end="")
     if spams := optional("spams"):
         contestants["spams lasso"] = lambda: spams.lasso(
-            columns, table_of_atoms, lambda1=weight, mode=2, numThreads=2
+            columns, table_of_atoms, lambda1=weight, mode=2, numThreads=THREADS[0]
         )
         found = contestants["spams lasso"]().toarray()
         print(f", spams {excess(torch.from_numpy(np.ascontiguousarray(found.T))):.1e}", end="")
@@ -194,18 +197,22 @@ def steps(repeats: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=["solvers", "step"])
+    parser.add_argument("part", nargs="?", choices=["omp", "lasso", "step"])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cpu", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    if arguments.cpu:
+        CLOCK[0], THREADS[0] = time.process_time, 1
+    torch.set_num_threads(THREADS[0])
     warnings.simplefilter("ignore")  # scikit-learn warns once a signal in single precision
     results = []
-    if arguments.part != "step":
-        for dim in (64, 256):
+    for dim in (64, 256):
+        if arguments.part in (None, "omp"):
             results.append(pursuit(dim, arguments.repeats))
+        if arguments.part in (None, "lasso"):
             results += [lasso(dim, share, arguments.repeats) for share in (0.02, 0.05)]
-    if arguments.part != "solvers":
+    if arguments.part in (None, "step"):
         results.append(steps(arguments.repeats))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))

@@ -185,8 +185,18 @@ struct Active {
         for (; k < p.size; ++k) {
             value = std::max(value, nonnegative ? c[k] : std::abs(c[k]));
         }
-        for (k = 0; k < p.size; ++k) {
-            if ((nonnegative ? c[k] : std::abs(c[k])) == value) return k;
+        // Block by block: within one there is no early exit, so that it runs on whole vectors.
+        constexpr long BLOCK = 64;
+        for (k = 0; k < p.size; k += BLOCK) {
+            const long end = std::min(k + BLOCK, p.size);
+            int found = 0;
+            for (long i = k; i < end; ++i) {
+                found |= (nonnegative ? c[i] : std::abs(c[i])) == value;
+            }
+            if (!found) continue;
+            for (long i = k; i < end; ++i) {
+                if ((nonnegative ? c[i] : std::abs(c[i])) == value) return i;
+            }
         }
         return -1;
     }
