@@ -131,6 +131,9 @@ def high_water(subject: str, n: int, dim: int, size: int) -> float:
     done = subprocess.run(
         [sys.executable, __file__, "--child", subject, str(n), str(dim), str(size)],
         capture_output=True, text=True, check=True,
+        # Every tensor gets pages of its own and gives them back: otherwise what malloc happens
+        # to keep decides the figure.
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"},
     )  # fmt: skip
     return float(done.stdout.split()[-1])
 
