@@ -31,6 +31,7 @@ class Recorded:
         def init(self: Any, *args: Any, **kwargs: Any) -> None:
             if "_arguments" not in self.__dict__:  # the outermost class is what the user made
                 bound = signature.bind(self, *args, **kwargs)
+                bound.apply_defaults()  # so that a later default does not change an old run
                 # __dict__ directly: a Module's __setattr__ is not ready before its __init__.
                 self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
             original(self, *args, **kwargs)

@@ -18,6 +18,7 @@ COMMANDS = {
     "interpolate": "decode paths between the codes of test images",
     "compress": "image files to a run's codes, as small as their rate",
     "decompress": "back to images",
+    "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
     "check": "show versions, device and where data is looked for",
 }
@@ -46,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _fail(str(error), USAGE)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", INTERRUPTED)
     except BrokenPipeError:
         return FAILURE  # whoever read our output has gone; there is nobody to tell
     except Exception as error:

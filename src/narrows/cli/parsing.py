@@ -4,9 +4,11 @@ import argparse
 import difflib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli.main import UsageError
@@ -42,6 +44,12 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     made = make(config)
     assert isinstance(made, Namespace)
     return made
+
+
+def values(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Free-form options with their words read as YAML: "5" is the number 5."""
+    given = dict(options or {})
+    return {k: yaml.safe_load(v) if isinstance(v, str) else v for k, v in given.items()}
 
 
 def _options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:

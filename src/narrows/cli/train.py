@@ -10,28 +10,56 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.experiments import page
+from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.training.run import Run, fresh
 
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
 
+`narrows train --resume RUN` goes on with a run that was stopped.
 Any argument of any part can be set: --model.bottleneck.size 1024, --fit.epochs 50.
 --print_config shows what would run.
 """
 
 
 def run(arguments: list[str]) -> None:
-    """Trains, and prints the figures and what to do next."""
+    """Trains or resumes, and prints the figures and what to do next."""
     if not arguments or arguments[0] in ("-h", "--help"):
         parser().print_help()
-        return
+        return None
+    if arguments[0] == "--resume":
+        return _resume(arguments[1:])
     if arguments[0].startswith("-"):
         raise UsageError(
             f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
         )
     config = parsing.parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
-    print(summary(train(config, Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}")))))
+    _show(train(config, Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}"))))
+    return None
+
+
+def _resume(arguments: list[str]) -> None:
+    """Goes on with a stopped run: its settings are those of its config.yaml."""
+    options = parsing.parser("train", "Go on with a stopped run.")
+    options.add_argument("--resume", type=str, help="the run's folder")
+    options.add_argument("--checkpoint", type=str, default="last", choices=["last", "previous"])
+    options.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    given = parsing.parse(options, ["--resume", *arguments])
+    folder = Path(given.resume)
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(
+            f"expected the folder of a stopped run after --resume, but {folder} has no config.yaml"
+        )
+    root = [] if given.data_root is None else ["--data-root", given.data_root]
+    config = parsing.parse(parser(), ["--config", str(folder / "config.yaml"), *root])
+    _show(train(config, folder, given.checkpoint))
+
+
+def _show(run: Run) -> None:
+    """Prints the summary, once however many ranks there are."""
+    if rank() == 0:
+        print(summary(run))
 
 
 def parser() -> ArgumentParser:
@@ -43,8 +71,11 @@ def parser() -> ArgumentParser:
     result.add_function_arguments(parts, "model", as_group=False)
     result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    result.add_argument(
+        "--data-options", type=dict, default={}, help="arguments of the data set's own load"
+    )
     result.add_argument("--out", type=str, default=None, help="run folder; default runs/...")
-    skip: set[str | int] = {"model", "data", "out"}
+    skip: set[str | int] = {"model", "data", "out", "resume"}
     result.add_function_arguments(fit, "fit", as_group=False, skip=skip)
     return result
 
@@ -67,7 +98,7 @@ def parts(
     """
 
 
-def train(config: Namespace, out: Path) -> Run:
+def train(config: Namespace, out: Path, resume: bool | str = False) -> Run:
     """Builds and fits what a parsed configuration describes, and writes its page."""
     import torch
 
@@ -75,17 +106,18 @@ def train(config: Namespace, out: Path) -> Run:
     from narrows.autoencoder import Autoencoder
     from narrows.training import fit
 
-    data = sources.load(config.data, root=config.data_root)
+    data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
     if len(data.shape) == 3:
         model = Autoencoder.for_images(data.shape, **vars(made.model))
     else:
         model = Autoencoder.for_vectors(data.shape[0], **vars(made.model))
-    run = fit(model, data, out=out, **vars(made.fit))
+    run = fit(model, data, out=out, resume=resume, **vars(made.fit))
     name = type(model.bottleneck).__name__
-    title = f"{name} on {data.name}"
-    page.write(out / "report.html", title, data, {name: run}, commands=_commands(out))
+    if rank() == 0:
+        title = f"{name} on {data.name}"
+        page.write(out / "report.html", title, data, {name: run}, commands=_commands(out))
     return run
 
 

@@ -50,9 +50,9 @@ class Job:
         """The command that trains it, without `narrows`."""
         values = {**self.settings, **self.point, "fit.seed": str(self.seed)}
         options = [word for name, value in values.items() for word in (f"--{name}", value)]
-        resume = ["--fit.resume", "true"] if _begun(folder) else []
-        where = ["--data", self.data, "--out", str(folder)]
-        return ["train", self.recipe, *where, *resume, *options]
+        if _begun(folder):
+            return ["train", "--resume", str(folder)]
+        return ["train", self.recipe, "--data", self.data, "--out", str(folder), *options]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from narrows.cli.main import main
+
+
+def test_the_list_names_every_source_and_says_what_is_here(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NARROWS_CACHE", str(tmp_path))
+    monkeypatch.delenv("NARROWS_DATA", raising=False)
+    assert main(["data"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("digits") and " yes " in line for line in lines)
+    assert any(line.startswith("cifar10 ") and " no " in line for line in lines)
+    assert any(line.startswith("folder:PATH") for line in lines)
+
+
+def test_one_set_is_shown_with_variance_classes_and_a_contact_sheet(capsys, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    assert main(["data", "digits", "--out", str(sheet)]) == 0
+    text = capsys.readouterr().out
+    assert "1,257 training, 180 validation, 360 test" in text
+    assert "0.141" in text
+    assert "8 122, 9 126 (training)" in text
+    with Image.open(sheet) as image:
+        assert image.size == (12 * 34, 8 * 34)
+        assert len(np.unique(np.asarray(image))) > 10
+
+
+def test_options_of_a_set_are_passed_on(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "templates", "--data-options.size", "5"]) == 0
+    assert "1x5x5" in capsys.readouterr().out
+    assert main(["data", "templates", "--data-options.sise", "5"]) == 1
+    assert "did you mean 'size'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["digit", "mnits"])
+def test_an_unknown_set_is_answered_with_a_guess(capsys, name):
+    assert main(["data", name]) == 1
+    assert "did you mean" in capsys.readouterr().err
