@@ -131,20 +131,35 @@ def child(out):
         os._exit(0)
     return pid
 
-began = time.monotonic()
 assert os.waitpid(child(sys.argv[1]), 0)[1] == 0
-alone = time.monotonic() - began
-kills = 0
-while True:
-    pid = child(sys.argv[2])
-    time.sleep(random.Random(kills).uniform(0.1, 0.5) * alone if kills < 4 else 1e3 * (kills > 99))
-    if kills < 4:
+checkpoints = Path(sys.argv[2]) / "checkpoints"
+
+def newest():
+    stamps = []
+    for path in checkpoints.glob("*"):
+        try:
+            stamps.append(path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            pass  # renamed meanwhile
+    return max(stamps, default=0)
+
+kills, status = 0, None
+while kills < 4 and status != 0:
+    pid, moment = child(sys.argv[2]), random.Random(kills)
+    # By progress and not by time: after some checkpoints, and then a little into whatever comes.
+    left, last, ended = moment.randint(1, 10), newest(), 0
+    while left and not ended:
+        time.sleep(0.0005)
+        left, last = (left, last) if newest() == last else (left - 1, newest())
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    if not ended:
+        time.sleep(moment.uniform(0, 0.01))
         os.kill(pid, signal.SIGKILL)
-    status = os.waitpid(pid, 0)[1]
-    if status == 0:
-        break
-    assert os.WIFSIGNALED(status), status
-    kills += 1
+        status = os.waitpid(pid, 0)[1]
+    assert status == 0 or os.WIFSIGNALED(status), status
+    kills += status != 0
+if status != 0:
+    assert os.waitpid(child(sys.argv[2]), 0)[1] == 0
 print("kills", kills)
 """
     folders = [str(tmp_path / name) for name in ("whole", "killed")]
