@@ -37,6 +37,7 @@ from narrows.priors import (
     fit_transformer,
 )
 from narrows.priors.fitting import bits, latents
+from narrows.report.images import tile, to_png
 from narrows.training.run import environment
 
 FAMILIES = {
@@ -86,9 +87,13 @@ def fitted(family: str, model: nw.Autoencoder, data: Dataset, epochs: int):
             fit_transformer(model, data, width=64, depth=2, epochs=max(1, epochs // 2)),
         )
     elif family == "sparse":
-        yield "factorial", fit_in_one_pass(SparseFactorial(sites, 64, 0.5), model, data)
-        yield "support mixture", fit_in_one_pass(SparsePrior(sites, 64, 0.5), model, data)
-        yield "tokens", fit_sparse(model, data, features=32, depth=1, epochs=2, batch_size=64)
+        for step in (0.5, 1.0, 2.0):
+            floor = SparseFactorial(sites, 64, step)
+            yield f"factorial, step {step:g}", fit_in_one_pass(floor, model, data)
+        mixture = SparsePrior(sites, 64, 1.0)
+        yield "support mixture, step 1", fit_in_one_pass(mixture, model, data)
+        tokens = fit_sparse(model, data, step=1.0, features=32, depth=1, epochs=2)
+        yield "tokens, step 1", tokens
     elif family in ("plain", "vae"):
         for fraction in (0.25, 0.5, 1.0):
             prior = QuantizedHistogram(sites, 2, fraction=fraction)
@@ -103,12 +108,19 @@ def priors(arguments: argparse.Namespace) -> None:
         rows.append(bound(arguments.family, model, data))
     for name, prior in fitted(arguments.family, model, data, arguments.epochs):
         rows.append({"family": arguments.family, "prior": name} | measure(model, prior, data))
+        draw(model, prior, arguments.out / f"{arguments.family}-{name.replace(' ', '-')}.png")
         print(json.dumps(rows[-1]))
         path = arguments.out / f"{arguments.family}.json"
         path.write_text(json.dumps({"rows": rows, "environment": environment()}, indent=1))
     if rows:
         path = arguments.out / f"{arguments.family}.json"
         path.write_text(json.dumps({"rows": rows, "environment": environment()}, indent=1))
+
+
+def draw(model: nw.Autoencoder, prior: Prior, path: Path) -> None:
+    """A grid of 32 samples of the prior."""
+    images = model.decode(prior.sample(32, torch.Generator().manual_seed(0)))
+    path.write_bytes(to_png(tile(images.numpy(), 8)))
 
 
 def measure(model: nw.Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]:
