@@ -41,7 +41,9 @@ def autoregressive(seed=0, **kwargs):
 def mixture(**kwargs):
     prior = SparsePrior(**{"sites": (1,), "size": 4, "levels": 1, "components": 3} | kwargs)
     generator = torch.Generator().manual_seed(0)
-    prior.activation.copy_(torch.rand(prior.activation.shape, generator=generator) * 0.6 + 0.1)
+    # Far apart, so that absent atoms say as much about the component as present ones.
+    rows = [[0.9, 0.8, 0.1, 0.1], [0.1, 0.1, 0.9, 0.7], [0.5, 0.1, 0.6, 0.1]]
+    prior.activation.copy_(torch.tensor(rows))
     prior.weights.copy_(torch.tensor([0.5, 0.3, 0.2]))
     prior.value_logits.copy_(torch.randn(prior.value_logits.shape, generator=generator))
     return prior
