@@ -119,7 +119,7 @@ def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
 
 
 def overhead(repeats: int) -> dict[str, float]:
-    batch = 32
+    batch = 40
     train = images(batch * STEPS)
     contestants = {
         "bare": bare(model(), train, batch),

@@ -45,8 +45,8 @@ def load(
         ValueError: if there is no column of images, or too few can be used.
     """
     try:
-        from datasets import Image as ImageFeature
-        from datasets import load_dataset
+        from datasets import Image as ImageFeature  # pyright: ignore[reportMissingImports]
+        from datasets import load_dataset  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "data of the Hugging Face hub need its library: pip install 'narrows[huggingface]'"

@@ -172,16 +172,18 @@ class Loop:
         for index, loss in zip(micro_batches, losses, strict=True):
             self.examples += len(index)
             for name, value in _figures(loss).items():
-                total = value * len(index)
-                self.sums[name] = self.sums[name] + total if name in self.sums else total
+                if name in self.sums:
+                    self.sums[name].add_(value, alpha=len(index))
+                else:
+                    self.sums[name] = value * len(index)
 
 
 def _figures(loss: Loss) -> dict[str, Tensor]:
     """Means over the batch (and over draws, where there are several), in nats."""
-    figures = {"loss": loss.total, "nll": loss.nll.mean()}
+    figures = {"loss": loss.total.detach(), "nll": loss.nll.detach().mean()}
     if loss.rate is not None:
-        figures["rate"] = loss.rate.mean()
-    return figures | {name: value.mean() for name, value in loss.terms.items()}
+        figures["rate"] = loss.rate.detach().mean()
+    return figures | {name: value.detach().mean() for name, value in loss.terms.items()}
 
 
 def _detached(loss: Loss) -> Loss:
