@@ -20,7 +20,8 @@ class Engine(Recorded):
         nodes: number of machines.
         strategy: "auto", "ddp", "fsdp".
         precision: of the networks; bottlenecks compute in float32 or better all the same.
-        accumulate: micro-batches per optimiser step.
+        accumulate: micro-batches per optimiser step: one large batch, but for what is taken over
+            a micro-batch, as the sigma of `Normal("optimal")` is.
         channels_last: keep images and kernels channels-last in memory.
         compile: run the networks through `torch.compile`.
     """
