@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": "train four bottlenecks on real digits and write a report (under a minute)",
     "train": "train a recipe on a data set",
     "compare": "train several recipes with several seeds, and write one page",
+    "claims": "test the claims of the documents that narrows grew from",
     "evaluate": "measure a run's model on a split",
     "prior": "fit a prior to a run's codes: PixelCNN, transformer, mixture, ...",
     "sample": "draw images from a run's prior",
