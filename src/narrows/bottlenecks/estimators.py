@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narrows.functional.gumbel import gumbel_softmax
+from narrows.functional.ranks import ranks, sum_over_ranks
 from narrows.functional.score_function import carrier, leave_one_out
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
@@ -83,7 +84,7 @@ class NVIL(ScoreFunction):
     """Score function less a learned baseline: signal = cost - c - b(features).
 
     The constant c and the small network b learn the cost by least squares, in units of the
-    batch's standard deviation; they do not touch the encoder.
+    standard deviation over the batch of all ranks; they do not touch the encoder.
 
     Args:
         width: of b's hidden layer.
@@ -111,7 +112,7 @@ class NVIL(ScoreFunction):
         cost = cost.detach()
         features = latent.features.to(self.constant.dtype)
         guess = self.network(features).flatten(1).sum(1) + self.constant
-        scale = cost.std(correction=0).clamp(min=1e-3)
+        scale = _deviation(cost).clamp(min=1e-3)
         error = 0.5 * ((cost - guess) / scale).square()
         return carrier(cost - guess, latent.log_q) + error - error.detach()
 
@@ -180,6 +181,15 @@ class GumbelSoftmax(Estimator):
     def update(self) -> None:
         """Counts a step."""
         self.steps += 1
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """The standard deviation over the values of all ranks."""
+    if ranks() == 1:
+        return values.std(correction=0)
+    total = sum_over_ranks(torch.stack([values.sum(), values.new_tensor(float(len(values)))]))
+    squares = sum_over_ranks((values - total[0] / total[1]).square().sum())
+    return (squares / total[1]).sqrt()
 
 
 def _sample(logits: Tensor) -> Tensor:

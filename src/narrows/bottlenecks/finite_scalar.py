@@ -43,6 +43,7 @@ class FiniteScalarQuantizer(Bottleneck):
     gradient = "estimated"
     bases: Tensor
     tops: Tensor
+    anchor: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         levels = [int(level) for level in levels]
@@ -58,6 +59,7 @@ class FiniteScalarQuantizer(Bottleneck):
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("bases", torch.tensor(bases), persistent=False)
         self.register_buffer("tops", torch.tensor(levels) - 1, persistent=False)
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
@@ -74,7 +76,7 @@ class FiniteScalarQuantizer(Bottleneck):
         if not isinstance(code, Tensor) or code.is_floating_point():
             raise ValueError("FiniteScalarQuantizer: expected one tensor of integer indices")
         digits = code.unsqueeze(-1) // self.bases % (self.tops + 1)
-        return self._values(digits).to(torch.get_default_dtype())
+        return self._values(digits).to(self.anchor.dtype)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices; its `fit` makes it their histogram."""

@@ -110,7 +110,7 @@ class LookupFreeQuantizer(Bottleneck):
         """The signs times s, `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
         if not isinstance(code, Tensor) or code.is_floating_point():
             raise ValueError("LookupFreeQuantizer: expected one tensor of integer indices")
-        return self._values(code.unsqueeze(-1) // self.powers % 2).to(torch.get_default_dtype())
+        return self._values(code.unsqueeze(-1) // self.powers % 2).to(self.marginal.dtype)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices, one bit a dimension; its `fit` makes it their histogram."""

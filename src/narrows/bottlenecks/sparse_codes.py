@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from narrows.functional.ranks import gather_over_ranks
 from narrows.recorded import Recorded
 from narrows.sparse.coordinate_descent import lasso_support
 from narrows.sparse.implicit import differentiate, refit
@@ -124,7 +125,7 @@ class TopK(SparseCode):
 
 
 class BatchTopK(SparseCode):
-    """K atoms on average: the n k largest correlations of a batch of n signals.
+    """K atoms on average: the n k largest correlations of a batch of n signals, over all ranks.
 
     Out of training a running threshold stands in for the batch, so that a signal's code does
     not depend on its company: all correlations at or above the running mean of the training
@@ -165,8 +166,8 @@ class BatchTopK(SparseCode):
         correlations = signals @ dictionary.T
         score = correlations if self.nonnegative else correlations.abs()
         magnitudes, atoms = score.topk(width, dim=-1, sorted=True)
-        if training and len(signals) > 0:
-            level = magnitudes.flatten().topk(self.k * len(signals), sorted=True).values[-1]
+        if training:
+            level = self._threshold(magnitudes, level)
         keep = (magnitudes >= level) & (magnitudes > 0)
         if not training:  # before any update the threshold is 0: then exactly the k largest
             keep &= (level > 0) | (torch.arange(width, device=atoms.device) < self.k)
@@ -178,6 +179,13 @@ class BatchTopK(SparseCode):
         """Through the correlations with the support held fixed."""
         del level
         return correlations_at(atoms, signals, dictionary) * (values != 0)
+
+    def _threshold(self, magnitudes: Tensor, level: Tensor) -> Tensor:
+        """The smallest magnitude that the batch of all ranks keeps; `level` if it is empty."""
+        width = magnitudes.shape[1]
+        every = gather_over_ranks(magnitudes.flatten())
+        kept = self.k * (len(every) // width)
+        return every.topk(kept, sorted=True).values[-1] if kept else level
 
     def next_level(
         self, level: Tensor, l0: Tensor, smallest: Tensor, target_l0: float | None

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.sparse_codes import SparseCode
-from narrows.functional.ranks import draw_over_ranks, sum_over_ranks
+from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Code, Latent
 from narrows.sparse.products import combine
@@ -303,20 +303,22 @@ class SparseDictionary(Bottleneck):
     def _follow_codes(self, latents: list[Latent]) -> float:
         """Counts idle signals of each atom and moves the level; returns the mean L0."""
         counts = self.idle.new_zeros(self.size, dtype=torch.float64)
-        sums = self.idle.new_zeros(4, dtype=torch.float64)
+        sums = self.idle.new_zeros(2, dtype=torch.float64)
+        least: list[Tensor] = []  # smallest magnitude that each batch kept
         for latent in latents:
             values = cast(tuple[Tensor, Tensor], latent.code)[1].abs()
             counts += latent.stats["atom_counts"].double()
             sums[0] += latent.stats["l0_sum"].double()
             sums[1] += latent.stats["coded_sites"].double()
             if bool((values > 0).any()):
-                sums[2] += values[values > 0].min().double()
-                sums[3] += 1
+                least.append(values[values > 0].min().double())
         sum_over_ranks(counts)
         sum_over_ranks(sums)
         self.idle.add_(sums[1].to(self.idle.dtype)).mul_((counts == 0).to(self.idle.dtype))
         l0 = sums[0] / sums[1]
-        smallest = torch.where(sums[3] > 0, sums[2] / sums[3].clamp_min(1), self.level.double())
+        smallest = torch.stack(least).mean() if least else sums.new_tensor(math.inf)
+        smallest = least_over_ranks(smallest)
+        smallest = torch.where(smallest.isinf(), self.level.double(), smallest)
         self.level.copy_(self.code.next_level(self.level.double(), l0, smallest, self.target_l0))
         return float(l0)
 

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from narrows.families import Family, Normal, divergence_is_finite
+from narrows.functional.ranks import total_over_ranks
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
@@ -102,7 +103,11 @@ class Variational(Bottleneck):
         posterior = self.posterior.at(location, scale)
         terms = {}
         if self.free_bits:
-            kl = self._divergence(posterior, location, scale).sum(0) / max(len(location), 1)
+            kl = self._divergence(posterior, location, scale).sum(0)
+            kl = torch.cat([kl, kl.new_tensor([float(len(location))])])
+            if self.training:  # the mean over the batch of all ranks
+                kl = total_over_ranks(kl)
+            kl = kl[:-1] / kl[-1].clamp(min=1)
             short = (self.free_bits - kl).clamp(min=0).sum()
             terms["free_bits"] = short.expand(len(location))
         return Latent(

@@ -117,7 +117,8 @@ class VectorQuantizer(Bottleneck):
         value = F.embedding(index, codes).to(x.dtype)
         self._remind()
         if self.training and self.codebook.warming_up:
-            value = x
+            # With 0 of the codes: data parallel training waits for every parameter's gradient.
+            value = x if self.codebook.learning == "ema" else x + 0 * value
         z, distance = self._commit(x, value)
         terms = {"commitment": distance}
         if self.codebook.learning == "gradient":

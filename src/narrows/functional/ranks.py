@@ -1,6 +1,7 @@
 """Sums and draws over all ranks of torch.distributed, the same on each of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,6 +23,34 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if ranks() > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+def total_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of every rank's tensor, differentiable: each rank's part of the sum of losses.
+
+    Its gradient is the sum over ranks of the gradients that reach it, so that the mean of the
+    ranks' gradients (what data parallel training takes) is that of the mean of their losses.
+    """
+    return _Total.apply(tensor) if ranks() > 1 else tensor  # pyright: ignore[reportReturnType]
+
+
+def least_over_ranks(tensor: Tensor) -> Tensor:
+    """The elementwise minimum of every rank's tensor, in place."""
+    if ranks() > 1:
+        dist.all_reduce(tensor, dist.ReduceOp.MIN)
+    return tensor
+
+
+def gather_over_ranks(values: Tensor) -> Tensor:
+    """The numbers `[n]` of all ranks in one row; n may differ between ranks."""
+    sizes = _sizes(values)
+    if len(sizes) == 1:
+        return values
+    padded = values.new_zeros(max(sizes))
+    padded[: len(values)] = values
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def draw_over_ranks(
@@ -64,3 +93,17 @@ def _sizes(rows: Tensor) -> Sequence[int]:
     sizes = [torch.empty_like(mine) for _ in range(ranks())]
     dist.all_gather(sizes, mine)
     return [int(size) for size in sizes]
+
+
+class _Total(torch.autograd.Function):
+    """All-reduce, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        del ctx
+        return sum_over_ranks(tensor.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        del ctx
+        return sum_over_ranks(grads[0].clone())

@@ -4,9 +4,9 @@ import math
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from narrows.functional.ranks import ranks, sum_over_ranks, total_over_ranks
 from narrows.likelihoods.base import Likelihood, at_least_float32
 
 MIN_VARIANCE = 1e-6
@@ -25,7 +25,8 @@ class Normal(Likelihood):
 
     With "optimal" the variance in training is the batch's mean squared error, the maximum-
     likelihood value, through which gradients flow; `update` keeps a running mean of it, which
-    eval and sampling use (1 before the first update).
+    eval and sampling use (1 before the first update). The batch is that of all ranks of
+    torch.distributed together.
 
     Args:
         sigma: a standard deviation in the unit of x; "learned" for a parameter, started at 1;
@@ -76,7 +77,7 @@ class Normal(Likelihood):
         squares = (x - output).square().flatten(1)
         variance = self.variance().to(squares)
         if self.training and self.sigma == "optimal" and squares.numel():
-            variance = squares.mean().clamp(min=MIN_VARIANCE)
+            variance = _batch_mean(squares).clamp(min=MIN_VARIANCE)
         dimensions = squares.shape[1]
         return -0.5 * (dimensions * (2 * math.pi * variance).log() + squares.sum(1) / variance)
 
@@ -98,10 +99,18 @@ class Normal(Likelihood):
         x, output = self._check(x, output)
         squares = (x - output).square()
         total = torch.stack([squares.sum(), squares.new_tensor(float(squares.numel()))])
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(total)
+        sum_over_ranks(total)
         self.updates += (total[1] > 0).long()
         # The plain mean of the first steps, then an exponential one: no start-up bias.
         weight = (1 / self.updates.clamp(min=1)).clamp(min=1 - DECAY)
         weight = torch.where(total[1] > 0, weight, 0)
         self.mean_square.lerp_((total[0] / total[1].clamp(min=1)).to(self.mean_square), weight)
+
+
+def _batch_mean(squares: Tensor) -> Tensor:
+    """The mean over the batch of all ranks."""
+    if ranks() == 1:
+        return squares.mean()
+    total = torch.stack([squares.sum(), squares.new_tensor(float(squares.numel()))])
+    total = total_over_ranks(total)
+    return total[0] / total[1]

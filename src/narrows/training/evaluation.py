@@ -18,16 +18,16 @@ def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator
 
     Args:
         model: the model; its mode is restored afterwards.
-        split: on any device; batches are moved to the model's.
+        split: on any device; batches are moved to the model's, and to its precision.
         batch_size: examples at a time.
     """
-    training, device = model.training, next(model.parameters()).device
+    training, like = model.training, next(model.parameters())
     model.eval()
     try:
         for start in range(0, len(split), batch_size):
             index = torch.arange(start, min(start + batch_size, len(split)))
             with torch.no_grad():
-                latent = model.latent(split.batch(index).to(device))
+                latent = model.latent(split.batch(index).to(like.device, like.dtype))
             yield latent
     finally:
         model.train(training)

@@ -135,10 +135,10 @@ class _Training:
 
     def run(self, keeper: Keeper, *, show: bool) -> None:
         """Trains what is left to train."""
-        total = self.epochs * self.loop.steps_per_epoch
+        total, fabric = self.epochs * self.loop.steps_per_epoch, self.loop.fabric
         self._write_history()
         with (
-            Interruption(self.loop.fabric) as interruption,
+            Interruption(fabric) as interruption,
             Progress(self.epochs, start=self.loop.epoch, show=show) as progress,
         ):
 
@@ -149,10 +149,10 @@ class _Training:
                 keeper.save_if_due()
 
             while self.loop.epoch < self.epochs and not self.stopped:
-                began, seen = time.perf_counter(), self.loop.examples
+                began, before = time.perf_counter(), self.loop.examples * fabric.world_size
                 row = self.loop.finish_epoch(total, self.callbacks, after_step)
                 elapsed = time.perf_counter() - began
-                row["examples_per_second"] = (self.loop.last_examples - seen) / elapsed
+                row["examples_per_second"] = (self.loop.last_examples - before) / elapsed
                 self._end_epoch(row, keeper)
                 progress.epoch(self.history[-1])
             keeper.save()
@@ -186,6 +186,7 @@ class _Training:
             keeper.compare(model, self.history[-1])  # the weights that were measured
         for callback in self.callbacks:
             self.stopped |= callback.after_epoch(model, self.history[-1])
+        self.stopped = self.loop.fabric.broadcast(self.stopped)  # all ranks stop, or none
         keeper.save_if_due()
 
     def _write_history(self, rows: Sequence[Mapping[str, float]] | None = None) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.data.base import Split
 from narrows.data.batching import batches, share, steps_per_epoch
+from narrows.functional.ranks import sum_over_ranks
 from narrows.training.callback import Callback
 from narrows.training.engine import Engine
 from narrows.training.optimization import Optimization
@@ -39,7 +40,8 @@ class Loop:
     Attributes:
         epoch: epochs completed.
         step: steps completed in the present epoch.
-        examples: examples seen by this rank in the present epoch; `last_examples` in the last.
+        examples: examples seen by this rank in the present epoch.
+        last_examples: examples seen by all ranks in the last epoch.
     """
 
     def __init__(
@@ -62,8 +64,8 @@ class Loop:
         if engine.compile:
             model.encoder.compile()
             model.decoder.compile()
-        self.wrapped, self.optimizer = fabric.setup(model, optimization.optimizer(model))
-        self.wrapped.mark_forward_method("loss")
+        self.objective = _Objective(model)
+        self.wrapped, self.optimizer = fabric.setup(self.objective, optimization.optimizer(model))
         self.global_batch = fabric.world_size * batch_size * engine.accumulate
         self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
         self.epoch, self.step, self.examples, self.last_examples = 0, 0, 0, 0
@@ -72,7 +74,7 @@ class Loop:
     def finish_epoch(
         self, total_steps: int, callbacks: Sequence[Callback], after_step: Callable[[], None]
     ) -> dict[str, float]:
-        """Trains to the end of the present epoch; returns means over its examples, in nats."""
+        """Trains to the end of the present epoch; means over all ranks' examples, in nats."""
         self.model.train()
         for micro_batches in self._rest():
             number = self.epoch * self.steps_per_epoch + self.step
@@ -86,9 +88,10 @@ class Loop:
             self._count(micro_batches, losses)
             self.step += 1
             after_step()
-        row = {name: value.item() / self.examples for name, value in self.sums.items()}
+        seen = int(sum_over_ranks(torch.tensor(self.examples, device=self.fabric.device)))
+        row = {name: sum_over_ranks(value).item() / seen for name, value in self.sums.items()}
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        self.last_examples = self.examples
+        self.last_examples = seen
         self.epoch, self.step, self.examples, self.sums = self.epoch + 1, 0, 0, {}
         return row
 
@@ -111,8 +114,11 @@ class Loop:
         self.model.beta = state["beta"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.epoch, self.step, self.examples = state["epoch"], state["step"], state["examples"]
-        self.sums = {name: value.to(self.fabric.device) for name, value in state["sums"].items()}
+        self.epoch, self.step = state["epoch"], state["step"]
+        # The first rank's figures were kept: the others start theirs anew, and none counts twice.
+        if self.fabric.is_global_zero:
+            self.examples = state["examples"]
+            self.sums = {k: v.to(self.fabric.device) for k, v in state["sums"].items()}
 
     def _rest(self) -> Iterator[list[Tensor]]:
         """The row numbers of this rank's micro-batches, for the steps left in the epoch."""
@@ -133,10 +139,10 @@ class Loop:
                 x = self.train.batch(index)
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
-                loss = self._loss(x)
+                total, loss = self._loss(x)
                 if not bool(loss.total.isfinite()):
                     raise NonFiniteLossError(_diagnosis(loss, number, rate))
-                self.fabric.backward(loss.total * (len(index) / examples))
+                self.fabric.backward(total * (len(index) / examples))
             images.append(x)
             # A lone micro-batch's graph is spent anyway; letting go of it costs time.
             losses.append(loss if len(micro_batches) == 1 else _detached(loss))
@@ -149,14 +155,16 @@ class Loop:
         self._update(images, losses)
         return losses
 
-    def _loss(self, x: Tensor) -> Loss:
-        """The loss under the engine's precision, and seen by its strategy where there is one."""
+    def _loss(self, x: Tensor) -> tuple[Tensor, Loss]:
+        """What to differentiate, under the engine's precision, and the loss with its parts."""
         if self.fabric.world_size > 1:
-            return self.wrapped.loss(x)
+            total = self.wrapped(x)
+            return total, vars(self.objective).pop("loss")
         # Fabric's wrapper would walk through all that the loss holds, twice a step.
         precision = self.fabric.strategy.precision
         with precision.forward_context():
-            return self.model.loss(precision.convert_input(x))
+            loss = self.model.loss(precision.convert_input(x))
+        return loss.total, loss
 
     def _update(self, images: list[Tensor], losses: list[Loss]) -> None:
         """The running updates, once for all micro-batches of the step."""
@@ -176,6 +184,25 @@ class Loop:
                     self.sums[name].add_(value, alpha=len(index))
                 else:
                     self.sums[name] = value * len(index)
+
+
+class _Objective(nn.Module):
+    """The loss as a forward pass, which is what a strategy wraps and watches.
+
+    It returns the total alone and keeps the parts in `loss`: a strategy converts what comes out
+    tensor by tensor, and refuses frozen dataclasses.
+    """
+
+    loss: Loss
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scalar to minimise."""
+        self.loss = self.model.loss(x)
+        return self.loss.total
 
 
 def _figures(loss: Loss) -> dict[str, Tensor]:

@@ -1,0 +1,208 @@
+"""Trains one model of every family through `fit` and keeps its state and figures.
+
+Run alone it is one process on the whole batch; under `torchrun --nproc-per-node 2` two processes
+share each batch. Random numbers of a training step are drawn for the whole batch from one stream
+and every rank takes its own rows, so that both runs compute the same thing.
+
+    python ranks_program.py FOLDER
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import narrows as nw
+from narrows.bottlenecks import (
+    NVIL,
+    OMP,
+    RLOO,
+    BatchTopK,
+    Categorical,
+    FiniteScalarQuantizer,
+    GumbelSoftmax,
+    Identity,
+    Lasso,
+    LookupFreeQuantizer,
+    ResidualQuantizer,
+    SimVQ,
+    SoftmaxDictionary,
+    SparseDictionary,
+    SpikeAndSlab,
+    Split,
+    StraightThrough,
+    TopK,
+    Variational,
+    VectorQuantizer,
+)
+from narrows.families import Cauchy, Laplace, Normal
+from narrows.functional.ranks import rank, ranks
+from narrows.objectives import ImportanceWeighted
+from narrows.training import Callback, Engine, Geco, Optimization, WeightAverage
+
+BATCH, STEPS, EPOCHS = 32, 4, 2
+
+FAMILIES = {
+    "plain": lambda: Identity(3),
+    "normal": lambda: Variational(3),
+    "laplace": lambda: Variational(3, Laplace()),
+    "cauchy": lambda: Variational(3, Cauchy()),
+    # Between the mean KL of the two halves of the first batch.
+    "free bits": lambda: Variational(3, Normal(), free_bits=0.3515),
+    "spike and slab": lambda: SpikeAndSlab(3),
+    "categorical rloo": lambda: Categorical(4, 2, RLOO(3)),
+    "categorical nvil": lambda: Categorical(4, 2, NVIL(8)),
+    "categorical gumbel": lambda: Categorical(4, 2, GumbelSoftmax()),
+    "categorical straight-through": lambda: Categorical(4, 2, StraightThrough()),
+    "split": lambda: Split([Categorical(4, 1, StraightThrough()), Variational(2)]),
+    "split of quantisers": lambda: Split([VectorQuantizer(8, 2), FiniteScalarQuantizer([4, 3])]),
+    "vq ema": lambda: VectorQuantizer(24, 4, revive_after=2),
+    "vq ema k-means": lambda: VectorQuantizer(24, 4, init="kmeans", revive_after=2, warmup=2),
+    "vq gradient": lambda: VectorQuantizer(24, 4, "gradient", revive_after=2),
+    "vq gradient warm-up": lambda: VectorQuantizer(24, 4, "gradient", revive_after=2, warmup=3),
+    "vq cosine rotation": lambda: VectorQuantizer(
+        24, 4, metric="cosine", estimator="rotation", revive_after=2
+    ),
+    "residual": lambda: ResidualQuantizer(
+        VectorQuantizer(12, 4, revive_after=2), stages=3, dropout=0.5
+    ),
+    "residual gradient": lambda: ResidualQuantizer(
+        VectorQuantizer(12, 4, "gradient", revive_after=2, warmup=2), stages=2
+    ),
+    "fsq": lambda: FiniteScalarQuantizer([5, 4, 3]),
+    "lfq": lambda: LookupFreeQuantizer(4),
+    "lfq spherical": lambda: LookupFreeQuantizer(4, spherical=True),
+    "simvq": lambda: SimVQ(24, 4),
+    "sparse top-k": lambda: SparseDictionary(16, 4, code=TopK(2)),
+    "sparse batch top-k": lambda: SparseDictionary(16, 4, code=BatchTopK(2)),
+    "sparse omp": lambda: SparseDictionary(16, 4, code=OMP(2)),
+    "sparse lasso": lambda: SparseDictionary(16, 4, code=Lasso(0.2), target_l0=2.0),
+    "sparse lasso implicit": lambda: SparseDictionary(
+        16, 4, code=Lasso(0.2, refit=False), gradient="implicit"
+    ),
+    "sparse image": lambda: SparseDictionary(24, (4, 4, 2), code=TopK(3), layout="image"),
+    "softmax dictionary": lambda: SoftmaxDictionary(16, 4, k=3),
+}
+
+
+class SharedDraws(TorchDispatchMode):
+    """Draws what a step draws for the batch of all ranks, and gives this rank its rows.
+
+    Args:
+        draws: codes drawn per example: the first axis of what is drawn is `draws * batch`.
+    """
+
+    def __init__(self, draws: int) -> None:
+        super().__init__()
+        self.draws, self.generator, self.calls = draws, torch.Generator().manual_seed(7), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        kwargs = dict(kwargs or {})
+        if kwargs.get("generator") is not None:  # somebody's own, the same on every rank
+            return func(*args, **kwargs)
+        if name in ("normal_", "exponential_", "cauchy_", "uniform_"):
+            whole = func(self._whole(args[0]), *args[1:], **kwargs, generator=self.generator)
+            return args[0].copy_(self._mine(whole))
+        if name in ("rand_like", "randn_like"):
+            whole = self._whole(args[0])
+            return self._mine(getattr(torch, name[:-5])(
+                whole.shape, dtype=whole.dtype, generator=self.generator
+            ))  # fmt: skip
+        if name in ("rand", "randint"):
+            place = len(args) - 1  # the size comes last
+            size = [args[place][0] * ranks(), *args[place][1:]]
+            kwargs.pop("generator", None)
+            self.calls += 1
+            drawn = getattr(torch, name)(*args[:place], size, generator=self.generator, **kwargs)
+            return self._mine(drawn)
+        if name == "multinomial":  # by the inverse of the distribution function
+            uniform = self._whole(args[0][:, :1])
+            uniform = self._mine(uniform.uniform_(generator=self.generator))
+            total = args[0].cumsum(1)
+            return torch.searchsorted(total, uniform * total[:, -1:]).clamp(max=total.shape[1] - 1)
+        return func(*args, **kwargs)
+
+    def _whole(self, mine):
+        """Room for the rows of all ranks."""
+        self.calls += 1
+        return mine.new_empty(mine.shape[0] * ranks(), *mine.shape[1:])
+
+    def _mine(self, whole):
+        """This rank's part of each draw's batch."""
+        parts = whole.unflatten(0, (self.draws, ranks(), -1))
+        return parts[:, rank()].flatten(0, 1).contiguous()
+
+
+class Sharing(Callback):
+    """Puts `SharedDraws` around every step, and proves that nothing else was drawn."""
+
+    def __init__(self, draws: int) -> None:
+        self.mode = SharedDraws(draws)
+
+    def before_step(self, model, progress):
+        self.before = torch.random.get_rng_state()
+        self.mode.__enter__()
+
+    def after_step(self, model, loss):
+        self.mode.__exit__(None, None, None)
+        assert torch.equal(self.before, torch.random.get_rng_state())
+
+
+def train(name, strategy="auto"):
+    """The state after a few steps, the optimiser's included, and what was measured."""
+    whole = nw.data.load("digits")
+    parts = (whole.train.head(BATCH * STEPS), whole.validation.head(40), whole.test.head(40))
+    data = replace(whole, train=parts[0], validation=parts[1], test=parts[2])
+    torch.manual_seed(0)
+    bottleneck = FAMILIES.get(name, FAMILIES["normal"])()
+    model = nw.Autoencoder.for_images(
+        data.shape,
+        bottleneck,
+        nw.networks.Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1),
+        nw.likelihoods.Normal(0.5) if name == "geco" else None,
+        objective=ImportanceWeighted(3) if name == "importance weighted" else None,
+    )
+    # The first rank's weights count, as after any difference in what happened before.
+    if rank() > 0:
+        with torch.no_grad():
+            next(model.parameters()).add_(1)
+    draws = 3 if name == "importance weighted" else bottleneck.draws
+    callbacks = [Sharing(draws), WeightAverage(0.5)]
+    if name == "geco":
+        callbacks.append(Geco(30.0))
+    run = nw.fit(
+        model,
+        data,
+        epochs=EPOCHS,
+        batch_size=BATCH // ranks(),
+        optimization=Optimization(learning_rate=1e-2, clip=1.0),
+        engine=Engine("cpu", devices=ranks(), strategy=strategy, precision="64-true"),
+        callbacks=callbacks,
+        show=False,
+    )
+    state = {key: value.clone() for key, value in run.model.state_dict().items()}
+    figures = {k: v for k, v in run.history[-1].items() if k != "examples_per_second"}
+    figures = {f"test {k}": v for k, v in run.test.items()} | figures
+    state |= {f"figure {k}": torch.tensor(v, dtype=torch.float64) for k, v in figures.items()}
+    state["beta"] = torch.tensor(run.model.beta, dtype=torch.float64)
+    state["calls"] = torch.tensor(callbacks[0].mode.calls)
+    return state
+
+
+NAMES = [*FAMILIES, "geco", "importance weighted"]
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    Engine("cpu", devices=int(os.environ["WORLD_SIZE"]), strategy="ddp").fabric()
+    for name in NAMES:
+        save_file(train(name, "ddp"), Path(folder) / f"{name}.{rank()}.safetensors")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
