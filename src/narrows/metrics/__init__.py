@@ -11,6 +11,7 @@ from narrows.metrics.distortion import mse, nmse, psnr, ssim
 from narrows.metrics.evidence import Evidence, evidence
 from narrows.metrics.floor import against_floor
 from narrows.metrics.frechet import frechet_distance
+from narrows.metrics.gabor import GaborFit, gabor_fit
 from narrows.metrics.importance import ImportanceEstimate, importance_estimate
 from narrows.metrics.information import (
     active_units,
@@ -33,6 +34,7 @@ from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
 __all__ = [
     "Classifier",
     "Evidence",
+    "GaborFit",
     "ImportanceEstimate",
     "Nearest",
     "accuracy",
@@ -52,6 +54,7 @@ __all__ = [
     "explained_by_atoms",
     "extract",
     "frechet_distance",
+    "gabor_fit",
     "high_frequency_energy",
     "hoyer",
     "importance_estimate",
