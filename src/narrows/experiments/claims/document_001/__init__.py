@@ -1,5 +1,23 @@
 """Document 001: a sparse variational autoencoder with Laplace and Cauchy latents."""
 
-from narrows.experiments.claims.document_001 import order
+from narrows.experiments.claims.document_001 import (
+    additive,
+    dimensions,
+    divergence,
+    informative,
+    order,
+    receptive,
+    recovery,
+    sparse,
+)
 
-CLAIMS = (*order.CLAIMS,)
+CLAIMS = (
+    recovery.CLAIM,
+    *order.CLAIMS,
+    *informative.CLAIMS,
+    dimensions.CLAIM,
+    receptive.CLAIM,
+    sparse.CLAIM,
+    divergence.CLAIM,
+    additive.CLAIM,
+)

@@ -94,7 +94,7 @@ def family(  # noqa: PLR0913 (the configuration of a run)
     network = Mlp(tuple(int(width) for width in hidden.split()))
     run = train(folder, examples, bottleneck(kind, dim), network, epochs=epochs, seed=seed)
     model = run.model
-    kl = divergence_per_unit(model, latents(model, examples.test)).sort(descending=True).values
+    kl = divergence_per_unit(model, latents(model, examples.test))
     x, y = whole(examples.train), whole(examples.test)
     codes, new = z_of(model, x), z_of(model, y)
     found: dict[str, Any] = {
@@ -102,13 +102,15 @@ def family(  # noqa: PLR0913 (the configuration of a run)
         "mse_draw": run.test["mse"],
         "nmse": run.test["mse_mean"] / examples.variance,
         "bits": float(kl.sum()) / np.log(2),
-        "largest_share": float(kl[0] / kl.sum()),
+        "largest_share": float(kl.max() / kl.sum()),
         "active_units": run.test["active_units"],
         "copies": model.reconstruct(y[:10]).numpy().astype(np.float16),
         "originals": y[:10].numpy().astype(np.float16),
+        "hoyer": float(metrics.hoyer(new).nanmean()),
+        "near_zero": float(metrics.near_zero(new).nanmean()),
         "kl": kl.numpy(),
-        "codes": new[:500].numpy().astype(np.float32),
-        "code_labels": labels(examples.test)[:500].numpy(),
+        "codes": new[:1000].numpy().astype(np.float16),
+        "code_labels": labels(examples.test)[:1000].numpy(),
         "fields": fields(model).astype(np.float16),
     }
     if truth is None:
@@ -125,7 +127,7 @@ def family(  # noqa: PLR0913 (the configuration of a run)
             "weights_r2": float(reader.score(new.numpy(), weights[1])),
             "mse_clean": float((model.reconstruct(y) - clean).square().mean()),
             "mse_noise": float((y - clean).square().mean()),
-            "weights": weights[1][:500],
+            "weights": weights[1][:1000],
         }
     return found
 
