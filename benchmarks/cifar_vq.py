@@ -229,6 +229,10 @@ def plot(out: Path) -> None:
         xlabel="training seconds", ylabel="test NMSE", yscale="log",
         title="CIFAR-10 (JPEG), same network, 512 codes, 576 bits an image",
     )  # fmt: skip
+    axes.set_yticks(
+        [0.05, 0.06, 0.08, 0.1, 0.15, 0.2], labels=["0.05", "0.06", "0.08", "0.1", "0.15", "0.2"]
+    )
+    axes.minorticks_off()
     axes.legend()
     figure.tight_layout()
     figure.savefig(out / "vq-curves.png", dpi=120)

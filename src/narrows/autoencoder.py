@@ -183,7 +183,7 @@ class Autoencoder(nn.Module):
             return self.objective.loss(self, x)
         latent, output, nll = self.draw(x, self.bottleneck.draws if self.training else 1)
         rate = self.prior.rate(latent) if latent.has_rate else None
-        cost = nll if rate is None else nll + self.beta * rate
+        cost = nll if rate is None else torch.add(nll, rate, alpha=self.beta)
         for name, weight in self.bottleneck.weights.items():
             cost = cost + weight * latent.terms[name]
         total = cost.mean()

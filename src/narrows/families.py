@@ -118,9 +118,9 @@ class Laplace(Family):
         return TorchLaplace(location, scale, validate_args=False)
 
     def noise(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Standard Laplace draws: the difference of two standard exponentials."""
-        first = torch.empty_like(like).exponential_(generator=generator)
-        return first - torch.empty_like(like).exponential_(generator=generator)
+        """Standard Laplace draws: -sign(u) log(1 - |u|), the quantiles at (1 + u) / 2."""
+        u = _symmetric_uniform(like, generator)
+        return torch.copysign(torch.log1p(-u.abs()), u)
 
 
 class Cauchy(Family):
@@ -139,8 +139,8 @@ class Cauchy(Family):
         return TorchCauchy(location, scale, validate_args=False)
 
     def noise(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Standard Cauchy draws."""
-        return torch.empty_like(like).cauchy_(generator=generator)
+        """Standard Cauchy draws: tan(pi u / 2), the quantiles at (1 + u) / 2."""
+        return _symmetric_uniform(like, generator).mul_(0.5 * math.pi).tan_()
 
 
 class Student(Family):
@@ -201,6 +201,16 @@ class StudentT(Distribution):
         )
         standard = (value - self.loc) / self.scale
         return constant - self.scale.log() - half * torch.log1p(standard.square() / self.df)
+
+
+def _symmetric_uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform draws from (-1, 1), never 0 and never an end.
+
+    Quantiles of these take a fraction of the time of torch's own exponential and Cauchy draws,
+    which do not use the processor's wide registers. The half step makes the grid symmetric.
+    """
+    half_step = 0.5 * torch.finfo(like.dtype).eps
+    return torch.empty_like(like).uniform_(generator=generator).mul_(2).sub_(1 - half_step)
 
 
 def divergence_is_finite(posterior: Family, prior: Family) -> bool:

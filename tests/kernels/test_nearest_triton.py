@@ -66,6 +66,7 @@ def test_ties_go_to_the_lowest_index():
 
 
 @inside
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter's NumPy
 def test_rows_that_are_not_finite_have_scores_that_are_not():
     rows = torch.randn(10, 6)
     rows[3, 2], rows[5, 0] = float("nan"), float("inf")

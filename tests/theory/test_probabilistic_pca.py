@@ -28,7 +28,7 @@ def world():
     # Orthogonal columns: the posterior covariance sigma^2 (W'W + sigma^2)^-1 is diagonal.
     precision = weight.square().sum(0) + SIGMA**2
     scale = SIGMA / precision.sqrt()
-    softplus = (scale - SMALLEST_SCALE) / (1 - SMALLEST_SCALE)
+    softplus = scale - SMALLEST_SCALE
     with torch.no_grad():
         encoder, decoder = model.encoder[0], model.decoder[0]
         decoder.weight.copy_(weight)
@@ -36,7 +36,7 @@ def world():
         encoder.weight.zero_()
         encoder.weight[:2] = (weight / precision).T
         encoder.bias[:2] = -encoder.weight[:2] @ mean
-        encoder.bias[2:] = torch.expm1(softplus).log() - math.log(math.e - 1)
+        encoder.bias[2:] = torch.expm1(softplus).log() - math.log(math.expm1(1 - SMALLEST_SCALE))
     covariance = weight @ weight.T + SIGMA**2 * torch.eye(6, dtype=torch.float64)
     return model, x, MultivariateNormal(mean, covariance).log_prob(x)
 

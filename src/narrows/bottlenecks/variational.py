@@ -19,15 +19,15 @@ from narrows.priors.factorial import Factorial
 from .base import Bottleneck
 
 SMALLEST_SCALE = 1e-4  # of the family's own; keeps log s and 1/s finite in float32
-_RAW_OF_ONE = math.log(math.e - 1)  # softplus of it is 1
+_RAW_OF_ONE = math.log(math.expm1(1 - SMALLEST_SCALE))  # features of 0 give a scale of 1
 
 
 class Variational(Bottleneck):
     """q(code | x) = family(location, scale), drawn by reparameterisation.
 
-    The features are `[location, raw]`, and scale = family.scale * (eps + (1 - eps) *
-    softplus(raw + log(e - 1))) with eps = 1e-4, so that features of zero give the family's
-    standard member. In training code = location + scale * noise; in eval code = location
+    The features are `[location, raw]`, and scale = family.scale * (eps + softplus(raw + c)) with
+    eps = 1e-4 and c = log(e^(1 - eps) - 1), so that features of zero give the family's standard
+    member. In training code = location + scale * noise; in eval code = location
     (`Latent.posterior.sample()` draws on request). z = asinh(code) with `squash`, else the code.
 
     The KL belongs to the prior: `Prior.rate`. With `free_bits` the latent has the term
@@ -184,7 +184,7 @@ class Variational(Bottleneck):
 
 def positive(raw: Tensor) -> Tensor:
     """A scale from an unbounded feature: 1 at 0, linear far above, never below 1e-4."""
-    return SMALLEST_SCALE + (1 - SMALLEST_SCALE) * F.softplus(raw + _RAW_OF_ONE)
+    return F.softplus(raw + _RAW_OF_ONE) + SMALLEST_SCALE
 
 
 def _quantiles(family: Family, count: int = 32) -> Tensor:

@@ -17,7 +17,7 @@ def normal_normal(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor
     Source: Kingma & Welling (2014), appendix B, for S = 1.
     """
     m, s = (location, scale) if prior_scale == 1 else (location / prior_scale, scale / prior_scale)
-    return 0.5 * (m.square() + s.square() - 1) - s.log()
+    return torch.add(-0.5 - s.log(), torch.addcmul(m * m, s, s), alpha=0.5)
 
 
 def laplace_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
