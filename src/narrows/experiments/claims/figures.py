@@ -123,9 +123,11 @@ def planes(
         percentile: share of each axis that is shown, so that heavy tails hide nothing.
         names: of the two axes.
     """
-    figure = Figure(figsize=(3.0 * len(panels), 3.1), layout="constrained")
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.7 * lines), layout="constrained")
     for index, (label, points) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), index + 1)
+        axes = figure.add_subplot(lines, columns, index + 1)
         axes.spines[["top", "right"]].set_visible(False)
         points = np.asarray(points, dtype=np.float64)
         for name, colour in _colours(labels, len(points)):
@@ -133,7 +135,7 @@ def planes(
         _trim(axes, points, percentile)
         axes.set_title(label, fontsize=11, color=theme.INK)
         axes.set_xlabel(names[0])
-        axes.set_ylabel(names[1] if index == 0 else "")
+        axes.set_ylabel(names[1] if index % columns == 0 else "")
         axes.tick_params(colors=theme.MUTED, labelcolor=theme.INK, labelsize=9)
     alt = f"Points in the plane, {len(panels)} panels: {', '.join(panels)}."
     return Plot(figure, alt, caption)

@@ -1,5 +1,6 @@
 """What came of the claims, as a page, as Markdown with pictures, and as JSON."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from narrows.experiments.claims.examination import Examined, Finding
-from narrows.experiments.claims.figures import pictures
+from narrows.experiments.claims.figures import Plot, pictures
 from narrows.experiments.claims.verdict import Estimate
-from narrows.report import Block, Column, Section, Table, page
+from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
 from narrows.report.table import format_cell
 from narrows.training.run import environment, write_bytes, write_json, write_text
 
@@ -67,15 +68,20 @@ def sentence(finding: Finding) -> str:
 
 
 def numbers(estimate: Estimate) -> tuple[str, str, str]:
-    """Mean, lower and upper end, to the place that two digits of the interval's width reach."""
+    """Mean, lower and upper end, to the place that two digits of the interval's width reach.
+
+    One place more where an end would otherwise be written as zero and is not.
+    """
     values = (estimate.mean, estimate.low, estimate.high)
     width = estimate.high - estimate.low
     if not math.isfinite(width) or width <= 0:
         mean, low, high = (format_cell(value) for value in values)
         return mean, low, high
-    place = 1 - math.floor(math.log10(width))
-    if not 0 <= place <= 6:
-        mean, low, high = (f"{value:.6g}" for value in values)
+    place = max(0, 1 - math.floor(math.log10(width)))
+    if any(value and not round(value, place) for value in values[1:]):
+        place += 1
+    if place > 6:
+        mean, low, high = (f"{value:.2g}" for value in values)
         return mean, low, high
     mean, low, high = (f"{value:.{place}f}" for value in values)
     return mean, low, high
@@ -102,8 +108,17 @@ def section(one: Examined) -> Section:
     ]
     if one.findings:
         blocks.append(table(one))
-    blocks += [*one.figures, *one.claim.notes, *one.problems, cost(one)]
+    blocks += [*side_by_side(one.figures), *one.claim.notes, *one.problems, cost(one)]
     return Section(f"{one.claim.document} {one.claim.name}", blocks)
+
+
+def side_by_side(blocks: Sequence[Block]) -> list[Block]:
+    """Neighbouring plots and pictures as galleries; strips keep the width of the page."""
+    return [
+        found
+        for narrow, group in itertools.groupby(blocks, lambda b: isinstance(b, (Plot, Picture)))
+        for found in ([Gallery(list(group))] if narrow else group)
+    ]
 
 
 def table(one: Examined) -> Table:

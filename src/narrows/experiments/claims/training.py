@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from narrows import data as sources
-from narrows.autoencoder import Autoencoder
+from narrows.autoencoder import Autoencoder, Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.data.base import Dataset, Split
 from narrows.likelihoods import Likelihood, Normal
@@ -53,6 +53,7 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
     learning_rate: float = LEARNING_RATE,
     batch_size: int = 64,
     callbacks: Sequence[Callback] = (),
+    objective: Objective | None = None,
     name: str = "run",
 ) -> Run:
     """Trains on whatever device there is and returns the run with its model on the CPU.
@@ -72,6 +73,7 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
         learning_rate: at its peak.
         batch_size: examples per step.
         callbacks: schedules of beta and the like.
+        objective: in place of the evidence bound.
         name: of the run's folder, where a trial trains several models.
     """
     out = folder / name
@@ -81,7 +83,7 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
         shutil.rmtree(out)  # stopped before its first checkpoint; named by the trial's own hash
     torch.manual_seed(seed)
     shape = data.shape
-    model = Autoencoder(shape, network, bottleneck, likelihood or Normal(), beta)
+    model = Autoencoder(shape, network, bottleneck, likelihood or Normal(), beta, objective)
     run = fit(
         model, data, epochs=epochs, batch_size=batch_size, seed=seed, out=out, resume=True,
         optimization=Optimization(learning_rate=learning_rate, clip=1.0), callbacks=callbacks,
@@ -89,6 +91,24 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
     )  # fmt: skip
     run.model.to("cpu").eval()
     return run
+
+
+@torch.no_grad()
+def codes(model: Autoencoder, x: Tensor) -> Tensor:
+    """What the decoder is given without noise, `[n, *sites, dim]`."""
+    return torch.cat([model.latent(batch).z for batch in x.split(512)])
+
+
+@torch.no_grad()
+def copies(model: Autoencoder, x: Tensor) -> Tensor:
+    """Reconstructions from such codes: nothing drawn, nothing rounded."""
+    return torch.cat([decoded(model, codes(model, batch)) for batch in x.split(512)])
+
+
+@torch.no_grad()
+def decoded(model: Autoencoder, z: Tensor) -> Tensor:
+    """Mean images of decoder inputs."""
+    return model.likelihood.mean(model.decoder(z))
 
 
 def whole(split: Split) -> Tensor:

@@ -15,7 +15,7 @@ CLAIMS = (
     recovery.CLAIM,
     *order.CLAIMS,
     *informative.CLAIMS,
-    dimensions.CLAIM,
+    *dimensions.CLAIMS,
     receptive.CLAIM,
     sparse.CLAIM,
     divergence.CLAIM,

@@ -50,9 +50,9 @@ def figures(evidence: Evidence) -> list[Block]:
         return {z: [v] for z, v in zip(grid[shown], np.asarray(result[name])[shown], strict=True)}
 
     series = {
-        "mixture of normal posteriors": points("mixture"),
+        "mixture": points("mixture"),
         "Laplace prior": points("laplace"),
-        "normal of equal variance": points("best_normal"),
+        "one normal": points("best_normal"),
     }
     caption = "Normal posteriors of exponential variance add up to the Laplace prior exactly."
     return [lines(series, across="z", quantity="distribution function", caption=caption)]

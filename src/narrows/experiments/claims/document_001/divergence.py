@@ -62,7 +62,7 @@ def figures(evidence: Evidence) -> list[Block]:
     spread = float(draws.std(1).mean())
     series = {
         "closed form": {m: [v] for m, v in zip(places, np.asarray(result["closed"]), strict=True)},
-        "mean of one-draw estimates": {m: list(v) for m, v in zip(places, draws, strict=True)},
+        "mean of draws": {m: list(v) for m, v in zip(places, draws, strict=True)},
         "one draw": {m: [v[0]] for m, v in zip(places, draws, strict=True)},
     }
     caption = (

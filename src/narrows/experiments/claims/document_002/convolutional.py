@@ -1,0 +1,126 @@
+"""Plain, variational and vector-quantised latents on one convolutional network."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from narrows import metrics
+from narrows.autoencoder import Autoencoder
+from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
+from narrows.data.base import Dataset
+from narrows.experiments.claims.claim import Scale
+from narrows.experiments.claims.document_002.models import likelihood, reader, sizes, small
+from narrows.experiments.claims.training import copies, subset, train, whole
+from narrows.experiments.claims.trial import Result, Trial
+from narrows.networks import Conv
+from narrows.priors import fit_pixelcnn
+
+KINDS = ("ae", "vae", "vq")
+WEIGHTS = (0.0001, 0.001)
+CODES = 64
+WIDTH = 16
+COMMITMENT = 0.25
+
+
+def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Trial:
+    """The training and measuring of one model."""
+    hidden, epochs = scale.pick(8, 32, 128), scale.pick(1, 6, 25)
+    rest = {"kind": kind, "weight": weight, "hidden": hidden, "epochs": epochs, "seed": seed}
+    return Trial(convolutional, {**sizes(scale), **rest})
+
+
+def trials(scale: Scale) -> list[Trial]:
+    """All three, with every seed; the variational one at two weights, for its curve."""
+    settings = [("ae", 0.001), ("vq", 0.001), *(("vae", weight) for weight in WEIGHTS)]
+    return [
+        trial(scale, kind, seed, weight) for kind, weight in settings for seed in range(scale.seeds)
+    ]
+
+
+def quantised(scale: Scale) -> list[Trial]:
+    """The vector-quantised one alone."""
+    return [trial(scale, "vq", seed) for seed in range(scale.seeds)]
+
+
+def bottleneck(kind: str) -> Bottleneck:
+    """The latent of a kind: 16 numbers a site, or one of 64 vectors of 16."""
+    if kind == "vq":
+        return VectorQuantizer(CODES, WIDTH, codebook="gradient", commitment=COMMITMENT)
+    return Variational(WIDTH) if kind == "vae" else Identity(WIDTH)
+
+
+def convolutional(  # noqa: PLR0913 (the configuration of a run)
+    folder: Path,
+    *,
+    data: str,
+    train_examples: int,
+    test_examples: int,
+    kind: str,
+    weight: float,
+    hidden: int,
+    epochs: int,
+    seed: int,
+) -> Result:
+    """Trains one of the three and measures errors, losses, sharpness and, of codes, samples."""
+    examples = subset(data, train_examples, test_examples)
+    network = Conv(hidden, 2, max(4, hidden // 4), 2)
+    # The mean over pixels plus terms that are means over features, as the document's loss is:
+    # with 2 s^2 = 1 the squared error is a sum over D pixels, and terms are sums over features.
+    scale = likelihood(examples, weight if kind == "vae" else 1 / examples.dimensions)
+    run = train(
+        folder, examples, bottleneck(kind), network, epochs=epochs, seed=seed, likelihood=scale
+    )
+    model, y = run.model, whole(examples.test)
+    again = copies(model, y)
+    found: dict[str, Any] = {
+        "mse": float((again - y).square().mean()),
+        "bits": run.test["bits_per_example"],
+        "copies": small(again[:10]),
+        "originals": small(y[:10]),
+        **metrics.sharpness(again, y),
+    }
+    found["loss"] = found["mse"] + extra(model, y, weight, run.test)
+    if kind == "vq":
+        found["usage"] = run.test["usage"]
+        found |= drawn(model, examples, reader(data, train_examples, test_examples), seed, epochs)
+    return found
+
+
+@torch.no_grad()
+def extra(model: Autoencoder, y: Tensor, weight: float, test: dict[str, float]) -> float:
+    """What the document's loss adds to the mean squared error over pixels."""
+    if isinstance(model.bottleneck, Variational):
+        return weight * test["kl_nats"]
+    if not isinstance(model.bottleneck, VectorQuantizer):
+        return 0.0
+    gaps = [
+        (latent.z - latent.features).square().mean()
+        for latent in (model.latent(batch) for batch in y.split(500))
+    ]
+    return (1 + COMMITMENT) * float(torch.stack(gaps).mean())
+
+
+def drawn(
+    model: Autoencoder, data: Dataset, judge: metrics.Classifier, seed: int, epochs: int
+) -> dict[str, Any]:
+    """Samples from uniform codes and from a PixelCNN's, and their distances to real images."""
+    y = whole(data.test)
+    real, count = metrics.extract(judge, y), min(1000, len(y) // 2)
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.randint(CODES, (count, *model.sites), generator=generator)
+    prior = fit_pixelcnn(model, data, width=32, layers=4, epochs=2 * epochs, seed=seed)
+    found: dict[str, Any] = {"pixelcnn_bits": prior.report.test}  # pyright: ignore[reportAttributeAccessIssue]
+    for name, code in (("uniform", uniform), ("pixelcnn", prior.sample(count, generator))):
+        images = model.decode(code)
+        features = metrics.extract(judge, images)
+        distance, floor = metrics.against_floor(metrics.kid, features, real)
+        half = real[: len(features)]
+        found |= {
+            f"kid_{name}": distance,
+            "kid_floor": floor,
+            f"precision_{name}": metrics.precision_recall(features, half)["precision"],
+            f"samples_{name}": small(images[:10]),
+        }
+    return found
