@@ -2,18 +2,18 @@
 
 import csv
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from narrows.cli.main import main
-from narrows.experiments.compare import Comparison, Plan, at_equal_rate
-from narrows.experiments.jobs import Job, Outcome
+from narrows.experiments.compare import Plan
+from narrows.experiments.jobs import Job
 
 
 def recipe(path, kind="Identity", hidden=8, **arguments):
@@ -39,39 +39,133 @@ def broken(tmp_path):
     return recipe(tmp_path / "broken.yaml", dim=-1)
 
 
-def test_a_comparison_writes_figures_and_page_and_a_failed_run_stops_no_other(
-    tmp_path, plain, broken, capsys
-):
-    out = tmp_path / "out"
-    code = main(["compare", str(broken), str(plain), "--seeds", "2", "--out", str(out)])
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A comparison of two recipes, one of which cannot be built, and its output folder."""
+    folder = tmp_path_factory.mktemp("compare")
+    good, bad = recipe(folder / "plain.yaml", dim=2), recipe(folder / "broken.yaml", dim=-1)
+    out = folder / "out"
+    words = [
+        "compare", str(bad), str(good), "--seeds", "2", "--out", str(out), "--steps", "1,4",
+        "--data-options.train_examples", "400", "--data-options.test_examples", "120",
+    ]  # fmt: skip
+    return words, out, main(words)
+
+
+def test_a_failed_run_stops_no_other_and_is_counted_and_shown(compared):
+    _, out, code = compared
     assert code == 1, "a failed run must show in the exit code"
-    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
-    assert [(row["label"], row["seed"]) for row in rows] == [("plain", "0"), ("plain", "1")]
     summary = json.loads((out / "metrics.json").read_text())
     assert len(summary["failures"]) == 2
     assert "in_features" in summary["failures"][0]
-    mean = sum(float(row["nmse"]) for row in rows) / 2
-    assert summary["intervals_95"]["plain"]["nmse"][0] == pytest.approx(mean)
     page = (out / "report.html").read_text()
+    assert "2 of 4 runs failed" in page
     assert "failed: broken" in page
-    assert "±" in page
+    assert "Failed runs" in page
+    assert "narrows train" in page, "and how to see it fail again"
 
-    # Again: nothing is missing but what failed.
-    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
-    assert len(stamps) == 2
-    assert main(["compare", str(broken), str(plain), "--seeds", "2", "--out", str(out)]) == 1
-    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+def test_every_run_and_step_has_its_row_and_the_intervals_are_over_seeds(compared):
+    _, out, _ = compared
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert [(row["label"], row["seed"], row["step_factor"]) for row in rows] == [
+        ("plain", "0", "1.0"), ("plain", "0", "4.0"), ("plain", "1", "1.0"), ("plain", "1", "4.0"),
+    ]  # fmt: skip
+    summary = json.loads((out / "metrics.json").read_text())
+    own = [float(row["nmse"]) for row in rows if row["step_factor"] == "1.0"]
+    mean, half = summary["intervals_95"]["plain"]["nmse"]
+    assert mean == pytest.approx(sum(own) / 2)
+    assert half == pytest.approx(12.706 * abs(own[0] - own[1]) / 2, rel=1e-3)  # t, one degree
+    assert float(rows[1]["bits_per_dimension"]) < float(rows[0]["bits_per_dimension"])
+    assert "digits (400 training examples, 120 test examples)" in summary["data"]
+
+
+def test_parquet_holds_what_the_csv_does(compared):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, out, _ = compared
+    table = parquet.read_table(out / "results.parquet")
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert table.column_names == list(rows[0])
+    assert table.column("nmse").to_pylist() == [float(row["nmse"]) for row in rows]
+
+
+def test_the_points_shown_are_measured_for_every_seed(compared):
+    _, out, _ = compared
+    summary = json.loads((out / "metrics.json").read_text())
+    shown = summary["intervals_95"][summary["shown"]["plain"]]
+    assert {"kid", "kid_floor", "linear_probe", "laplacian_ratio", "denoised_0.5"} <= shown.keys()
+    assert shown["real_on_real"][0] > 0.7
+    assert len(list(out.rglob("measures-*.json"))) == 2
+
+
+def test_the_page_and_its_files_show_everything_that_was_promised(compared):
+    _, out, _ = compared
+    page = (out / "report.html").read_text()
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+    assert {
+        "Figures", "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising",
+        "Training", "Structure of the codes", "Codes by class", "Single units", "Latent maps",
+        "Receptive fields", "Between codes", "Along single features",
+        "Paired differences over seeds", "Every point of the curves", "Commands and versions",
+    } <= set(headings)  # fmt: skip
+    assert len(page) < 5_000_000
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page), "no outside requests"
+    text = (out / "report.md").read_text()
+    for name in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (out / name).stat().st_size > 100
+    assert "narrows compare" in text
+
+
+def test_again_does_only_what_is_missing(compared):
+    words, out, _ = compared
+    kept = [*out.rglob("model.safetensors"), *out.rglob("measures-*"), *out.rglob("steps-*")]
+    assert len(kept) == 6
+    stamps = {path: path.stat().st_mtime_ns for path in kept}
+    assert main([*words, "--jobs", "1"]) == 1
+    assert {path: path.stat().st_mtime_ns for path in kept} == stamps
+
+
+def running(folder):
+    """Ids of processes whose command line names the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks at /proc")
+def test_a_run_ends_with_the_comparison_that_started_it(tmp_path, plain):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "narrows", "compare", str(plain), "--seeds", "1"]
+    process = subprocess.Popen([*command, "--set", "fit.epochs=100000", "--out", str(out)])
+    while not list(out.rglob("metrics.jsonl")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    assert len(running(out)) == 2
+    process.kill()  # the comparison alone, by SIGKILL: it cannot say goodbye
+    process.wait()
+    limit = time.monotonic() + 60
+    while running(out) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert running(out) == [], "a second comparison would meet the first one's run in its folder"
 
 
 @pytest.mark.slow
 def test_killing_a_comparison_loses_only_the_run_in_flight(tmp_path, plain):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "narrows", "compare", str(plain), "--seeds", "3"]
-    process = subprocess.Popen([*command, "--out", str(out)], start_new_session=True)
+    command = [
+        sys.executable, "-m", "narrows", "compare", str(plain), "--seeds", "3", "--jobs", "1",
+        "--skip-measures",
+    ]  # fmt: skip
+    process = subprocess.Popen([*command, "--out", str(out)])
     while not list(out.rglob("job.json")):
         time.sleep(0.05)
         assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("job.json")}
     subprocess.run([*command, "--out", str(out)], check=True)
@@ -114,21 +208,29 @@ def test_recipes_that_differ_in_more_than_the_latent_are_named(tmp_path, plain):
     assert "wide" in said
 
 
-def test_at_equal_rate_the_better_curve_wins_whatever_its_points(tmp_path):
-    def outcome(label, bits, psnr):
-        folder = tmp_path / f"{label}-{bits}"
-        folder.mkdir()
-        test = {"bits_per_dimension": bits, "psnr": psnr, "nmse": 10 ** (-psnr / 10)}
-        (folder / "metrics.json").write_text(json.dumps({"test": test}))
-        job = Job(label, label, "", "digits", 0, {}, {"size": str(bits)})
-        return Outcome(job, folder, 1.0, 1.0)
-
-    # b has the lowest distortion of all points, but only because it spends more bits.
-    points = {"a": [(0.5, 20.0), (1.0, 24.0), (2.0, 28.0)], "b": [(1.0, 22.0), (4.0, 30.0)]}
-    outcomes = [outcome(k, *p) for k, ps in points.items() for p in ps]
-    values = at_equal_rate(Comparison(plan({}), outcomes))
-    assert values["a"] > values["b"]
-    assert at_equal_rate(Comparison(plan({}), outcomes), bits=2.0)["a"] == pytest.approx(28.0)
+def test_the_same_network_and_budget_in_other_words_are_the_same(tmp_path, plain):
+    """YAML reads 2e-3 as a word, and a default left out is the default."""
+    for name, rate, extra in (("one", "2e-3", {}), ("two", 0.002, {"residual_hidden": 32})):
+        content = {
+            "model": {
+                "network": {"class_path": "narrows.networks.Conv", "init_args": extra},
+                "bottleneck": {
+                    "class_path": "narrows.bottlenecks.Identity",
+                    "init_args": {"dim": 2},
+                },
+            },
+            "fit": {
+                "epochs": 3,
+                "optimization": {
+                    "class_path": "narrows.training.Optimization",
+                    "init_args": {"learning_rate": rate},
+                },
+            },
+        }
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    recipes = {name: tmp_path / f"{name}.yaml" for name in ("one", "two")}
+    assert plan(recipes).differences() == []
+    assert len(plan({**recipes, "plain": plain}).differences()) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,6 +239,8 @@ def test_at_equal_rate_the_better_curve_wins_whatever_its_points(tmp_path):
         (["--sweep", "size"], "ARG=VALUE"),
         (["--seeds", "0"], "at least 1"),
         (["--jobs", "0"], "at least 1"),
+        (["--steps", "1,x"], "positive factors"),
+        (["--steps", "0"], "positive factors"),
     ],
 )
 def test_a_wrong_plan_is_one_sentence_before_anything_runs(plain, tmp_path, capsys, extra, said):
@@ -148,3 +252,18 @@ def test_a_wrong_plan_is_one_sentence_before_anything_runs(plain, tmp_path, caps
 def test_when_every_run_fails_the_command_fails_with_the_first_reason(broken, tmp_path, capsys):
     assert main(["compare", str(broken), "--seeds", "1", "--out", str(tmp_path / "out")]) == 1
     assert "all 1 runs failed" in capsys.readouterr().err
+
+
+def test_values_of_a_sweep_may_be_lists():
+    from narrows.cli.compare import _values
+
+    assert _values("1,2,4") == ["1", "2", "4"]
+    assert _values("[8,8],[8,6,5]") == ["[8,8]", "[8,6,5]"]
+
+
+def test_umap_that_is_not_there_is_said_before_anything_runs(plain, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    out = tmp_path / "out"
+    assert main(["compare", str(plain), "--umap", "--out", str(out)]) == 1
+    assert "pip install 'narrows[umap]'" in capsys.readouterr().err
+    assert not out.exists()

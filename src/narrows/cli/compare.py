@@ -1,14 +1,22 @@
 """`narrows compare RECIPE...`: the same data and budget for several latents."""
 
+import functools
+import os
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.training.run import fresh
+
+if TYPE_CHECKING:
+    from narrows.experiments.compare import Comparison, Plan
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
 
@@ -24,12 +32,43 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each, seeds 0, 1, ...")
     parser.add_argument(
-        "--sweep", type=str, action="append", help="[RECIPE:]ARG=V1,V2,... (may be repeated)"
+        "--data-options",
+        type=dict,
+        default={},
+        help="arguments of the data set's own load, and train_examples, test_examples for a part",
+    )
+    parser.add_argument(
+        "--sweep",
+        type=str,
+        action="append",
+        help="[RECIPE:]ARG=V1,V2,... (may be repeated); auto: what moves each recipe's rate",
+    )
+    parser.add_argument(
+        "--steps",
+        type=str,
+        default="0.5,1,2,4,8,16",
+        help="factors of the step that plain and sparse codes are rounded to: more rates of the "
+        "same runs",
     )
     parser.add_argument(
         "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.epochs=10"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
+    parser.add_argument(
+        "--ray",
+        type=str,
+        default=None,
+        metavar="ADDRESS",
+        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
+    )
+    parser.add_argument(
+        "--skip-measures",
+        action="store_true",
+        help="leave out samples' distances, retention, sharpness, denoising",
+    )
+    parser.add_argument(
+        "--umap", action="store_true", help="codes by UMAP, not PCA (pip install narrows[umap])"
+    )
     parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
     config = parsing.parse(parser, arguments)
     command = shlex.join(["narrows", "compare", *arguments])
@@ -38,26 +77,18 @@ def run(arguments: list[str]) -> int:
 
 def _run(config: Namespace, command: str) -> int:
     from narrows import data as sources
-    from narrows.experiments.compare import Plan, compare
+    from narrows.experiments.compare import Runner, compare
     from narrows.experiments.comparison_page import write
     from narrows.experiments.jobs import Outcome
+    from narrows.report import principal_plane, umap_plane
 
-    if config.seeds < 1 or config.jobs < 1:
-        raise UsageError(
-            f"--seeds and --jobs must be at least 1, got {config.seeds} and {config.jobs}"
-        )
-    files = {Path(name).stem: recipes.find(name) for name in config.recipes}
-    plan = Plan(
-        recipes=files,
-        data=config.data,
-        seeds=range(config.seeds),
-        settings=dict(_pair(word, "--set") for word in config.set or []),
-        sweep={
-            name: values.split(",")
-            for name, values in (_pair(word, "--sweep") for word in config.sweep or [])
-        },
-    )
-    data = sources.load(config.data)  # also settles whether it is there before anything runs
+    plan = _plan(config)
+    jobs = default_jobs() if config.jobs is None else config.jobs
+    if config.seeds < 1 or jobs < 1:
+        raise UsageError(f"--seeds and --jobs must be at least 1, got {config.seeds} and {jobs}")
+    if config.umap:
+        umap_plane([[0.0]] * 6)  # says at once if it is not installed
+    data = sources.load(plan.data, **plan.options)  # is it there, before anything runs?
     out = Path(config.out or fresh("runs/compare"))
     total, done = len(plan.jobs()), 0
 
@@ -67,14 +98,72 @@ def _run(config: Namespace, command: str) -> int:
         state = outcome.error or f"{outcome.seconds:.0f} s"
         print(f"[{done}/{total}] {outcome.job.key}: {state}", file=sys.stderr, flush=True)
 
-    comparison = compare(plan, out, config.jobs, report)
+    runner: Runner | None = None
+    if config.ray is not None:
+        from narrows.experiments import on_ray
+
+        runner = functools.partial(on_ray.run, address=config.ray, report=report)
+    comparison = compare(plan, out, jobs, report, runner=runner, measures=not config.skip_measures)
     if len(comparison.failures) == total:
         raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
-    path = write(comparison, data, out, command)
-    for sentence in [*comparison.failures, *plan.differences()]:
-        print(f"note: {sentence}")
-    print(f"report: {path}\nfigures: {out / 'results.csv'}, {out / 'metrics.json'}")
+    path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)
+    _say(comparison, path, out)
     return 1 if comparison.failures else 0
+
+
+def _plan(config: Namespace) -> "Plan":
+    """What the command line asks for."""
+    from narrows.experiments.compare import Plan
+    from narrows.experiments.sweeps import automatic
+
+    files = {Path(name).stem: recipes.find(name) for name in config.recipes}
+    sweep: dict[str, Sequence[str]] = {}
+    for word in config.sweep or []:
+        if word == "auto":
+            sweep |= automatic(files)
+        else:
+            name, values = _pair(word, "--sweep")
+            sweep[name] = _values(values)
+    try:
+        steps = [float(word) for word in config.steps.split(",")]
+    except ValueError:
+        steps = []
+    if not steps or min(steps) <= 0:
+        raise UsageError(f"--steps takes positive factors, such as 1,2,4; got {config.steps!r}")
+    return Plan(
+        recipes=files,
+        data=config.data,
+        seeds=range(config.seeds),
+        settings=dict(_pair(word, "--set") for word in config.set or []),
+        sweep=sweep,
+        options=parsing.values(config.data_options),
+        steps=steps,
+    )
+
+
+def default_jobs() -> int:
+    """One process a core, where training runs on the CPU; one where it shares a GPU."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 8)
+
+
+def _say(comparison: "Comparison", path: Path, out: Path) -> None:
+    """Prints the answer, what is wrong, and where everything is."""
+    from narrows.experiments.verdicts import sentences
+
+    for sentence in sentences(comparison):
+        print(sentence)
+    for sentence in [*comparison.failures, *comparison.plan.differences()]:
+        print(f"note: {sentence}")
+    numbers = [name for name in ("results.parquet",) if (out / name).is_file()]
+    listed = ", ".join(str(out / name) for name in ["results.csv", *numbers, "metrics.json"])
+    print(f"report: {path}, {out / 'report.md'}\nfigures: {listed}")
+
+
+def _values(text: str) -> list[str]:
+    """Values between commas; those within brackets stay together."""
+    return re.findall(r"(?:\[[^\]]*\]|[^,\[])+", text)
 
 
 def _pair(word: str, option: str) -> tuple[str, str]:

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from narrows.cli import parsing
 
@@ -25,7 +29,8 @@ def run(arguments: list[str]) -> None:
     )
     config = parsing.parse(parser, arguments)
     loaded = Run.load(config.run)
-    data = sources.load(config.data or loaded.data, root=config.data_root)
+    options = {} if config.data else _options(loaded.folder)
+    data = sources.load(config.data or loaded.data, root=config.data_root, **options)
     split = getattr(data, config.split)
     figures = evaluate(loaded.model, split, data.variance)
     if config.measures:
@@ -33,6 +38,14 @@ def run(arguments: list[str]) -> None:
 
         figures |= Judge(dataclasses.replace(data, test=split)).judge(loaded.model)
     print(json.dumps(figures, indent=1))
+
+
+def _options(folder: Path | None) -> dict[str, Any]:
+    """Of the run's own data set: a part of it, for instance."""
+    path = None if folder is None else folder / "config.yaml"
+    if path is None or not path.is_file():
+        return {}
+    return yaml.safe_load(path.read_text()).get("data_options") or {}
 
 
 SPLITS = ("train", "validation", "test")

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from narrows.data.base import Dataset
+from narrows.data.subset import subset
 
 
 def sources() -> dict[str, ModuleType]:
@@ -24,17 +25,27 @@ def sources() -> dict[str, ModuleType]:
     return dict(sorted(found.items()))
 
 
-def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
+def load(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    train_examples: int | None = None,
+    test_examples: int | None = None,
+    **options: Any,
+) -> Dataset:
     """Loads a data set by name: `"digits"`, `"mnist"`, `"folder:PATH"`, `"array:FILE"`, ...
 
     Args:
         name: a source, and after a colon what it needs to know (a path, a name).
         root: folder looked in first; by default the one that the environment variable
             NARROWS_DATA names, if any.
+        train_examples: train on this many at most, drawn with a fixed seed; the name then says
+            so, since figures of a part compare with those of the same part alone.
+        test_examples: the same for validation and for test.
         options: keyword arguments of that source's own `load`.
 
     Raises:
-        ValueError: if there is no such source, option or argument.
+        ValueError: if there is no such source, option or argument, or a number is below 1.
         FileNotFoundError: if its files are neither there nor can be had.
 
     Example:
@@ -53,7 +64,9 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     _check_options(module, source, options)
     extra = {"argument": argument} if colon else {}
     data = module.load(root=data_root(root), **extra, **options)
-    return replace(data, source=name, options=options)
+    limits = {"train_examples": train_examples, "test_examples": test_examples}
+    kept = {limit: count for limit, count in limits.items() if count is not None}
+    return replace(subset(data, **kept), source=name, options={**options, **kept})
 
 
 def data_root(root: str | Path | None = None) -> Path | None:
@@ -88,6 +101,7 @@ def _check_options(module: ModuleType, source: str, options: dict[str, Any]) -> 
 
     hidden = ("root", "argument")
     known = [name for name in signature(module.load).parameters if name not in hidden]
+    known += ["train_examples", "test_examples"]
     for option in options:
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)

@@ -1,21 +1,25 @@
 """Which latent? Several recipes, the same data and budget, several seeds, one page."""
 
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from narrows.experiments import jobs
+from narrows.experiments import jobs, measuring
+from narrows.experiments.equal_rate import Curve, representative
 from narrows.experiments.jobs import Job, Outcome
 from narrows.experiments.statistics import interval
-from narrows.metrics.rate_curve import at_rate
+from narrows.recorded import build, spec
+from narrows.training import fit
 
 Sweep = Mapping[str, Sequence[str]]
 """Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
+Runner = Callable[[Sequence[Job], Path], list[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,29 @@ class Plan:
         seeds: one run of everything for each.
         settings: arguments that all runs share, such as `fit.epochs`.
         sweep: arguments that are varied.
+        options: of the data set.
+        steps: factors of the step to which plain and sparse codes are rounded; each measures a
+            finished run again, at another rate.
     """
 
     recipes: Mapping[str, Path]
     data: str
     seeds: Sequence[int]
-    settings: Mapping[str, str]
-    sweep: Sweep
+    settings: Mapping[str, str] = field(default_factory=dict)
+    sweep: Sweep = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[float] = (1.0,)
 
     def jobs(self) -> list[Job]:
         """Every recipe at every point of its sweep with every seed."""
+        options = {f"data-options.{name}": str(value) for name, value in self.options.items()}
+        settings = {**self.settings, **options}
         found = []
         for label, path in self.recipes.items():
             text = path.read_text()
             for point in self.points(label):
                 for seed in self.seeds:
-                    job = Job(label, str(path), text, self.data, seed, self.settings, point)
+                    job = Job(label, str(path), text, self.data, seed, settings, point)
                     found.append(job)
         return found
 
@@ -63,9 +74,9 @@ class Plan:
         found = []
         read = {label: yaml.safe_load(path.read_text()) for label, path in self.recipes.items()}
         for part, pick in (
-            ("networks", lambda r: r.get("model", {}).get("network")),
-            ("likelihoods", lambda r: r.get("model", {}).get("likelihood")),
-            ("budgets", lambda r: {k: v for k, v in r.get("fit", {}).items() if k != "callbacks"}),
+            ("networks", lambda r: _settled(r.get("model", {}).get("network"))),
+            ("likelihoods", lambda r: _settled(r.get("model", {}).get("likelihood"))),
+            ("budgets", _budget),
         ):
             kinds: dict[str, list[str]] = {}
             for label, recipe in read.items():
@@ -80,16 +91,51 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A finished run, its code rounded to one step: one seed's point of a curve.
+
+    Attributes:
+        outcome: of the run.
+        factor: of the step that the run was trained and evaluated with.
+        figures: test figures, with what the run cost.
+    """
+
+    outcome: Outcome
+    factor: float
+    figures: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The recipe."""
+        return self.outcome.job.label
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return self.outcome.job.seed
+
+    @property
+    def name(self) -> str:
+        """The recipe, and what the sweep and the step set."""
+        stepped = {} if self.factor == 1 else {"step": f"x{self.factor:g}"}
+        return point_name(self.label, {**self.outcome.job.point, **stepped})
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What came of a plan.
 
     Attributes:
         plan: what was compared.
         outcomes: of all jobs, failed ones included.
+        points: of all finished runs, at every step.
+        measures: of the points that stand for their recipe: name -> seed -> figures.
     """
 
     plan: Plan
     outcomes: Sequence[Outcome]
+    points: Sequence[Point]
+    measures: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[str]:
@@ -97,44 +143,53 @@ class Comparison:
         return [f"failed: {o.job.key}: {o.error}" for o in self.outcomes if o.error]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per finished run: what it was, its test figures, what it cost."""
+        """One row per run and step: what it was, its test figures, what it cost."""
         return [
-            {"label": o.job.label, "seed": o.job.seed, **o.job.point, **jobs.figures(o)}
-            for o in self.outcomes
-            if o.error is None
+            {
+                "label": point.label,
+                "seed": point.seed,
+                **point.outcome.job.point,
+                "step_factor": point.factor,
+                **point.figures,
+                **self.measures.get(point.name, {}).get(point.seed, {}),
+            }
+            for point in self.points
         ]
 
-    def groups(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows of each recipe and sweep point, by a label that names both."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for outcome, row in zip(
-            (o for o in self.outcomes if not o.error), self.rows(), strict=True
-        ):
-            found.setdefault(point_name(outcome.job), []).append(row)
+    def groups(self) -> dict[str, list[Point]]:
+        """The points of each recipe, sweep and step over seeds, by a name that says all three."""
+        found: dict[str, list[Point]] = {}
+        for point in self.points:
+            found.setdefault(point.name, []).append(point)
         return found
 
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Mean and half width of the 95 % interval over seeds, for every figure."""
-        found: dict[str, dict[str, tuple[float, float]]] = {}
-        for name, rows in self.groups().items():
-            keys = [k for k, v in rows[0].items() if isinstance(v, (int, float)) and k != "seed"]
-            shared = [k for k in keys if all(math.isfinite(row.get(k, math.nan)) for row in rows)]
-            found[name] = {k: interval([row[k] for row in rows]) for k in shared}
+        found = {}
+        for name, points in self.groups().items():
+            own = self.measures.get(name, {})
+            found[name] = summarize([{**p.figures, **own.get(p.seed, {})} for p in points])
         return found
 
-    def curves(self) -> dict[str, list[tuple[float, float]]]:
-        """(bits per dimension, NMSE) of each recipe, means over seeds, by rising bits."""
-        found: dict[str, list[tuple[float, float]]] = {}
-        for name, figures in self.intervals().items():
-            if "bits_per_dimension" in figures:
-                label = self.label_of(name)
-                point = (figures["bits_per_dimension"][0], figures["nmse"][0])
-                found.setdefault(label, []).append(point)
-        return {label: sorted(points) for label, points in found.items()}
+    def curves(self, quality: str = "psnr") -> dict[str, dict[int, Curve]]:
+        """(bits per dimension, quality) of each recipe by seed, by rising bits."""
+        found: dict[str, dict[int, Curve]] = {}
+        for point in self.points:
+            if "bits_per_dimension" in point.figures:
+                pair = (point.figures["bits_per_dimension"], point.figures[quality])
+                found.setdefault(point.label, {}).setdefault(point.seed, []).append(pair)
+        return {
+            label: {seed: sorted(curve) for seed, curve in by_seed.items()}
+            for label, by_seed in found.items()
+        }
 
-    def label_of(self, name: str) -> str:
-        """The recipe that a group belongs to."""
-        return next(o.job.label for o in self.outcomes if point_name(o.job) == name)
+    def representatives(self) -> dict[str, str]:
+        """Each recipe's point that is nearest to the rate that most recipes reach."""
+        rates = {
+            name: (points[0].label, _mean(points, "bits_per_dimension"))
+            for name, points in self.groups().items()
+        }
+        return representative(rates, self.curves())
 
 
 def compare(
@@ -142,57 +197,84 @@ def compare(
     out: Path,
     workers: int = 1,
     report: Callable[[Outcome], None] | None = None,
+    *,
+    runner: Runner | None = None,
+    measures: bool = True,
 ) -> Comparison:
-    """Runs a plan; finished runs in `out` are kept, so that a second call does what is missing."""
-    return Comparison(plan, jobs.run(plan.jobs(), out / "runs", workers, report))
-
-
-def at_equal_rate(comparison: Comparison, bits: float | None = None) -> dict[str, float]:
-    """PSNR in dB of each curve that covers a rate; by default one that most curves cover.
+    """Runs a plan; finished runs in `out` are kept, so that a second call does what is missing.
 
     Args:
-        comparison: with at least two points on some curve.
-        bits: per dimension.
+        plan: what to run.
+        out: folder that gets `runs/`.
+        workers: processes at a time.
+        report: called with each outcome as it comes.
+        runner: runs the jobs elsewhere; by default they are processes of this machine.
+        measures: also measure what needs a classifier, samples or noise.
     """
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for name, figures in comparison.intervals().items():
-        if "bits_per_dimension" in figures:
-            point = (figures["bits_per_dimension"][0], figures["psnr"][0])
-            groups.setdefault(comparison.label_of(name), []).append(point)
-    upper = {label: _upper_hull(points) for label, points in groups.items()}
-    usable = {label: points for label, points in upper.items() if len(points) > 1}
-    if bits is None:
-        bits = _common_rate(list(usable.values()))
-    if bits is None:
-        return {}
-    return {
-        label: at_rate(points, bits)
-        for label, points in usable.items()
-        if points[0][0] <= bits <= points[-1][0]
-    }
+    if runner is None:
+        outcomes = jobs.run(plan.jobs(), out / "runs", workers, report)
+    else:
+        outcomes = runner(plan.jobs(), out / "runs")
+    finished = [outcome for outcome in outcomes if outcome.error is None]
+    with measuring.Bench(plan.data, plan.options, workers) as bench:
+        stepped = bench.steps([o.folder for o in finished], plan.steps)
+        comparison = Comparison(plan, outcomes, _points(finished, stepped))
+        if not measures or not finished:
+            return comparison
+        chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
+        judged = bench.judge([(p.outcome.folder, p.factor) for p in chosen])
+    found: dict[str, dict[int, Mapping[str, float]]] = {}
+    for point, figures in zip(chosen, judged, strict=True):
+        found.setdefault(point.name, {})[point.seed] = figures
+    return Comparison(plan, outcomes, comparison.points, found)
 
 
-def _upper_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both rate and quality."""
-    kept: list[tuple[float, float]] = []
-    for bits, quality in sorted(points):
-        if not kept or (quality > kept[-1][1] and bits > kept[-1][0]):
-            kept.append((bits, quality))
-    return kept
+def _points(
+    outcomes: Sequence[Outcome], stepped: Sequence[Mapping[float, Mapping[str, float]]]
+) -> list[Point]:
+    found = []
+    for outcome, by_factor in zip(outcomes, stepped, strict=True):
+        own = jobs.figures(outcome)
+        found.append(Point(outcome, 1.0, own))
+        found += [Point(outcome, f, {**own, **by_factor[f]}) for f in sorted(by_factor)]
+    return found
 
 
-def _common_rate(curves: Sequence[Sequence[tuple[float, float]]]) -> float | None:
-    """The rate that most curves cover, None if there is no curve."""
-    ends = sorted({bits for curve in curves for bits in (curve[0][0], curve[-1][0])})
-    middles = [math.sqrt(a * b) for a, b in itertools.pairwise(ends)]
-
-    def covered(bits: float) -> int:
-        return sum(curve[0][0] <= bits <= curve[-1][0] for curve in curves)
-
-    return max(middles, key=covered, default=None)
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Mean and half width of the interval of every figure that all rows have."""
+    keys = [k for k, v in rows[0].items() if isinstance(v, (int, float))]
+    shared = [k for k in keys if all(math.isfinite(row.get(k, math.nan)) for row in rows)]
+    return {k: interval([row[k] for row in rows]) for k in shared}
 
 
-def point_name(job: Job) -> str:
+def _mean(points: Sequence[Point], key: str) -> float:
+    """Mean over seeds, NaN where a figure is missing."""
+    values = [point.figures.get(key, math.nan) for point in points]
+    return sum(values) / len(values)
+
+
+def _budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe spends, defaults filled in; schedules of its own belong to a latent."""
+    given = recipe.get("fit", {})
+    known = inspect.signature(fit).parameters
+    names = ("epochs", "batch_size", "optimization", "engine")
+    return {name: _settled(given.get(name, known[name].default)) for name in names}
+
+
+def _settled(value: Any) -> Any:
+    """Plain data with defaults filled in and numbers as numbers, so that equals look equal."""
+    if isinstance(value, Mapping):
+        value = {key: _settled(part) for key, part in value.items()}
+        return spec(build(value)) if "class_path" in value else value
+    if isinstance(value, str):  # YAML 1.1 reads 2e-3 as a word
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return [_settled(part) for part in value] if isinstance(value, list) else value
+
+
+def point_name(label: str, point: Mapping[str, str]) -> str:
     """The label, and what the sweep set."""
-    point = ", ".join(f"{name.rpartition('.')[2]}={value}" for name, value in job.point.items())
-    return f"{job.label} ({point})" if point else job.label
+    said = ", ".join(f"{name.rpartition('.')[2]}={value}" for name, value in point.items())
+    return f"{label} ({said})" if said else label

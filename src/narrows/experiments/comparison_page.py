@@ -1,4 +1,4 @@
-"""The page and the tables of a comparison."""
+"""The page, the tables and the figures of a comparison."""
 
 import csv
 import io
@@ -8,78 +8,168 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from narrows.autoencoder import Autoencoder
 from narrows.data.base import Dataset
-from narrows.experiments import page
-from narrows.experiments.compare import Comparison, at_equal_rate, point_name
+from narrows.experiments import gallery, judgement, page, tables
+from narrows.experiments.compare import Comparison, Point
+from narrows.experiments.equal_rate import standings
+from narrows.experiments.judge import Judge
+from narrows.experiments.measuring import EXAMPLES
 from narrows.experiments.statistics import paired
-from narrows.report import Section, Table, rate_distortion
+from narrows.experiments.steps import with_step
+from narrows.experiments.verdicts import sentences
+from narrows.report import Section, Table, markdown, rate_distortion
+from narrows.report import page as html
+from narrows.report.codes import Projection, principal_plane
 from narrows.report.table import Cell, Column
-from narrows.training.run import Run, write_json, write_text
+from narrows.training.run import Run, environment, write_json, write_text
+
+TITLE = "Which latent? {recipes} on {data}"
 
 
-def write(comparison: Comparison, data: Dataset, out: Path, command: str) -> Path:
-    """Writes `results.csv`, `metrics.json` and `report.html`."""
-    write_text(out / "results.csv", _csv(comparison.rows()))
-    summary = {
-        "data": data.name,
-        "seeds": list(comparison.plan.seeds),
-        "intervals_95": {
-            name: {key: list(value) for key, value in figures.items()}
-            for name, figures in comparison.intervals().items()
+def write(
+    comparison: Comparison,
+    data: Dataset,
+    out: Path,
+    command: str,
+    project: Projection = principal_plane,
+) -> Path:
+    """Writes `report.html`, the same as `report.md` with `figures/`, and the numbers.
+
+    Args:
+        comparison: what was found.
+        data: the data set.
+        out: folder.
+        command: that makes it again.
+        project: how codes are laid out in the plane.
+
+    Returns:
+        The page. The numbers are in `results.csv`, `metrics.json`, and `results.parquet` where
+        pyarrow is installed.
+    """
+    rows = comparison.rows()
+    write_text(out / "results.csv", _csv(rows))
+    tables.write_parquet(rows, out / "results.parquet")
+    answer = sentences(comparison)
+    write_json(out / "metrics.json", _summary(comparison, data, answer))
+    facts = environment()
+    content = {
+        "title": TITLE.format(recipes=", ".join(comparison.plan.recipes), data=data.name),
+        "answer": answer,
+        "sections": sections(comparison, data, project),
+        "warnings": [*comparison.failures, *comparison.plan.differences(), *_advice(comparison)],
+        "commands": [command],
+        "versions": {
+            **facts["versions"], "python": facts["python"], "processor": facts["processor"],
+            "cores": facts["cores"],
         },
-        "equal_rate_psnr": at_equal_rate(comparison),
-        "failures": comparison.failures,
-        "differences": comparison.plan.differences(),
-    }
-    write_json(out / "metrics.json", summary)
-    return _page(comparison, data, out, command)
+    }  # fmt: skip
+    markdown.write(out / "report.md", **content)
+    return html.write(out / "report.html", **content)
 
 
-def _page(comparison: Comparison, data: Dataset, out: Path, command: str) -> Path:
-    runs = _representatives(comparison)
-    figures = {name: {k: v[0] for k, v in f.items()} for name, f in comparison.intervals().items()}
-    first = [Section("Figures, with 95 % intervals over seeds", [_table(comparison, data)])]
-    if curves := comparison.curves():
-        caption = "Means over seeds; a sweep's points are joined. Lower left is better."
-        first.append(Section("Distortion against bits", [rate_distortion(curves, caption=caption)]))
+def sections(
+    comparison: Comparison, data: Dataset, project: Projection = principal_plane
+) -> list[Section]:
+    """Everything below the answer."""
+    shown = list(comparison.representatives().values())
+    found = [Section("Figures", [_table(comparison, data, shown), page.CONVENTION])]
+    found += _equal_rate(comparison)
+    runs = _runs(comparison, shown, data)
+    models = {name: run.model for name, run in runs.items()}
+    histories = {name: run.history for name, run in runs.items()}
+    measured = _measured(comparison, models, data)
+    found += gallery.sections(data, models, histories, measured, project)
     if len(comparison.plan.seeds) > 1:
-        first.append(Section("Paired differences over seeds", [_paired_table(comparison)]))
-    return page.write(
-        out / "report.html",
-        f"{', '.join(comparison.plan.recipes)} on {data.name}",
-        data,
-        runs,
-        commands=[command],
-        lead=first,
-        figures=figures,
-        warnings=[*comparison.failures, *comparison.plan.differences()],
-        findings=_equal_rate_sentence(comparison),
-    )
-
-
-def _representatives(comparison: Comparison) -> dict[str, Run]:
-    """The first seed's run of each group, for pictures."""
-    found: dict[str, Run] = {}
-    for outcome in comparison.outcomes:
-        name = point_name(outcome.job)
-        if outcome.error is None and name not in found:
-            found[name] = Run.load(outcome.folder)
+        found.append(Section("Paired differences over seeds", [_paired_table(comparison, shown)]))
+    every = list(comparison.groups())
+    if len(every) > len(shown):
+        found.append(Section("Every point of the curves", [_table(comparison, data, every)]))
+    if comparison.failures:
+        found.append(Section("Failed runs", [_failures(comparison)]))
     return found
 
 
-def _table(comparison: Comparison, data: Dataset) -> Table:
+def _equal_rate(comparison: Comparison) -> list[Section]:
+    """Quality side by side at rates that several recipes reach, and the curves."""
+    blocks = []
+    if found := standings(comparison.curves()):
+        columns, rows = {}, {label: {} for label in comparison.curves()}
+        for index, standing in enumerate(found):
+            rate = f"at {standing.rate:.2g} bits/dim"
+            whose = f"PSNR in dB; the rate of {standing.whose}" if standing.whose else "PSNR in dB"
+            columns[str(index)] = Column(rate, whose, best="highest")
+            for label, cell in standing.cells().items():
+                rows[label][str(index)] = _cell(cell)
+        caption = (
+            "PSNR at equal rate, interpolated on each recipe's own curve and never extrapolated; "
+            f"mean over {len(comparison.plan.seeds)} seed(s), 95 % t interval. A dash: the recipe "
+            "does not reach that rate."
+        )
+        blocks.append(Table(caption, columns, rows, corner="recipe"))
+    if points := _plotted(comparison):
+        blocks.append(rate_distortion(points, caption="Every point, means over seeds, joined."))
+    return [Section("Distortion at equal rate", blocks)] if blocks else []
+
+
+def _plotted(comparison: Comparison) -> dict[str, list[tuple[float, ...]]]:
+    """(bits, NMSE, half width) of every point, by recipe."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    intervals, groups = comparison.intervals(), comparison.groups()
+    for name, figures in intervals.items():
+        if "bits_per_dimension" in figures:
+            (bits, _), (nmse, half) = figures["bits_per_dimension"], figures["nmse"]
+            width = (half,) if math.isfinite(half) else ()
+            found.setdefault(groups[name][0].label, []).append((bits, nmse, *width))
+    return found
+
+
+def _runs(comparison: Comparison, shown: Sequence[str], data: Dataset) -> dict[str, Run]:
+    """The first seed's run of each point shown, its code rounded as the point says."""
+    groups, found = comparison.groups(), {}
+    for name in shown:
+        point: Point = groups[name][0]
+        run = Run.load(point.outcome.folder)
+        if point.factor != 1:
+            with_step(run.model, point.factor, data.train)
+        rate = point.figures.get("bits_per_dimension")
+        found[f"{name}, {rate:.2g} bits/dim" if rate else name] = run
+    return found
+
+
+def _measured(
+    comparison: Comparison, models: Mapping[str, Autoencoder], data: Dataset
+) -> dict[str, Section]:
+    """The judge's tables by heading: every seed, and the references that need no model."""
+    if not comparison.measures:
+        return {}
+    intervals = comparison.intervals()
+    figures: dict[str, Mapping[str, Cell]] = {
+        name: {k: _cell(v) for k, v in intervals[name].items()} for name in comparison.measures
+    }
+    judge = Judge(data, examples=EXAMPLES)
+    widths = {name: judge.width(model) for name, model in models.items()}
+    seeds = len(comparison.plan.seeds)
+    made = judgement.sections(figures | judge.references(widths), len(judge.test), seeds)
+    return {section.heading: section for section in made}
+
+
+def _table(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table:
     intervals = comparison.intervals()
     known = {
         **page.COLUMNS,
         "seconds": Column("time", "s, whole process"),
         "peak_memory": Column("memory", "MiB, peak of the process"),
     }
-    columns = {k: c for k, c in known.items() if any(k in f for f in intervals.values())}
+    columns = {k: c for k, c in known.items() if any(k in intervals[n] for n in names)}
     rows: dict[str, dict[str, Cell]] = {
-        name: {k: _cell(f[k]) for k in columns if k in f} for name, f in intervals.items()
+        n: {k: _cell(intervals[n][k]) for k in columns if k in intervals[n]} for n in names
     }
     seeds = len(comparison.plan.seeds)
-    caption = f"{data.name}, test split, mean ± half width of the 95 % t interval, {seeds} seed(s)"
+    caption = (
+        f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
+        f"split, mean ± half width of the 95 % t interval over {seeds} seed(s)"
+    )
     return Table(caption, columns, rows)
 
 
@@ -87,16 +177,16 @@ def _cell(value: tuple[float, float]) -> Cell:
     return value if math.isfinite(value[1]) and value[1] > 0 else value[0]
 
 
-def _paired_table(comparison: Comparison) -> Table:
-    """NMSE and rate of each group minus those of the first, seed by seed."""
+def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
+    """NMSE and rate of each point shown minus those of the first, seed by seed."""
     groups = comparison.groups()
-    base_name, base = next(iter(groups.items()))
+    base_name, base = names[0], groups[names[0]]
     rows: dict[str, dict[str, Cell]] = {}
-    for name, other in itertools.islice(groups.items(), 1, None):
+    for name in itertools.islice(names, 1, None):
         row: dict[str, Cell] = {}
-        for key in ("nmse", "bits_per_dimension"):
-            one = {r["seed"]: r[key] for r in base if key in r}
-            two = {r["seed"]: r[key] for r in other if key in r}
+        for key in ("nmse", "bits_per_dimension", "seconds"):
+            one = {p.seed: p.figures[key] for p in base if key in p.figures}
+            two = {p.seed: p.figures[key] for p in groups[name] if key in p.figures}
             shared = sorted(one.keys() & two.keys())
             if shared:
                 row[key] = _cell(paired([one[s] for s in shared], [two[s] for s in shared]))
@@ -104,20 +194,55 @@ def _paired_table(comparison: Comparison) -> Table:
     columns = {
         "nmse": Column("difference in NMSE", ""),
         "bits_per_dimension": Column("difference in rate", "bits per dimension"),
+        "seconds": Column("difference in time", "s"),
     }
     return Table(f"minus {base_name}, paired on seeds, 95 % t interval", columns, rows)
 
 
-def _equal_rate_sentence(comparison: Comparison) -> list[str]:
-    values = at_equal_rate(comparison)
-    if len(values) < 2:
-        return []
-    ordered = sorted(values, key=lambda label: -values[label])
-    listed = ", ".join(f"{label} {values[label]:.2f} dB" for label in ordered)
-    return [
-        f"At equal rate (interpolated on each sweep's curve): {listed}. "
-        f"{ordered[0]} reconstructs best there."
-    ]
+def _failures(comparison: Comparison) -> Table:
+    columns = {"seed": Column("seed"), "error": Column("said"), "command": Column("command")}
+    rows: dict[str, dict[str, Cell]] = {
+        o.job.key: {
+            "seed": o.job.seed,
+            "error": o.error,
+            "command": " ".join(["narrows", *o.job.arguments(o.folder)]),
+        }
+        for o in comparison.outcomes
+        if o.error
+    }
+    return Table("Runs that failed; the same command tries them again", columns, rows, "run")
+
+
+def _advice(comparison: Comparison) -> list[str]:
+    """What each point's first run says looks wrong with its code."""
+    groups, found = comparison.groups(), []
+    for name in comparison.representatives().values():
+        run = Run.load(groups[name][0].outcome.folder)
+        found += [f"{name}: {sentence}" for sentence in run.advice]
+    return found
+
+
+def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> dict[str, Any]:
+    return {
+        "data": data.name,
+        "answer": list(answer),
+        "seeds": list(comparison.plan.seeds),
+        "intervals_95": {
+            name: {key: list(value) for key, value in figures.items()}
+            for name, figures in comparison.intervals().items()
+        },
+        "equal_rate_psnr": [
+            {
+                "bits_per_dimension": s.rate,
+                "whose": s.whose,
+                **{k: list(v) for k, v in s.cells().items()},
+            }
+            for s in standings(comparison.curves())
+        ],
+        "shown": comparison.representatives(),
+        "failures": comparison.failures,
+        "differences": comparison.plan.differences(),
+    }
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

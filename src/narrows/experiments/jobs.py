@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows import __version__
+from narrows.autoencoder import Autoencoder
 from narrows.training.run import write_json
 
 
@@ -65,6 +66,7 @@ class Outcome:
         seconds: wall-clock of the whole process, the last one if it was resumed.
         peak_memory: of that process, MiB.
         error: the last line that it printed if it failed, else None.
+        parameters: that the model learned.
     """
 
     job: Job
@@ -72,6 +74,7 @@ class Outcome:
     seconds: float
     peak_memory: float
     error: str | None = None
+    parameters: int = 0
 
 
 def run(
@@ -94,7 +97,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_outcome, job, out / job.key, threads): job for job in jobs}
+        futures = {pool.submit(outcome, job, out / job.key, threads): job for job in jobs}
         found: dict[str, Outcome] = {}
         for future in as_completed(futures):
             found[futures[future].key] = future.result()
@@ -103,16 +106,20 @@ def run(
     return [found[job.key] for job in jobs]
 
 
-def _outcome(job: Job, folder: Path, threads: int) -> Outcome:
+def outcome(job: Job, folder: Path, threads: int) -> Outcome:
+    """Takes a finished run as it is; trains, or goes on with, any other."""
     record = folder / "job.json"
     if record.is_file() and (folder / "metrics.json").is_file():
         known = json.loads(record.read_text())
-        return Outcome(job, folder, known["seconds"], known["peak_memory"])
+        cost = known["seconds"], known["peak_memory"]
+        return Outcome(job, folder, *cost, parameters=known.get("parameters", 0))
     seconds, memory, code, last = _process(job.arguments(folder), threads)
     if code:
         return Outcome(job, folder, seconds, memory, last or f"exit code {code}")
-    write_json(record, {"seconds": seconds, "peak_memory": memory, "seed": job.seed})
-    return Outcome(job, folder, seconds, memory)
+    parameters = _parameters(folder)
+    cost = {"seconds": seconds, "peak_memory": memory, "parameters": parameters}
+    write_json(record, {**cost, "seed": job.seed, "command": job.arguments(folder)})
+    return Outcome(job, folder, seconds, memory, parameters=parameters)
 
 
 def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int, str]:
@@ -120,16 +127,18 @@ def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int,
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "narrows", *arguments],
+        [sys.executable, "-m", "narrows.experiments.child", *arguments],
         env=environment,
+        stdin=subprocess.PIPE,  # held open: its end tells the child that we are gone
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stderr is not None
-    with process.stderr:
+    with process.stdin, process.stderr:
         lines = [line.strip() for line in process.stderr if line.strip()]
-    _, status, usage = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     per_mib = 1024 if sys.platform != "darwin" else 1024**2  # KiB on Linux, bytes on macOS
     memory = usage.ru_maxrss / per_mib
@@ -148,4 +157,14 @@ def _begun(folder: Path) -> bool:
 def figures(outcome: Outcome) -> dict[str, Any]:
     """Test figures of a finished job, with what it cost."""
     content = json.loads((outcome.folder / "metrics.json").read_text())
-    return {**content["test"], "seconds": outcome.seconds, "peak_memory": outcome.peak_memory}
+    return {
+        **content["test"],
+        "parameters": outcome.parameters,
+        "seconds": outcome.seconds,
+        "peak_memory": outcome.peak_memory,
+    }
+
+
+def _parameters(folder: Path) -> int:
+    """Numbers that training moved by gradient."""
+    return sum(part.numel() for part in Autoencoder.load(folder).parameters())

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from narrows.autoencoder import Autoencoder
 from narrows.experiments.judge import NOISE, Judge
 from narrows.report import Column, Section, Table
+from narrows.report.table import Cell
 
-Figures = Mapping[str, Mapping[str, float]]
+Figures = Mapping[str, Mapping[str, Cell]]
 
 RECONSTRUCTIONS = {
     "ssim": Column("SSIM", "1: equal", best="highest"),
@@ -43,12 +44,14 @@ DENOISING = {
 }
 
 
-def sections(figures: Figures, examples: int) -> list[Section]:
+def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
     """One section per question, each with its table; those without figures are left out.
 
     Args:
-        figures: label -> the judge's measures; references among them.
+        figures: label -> the judge's measures, with intervals where there are several seeds;
+            references among them.
         examples: how many of the test split were used.
+        seeds: over which the figures of models are means.
     """
     tables = (
         (
@@ -74,7 +77,8 @@ def sections(figures: Figures, examples: int) -> list[Section]:
             if any(k in f for k in columns)
         }
         if rows:
-            note = f"{caption}; {examples} test examples, one seed."
+            over = "one seed" if seeds == 1 else f"mean ± 95 % t interval over {seeds} seeds"
+            note = f"{caption}; {examples:,} test examples, {over}."
             found.append(Section(heading, [Table(note, columns, rows)]))
     return found
 

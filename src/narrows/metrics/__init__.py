@@ -6,12 +6,14 @@ useless and a misleading code.
 
 from narrows.metrics.atoms import explained_by_atoms
 from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
+from narrows.metrics.codebook_fit import codebook_fit
 from narrows.metrics.denoising import corrupt, denoising
 from narrows.metrics.distortion import mse, nmse, psnr, ssim
 from narrows.metrics.evidence import Evidence, evidence
 from narrows.metrics.floor import against_floor
 from narrows.metrics.frechet import frechet_distance
 from narrows.metrics.gabor import GaborFit, gabor_fit
+from narrows.metrics.growth import growth, size_for
 from narrows.metrics.importance import ImportanceEstimate, importance_estimate
 from narrows.metrics.information import (
     active_units,
@@ -20,6 +22,7 @@ from narrows.metrics.information import (
     unit_variances,
 )
 from narrows.metrics.kid import kid
+from narrows.metrics.linear_dictionary import linear_dictionary
 from narrows.metrics.nearest import Nearest, nearest, novelty
 from narrows.metrics.precision_recall import precision_recall
 from narrows.metrics.probe import baselines, knn_probe, linear_probe
@@ -44,6 +47,7 @@ __all__ = [
     "baselines",
     "bd_quality",
     "bd_rate",
+    "codebook_fit",
     "components_for",
     "corrupt",
     "denoising",
@@ -55,6 +59,7 @@ __all__ = [
     "extract",
     "frechet_distance",
     "gabor_fit",
+    "growth",
     "high_frequency_energy",
     "hoyer",
     "importance_estimate",
@@ -62,6 +67,7 @@ __all__ = [
     "knn_probe",
     "l0",
     "laplacian_variance",
+    "linear_dictionary",
     "linear_probe",
     "mse",
     "mutual_information",
@@ -76,6 +82,7 @@ __all__ = [
     "retention",
     "self_expression",
     "sharpness",
+    "size_for",
     "ssim",
     "subspace_clusters",
     "train_classifier",

@@ -5,11 +5,11 @@ text and blocks; `curves`, `rate_distortion`, `scatter`, `grid` and `strips` mak
 with pictures, whose `data` are the bytes of an SVG or PNG file; `Table` makes tables.
 """
 
-from narrows.report import page
+from narrows.report import markdown, page
 from narrows.report.blocks import Block, Code, Gallery, Picture, Strips, Text, Warnings
-from narrows.report.codes import principal_plane, scatter
+from narrows.report.codes import cover, principal_plane, scatter, umap_plane
 from narrows.report.curves import curves, smooth
-from narrows.report.images import grid, pca_rgb, stretch, strips
+from narrows.report.images import grid, labelled, pca_rgb, stretch, strips
 from narrows.report.page import Section
 from narrows.report.rate_distortion import rate_distortion
 from narrows.report.table import Column, Table
@@ -25,8 +25,11 @@ __all__ = [
     "Table",
     "Text",
     "Warnings",
+    "cover",
     "curves",
     "grid",
+    "labelled",
+    "markdown",
     "page",
     "pca_rgb",
     "principal_plane",
@@ -35,4 +38,5 @@ __all__ = [
     "smooth",
     "stretch",
     "strips",
+    "umap_plane",
 ]

@@ -1,12 +1,16 @@
 """Codes in the plane."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.report import theme
 from narrows.report.blocks import Picture
 
-MOST_POINTS = 1000
+MOST_POINTS, CLOUD = 1000, 400
+Projection = Callable[[ArrayLike], tuple[NDArray[np.float64], NDArray[np.float64] | None]]
+"""Vectors `[n, d]` -> coordinates `[n, 2]`, and the share of variance along each if it has one."""
 
 
 def principal_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -19,9 +23,7 @@ def principal_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
     Raises:
         ValueError: unless the codes are `[n, d]` and finite.
     """
-    codes = np.asarray(codes, dtype=np.float64)
-    if codes.ndim != 2 or not len(codes) or not np.isfinite(codes).all():
-        raise ValueError(f"expected finite vectors [n, d], got shape {codes.shape}; flatten them")
+    codes = _checked(codes)
     centred = codes - codes.mean(0)
     _, scales, directions = np.linalg.svd(centred, full_matrices=False)
     shares = scales**2 / max(float((scales**2).sum()), np.finfo(np.float64).tiny)
@@ -31,18 +33,51 @@ def principal_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
     return plane, share
 
 
+def umap_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], None]:
+    """Lays vectors `[n, d]` out by UMAP: neighbours stay together, distances mean little.
+
+    Raises:
+        RuntimeError: if umap-learn is not installed.
+        ValueError: unless the codes are `[n, d]` and finite.
+
+    Source: McInnes, Healy & Melville (2018), by their package, with its defaults and seed 0.
+    """
+    codes = _checked(codes)
+    if len(codes) < 5 or not np.ptp(codes, axis=0).any():  # a graph needs neighbours
+        return principal_plane(codes)[0], None
+    try:
+        import warnings
+
+        with warnings.catch_warnings():  # its own: TensorFlow missing, one thread when seeded
+            warnings.simplefilter("ignore")
+            from umap import UMAP
+
+            mapper = UMAP(n_neighbors=min(15, len(codes) - 1), random_state=0, n_jobs=1)
+            return np.asarray(mapper.fit_transform(codes), dtype=np.float64), None
+    except ImportError:
+        raise RuntimeError(
+            "UMAP is not installed: pip install 'narrows[umap]', or leave --umap out for PCA"
+        ) from None
+
+
 def scatter(
-    codes: ArrayLike, labels: ArrayLike | None = None, *, title: str, caption: str = ""
+    codes: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    title: str,
+    caption: str = "",
+    project: Projection = principal_plane,
 ) -> Picture:
-    """Draws codes `[n, d]` on their principal plane, coloured by class.
+    """Draws codes `[n, d]` on a plane, coloured by class.
 
     Args:
         codes: one vector per example; the first 1000 are drawn.
         labels: one class per example; the middle of each class carries its name.
         title: whose codes these are.
-        caption: what to look for; the variance shown is said behind it.
+        caption: what to look for; what the plane shows is said behind it.
+        project: to the plane: `principal_plane` or `umap_plane`.
     """
-    plane, share = principal_plane(codes)
+    plane, share = project(codes)
     plane = plane[:MOST_POINTS]
     classes = np.zeros(len(plane)) if labels is None else np.asarray(labels)[:MOST_POINTS]
     names = np.unique(classes)
@@ -59,12 +94,71 @@ def scatter(
                 bbox={"boxstyle": "round,pad=0.15", "fc": theme.PAPER, "ec": colour, "lw": 1.2},
             )  # fmt: skip
     axes.set_title(title, fontsize=11, color=theme.INK)
+    note = _label(axes, share, f"{len(plane)} codes")
+    alt = f"Codes of {title} in the plane: {note}"
+    alt += f" {len(names)} classes, named at their medians." if len(names) > 1 else ""
+    return Picture(theme.to_svg(figure), alt, f"{title}. {caption} {note}".replace("  ", " "))
+
+
+def cover(
+    features: ArrayLike,
+    codes: ArrayLike,
+    use: ArrayLike,
+    *,
+    what: str,
+    title: str,
+    project: Projection = principal_plane,
+) -> Picture:
+    """Draws codes or atoms `[K, d]` over the features `[n, d]` that they have to cover.
+
+    Args:
+        features: what is coded; 400 of them are drawn, as a grey cloud.
+        codes: the codebook, or atoms; those that nothing uses are hollow.
+        use: how often each is used, `[K]`; the larger, the more.
+        what: "code" or "atom".
+        title: whose they are.
+        project: to the plane; both sets are laid out together.
+    """
+    features, codes = np.asarray(features)[:CLOUD], np.asarray(codes)
+    use = np.asarray(use, dtype=np.float64)
+    plane, share = project(np.concatenate([features, codes]))
+    cloud, points = plane[: len(features)], plane[len(features) :]
+    used = use > 0
+    figure, axes = theme.new_figure(4.4, 4.0)
+    axes.scatter(*cloud.T, s=6, color=theme.LINES, linewidths=0)
+    axes.scatter(
+        *points[~used].T, s=14, facecolors="none", edgecolors=theme.SERIES[1], linewidths=0.8
+    )
+    sizes = 8 + 60 * use[used] / max(float(use.max(initial=1)), 1)
+    axes.scatter(*points[used].T, s=sizes, color=theme.SERIES[0], alpha=0.75, linewidths=0)
+    axes.set_title(title, fontsize=11, color=theme.INK)
+    said = f"{int(used.sum())} of {len(codes)} {what}s in use"
+    note = _label(axes, share, f"{len(features)} features and {len(codes)} {what}s")
+    caption = (
+        f"{title}: {what}s over the features that they code (grey). Filled: used, the larger the "
+        f"more; hollow: not used here. {said}. {note}"
+    )
+    if what == "atom":
+        caption += " Atoms are directions; they are drawn at the features' mean length."
+    alt = f"{what.capitalize()}s of {title} over its features in the plane: {said}."
+    return Picture(theme.to_svg(figure), alt, caption)
+
+
+def _label(axes, share: NDArray[np.float64] | None, what: str) -> str:
+    """Names the axes; returns what the plane shows, in words."""
+    if share is None:
+        axes.set_xticklabels([])
+        axes.set_yticklabels([])
+        axes.set_xlabel("UMAP 1")
+        axes.set_ylabel("UMAP 2")
+        return f"UMAP of {what}: neighbours mean something, distances and axes do not."
     axes.set_xlabel(f"first component, {share[0]:.0%} of the variance")
     axes.set_ylabel(f"second component, {share[1]:.0%}")
-    alt = (
-        f"Codes of {title} on their first two principal components, which hold "
-        f"{share.sum():.0%} of the variance"
-    )
-    alt += f"; {len(names)} classes, named at their medians." if len(names) > 1 else "."
-    note = f"PCA of {len(plane)} codes; the plane shows {share.sum():.0%} of their variance."
-    return Picture(theme.to_svg(figure), alt, f"{caption} {note}".strip())
+    return f"PCA of {what}; the plane shows {share.sum():.0%} of their variance."
+
+
+def _checked(codes: ArrayLike) -> NDArray[np.float64]:
+    codes = np.asarray(codes, dtype=np.float64)
+    if codes.ndim != 2 or not len(codes) or not np.isfinite(codes).all():
+        raise ValueError(f"expected finite vectors [n, d], got shape {codes.shape}; flatten them")
+    return codes

@@ -1,6 +1,6 @@
 """How a quantity moved in training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -58,6 +58,7 @@ def curves(
     unit: str = "",
     step: str = "epoch",
     caption: str = "",
+    order: Sequence[str] = (),
 ) -> Picture:
     """Draws one curve per model: smoothed, over the values themselves.
 
@@ -70,6 +71,7 @@ def curves(
         unit: of the values.
         step: what the steps count.
         caption: what to look for; the axis and the smoothing are said behind it.
+        order: all labels of a page, so that a model looks the same in each of its figures.
 
     Raises:
         ValueError: if there is no value to draw.
@@ -79,7 +81,9 @@ def curves(
         raise ValueError(f"expected at least one finite value of {quantity} to draw, got none")
     logarithmic = all((values > 0).all() for _, values in data.values())
     figure, axes = theme.new_figure()
-    for index, (label, (steps, values)) in enumerate(data.items()):
+    places = [*order, *(label for label in data if label not in order)]
+    for label, (steps, values) in data.items():
+        index = places.index(label)
         style = theme.series_style(index)
         if not len(values):
             continue
@@ -95,7 +99,7 @@ def curves(
         _label_minor(axes, data)
     axes.set_xlabel(step)
     axes.set_ylabel(f"{quantity} [{unit}]" if unit else quantity)
-    theme.legend(axes)
+    theme.legend(axes, always=bool(order))
     note = f"{'Logarithmic' if logarithmic else 'Linear'} axis"
     if any(len(values) >= FEWEST for _, values in data.values()):
         note += "; smoothed (Savitzky-Golay), with the values themselves behind"

@@ -1,11 +1,12 @@
 """Pictures made of pictures: grids of samples, rows of reconstructions."""
 
 import io
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from narrows.report.blocks import Picture, Strips
 
@@ -15,10 +16,11 @@ SMALLEST_TILE = 48
 """Small images are enlarged by whole factors until their longer side has this many pixels."""
 
 
-def tile(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
+def tile(images: ArrayLike, columns: int, room: int = 0) -> NDArray[np.uint8]:
     """Lays images `[n, channels, height, width]` in [0, 1] out in rows, as RGBA bytes.
 
-    Values outside [0, 1] are clipped; the last row is filled with transparent tiles.
+    Values outside [0, 1] are clipped; the last row is filled with transparent tiles, and so is
+    the room for images that are not there: grids of equal room are of equal size.
 
     Raises:
         ValueError: unless there are images of 1 or 3 channels.
@@ -34,8 +36,9 @@ def tile(images: ArrayLike, columns: int) -> NDArray[np.uint8]:
     pixels = np.broadcast_to(pixels.transpose(0, 2, 3, 1), (n, height, width, 3))
     factor = max(1, -(-SMALLEST_TILE // max(height, width)))
     pixels = pixels.repeat(factor, 1).repeat(factor, 2)
-    columns = min(columns, n)
-    rows = -(-n // columns)
+    room = max(n, room)
+    columns = min(columns, room)
+    rows = -(-room // columns)
     high, wide = pixels.shape[1] + GAP, pixels.shape[2] + GAP
     canvas = np.zeros((rows * high - GAP, columns * wide - GAP, 4), dtype=np.uint8)
     for index, one in enumerate(pixels):
@@ -52,7 +55,9 @@ def to_png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def grid(images: ArrayLike, *, what: str, columns: int = 8, caption: str = "") -> Picture:
+def grid(
+    images: ArrayLike, *, what: str, columns: int = 8, caption: str = "", room: int = 0
+) -> Picture:
     """A grid of images `[n, channels, height, width]` in [0, 1].
 
     Args:
@@ -60,9 +65,10 @@ def grid(images: ArrayLike, *, what: str, columns: int = 8, caption: str = "") -
         what: what they are, such as "samples of vq".
         columns: images per row.
         caption: what to look for; `what` if nothing is given.
+        room: images that the grid has place for, so that grids of several models are of one size.
     """
     count = len(np.asarray(images))
-    return Picture(to_png(tile(images, columns)), f"{count} {what}.", caption or what)
+    return Picture(to_png(tile(images, columns, room)), f"{count} {what}.", caption or what)
 
 
 def strips(rows: Mapping[str, ArrayLike], *, caption: str) -> Strips:
@@ -83,6 +89,24 @@ def strips(rows: Mapping[str, ArrayLike], *, caption: str) -> Strips:
         for label, images in rows.items()
     }
     return Strips(pictures, caption)
+
+
+def labelled(rows: Strips) -> Picture:
+    """Strips as one picture, the labels written at the left: for where there is no page."""
+    files = {label: Image.open(io.BytesIO(row.data)) for label, row in rows.rows.items()}
+    font = ImageFont.load_default(size=14)
+    lines = {label: textwrap.wrap(label, 20) or [""] for label in files}
+    high = {label: max(file.height, 18 * len(lines[label])) + GAP for label, file in files.items()}
+    width = 160 + max(file.width for file in files.values())
+    canvas = Image.new("RGB", (width, sum(high.values())), "white")
+    draw, top = ImageDraw.Draw(canvas), 0
+    for label, file in files.items():
+        draw.text((2, top), "\n".join(lines[label]), fill="black", font=font)
+        canvas.paste(file, (160, top), file)
+        top += high[label]
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return Picture(buffer.getvalue(), f"Rows: {', '.join(files)}.", rows.caption)
 
 
 def stretch(images: ArrayLike, symmetric: bool = False) -> NDArray[np.float64]:

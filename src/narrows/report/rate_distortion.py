@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from narrows.report import theme
 from narrows.report.blocks import Picture
 
+LOWEST = 0.6
+"""A bar reaches down by this share of its value at most: a logarithmic axis has no 0."""
+
 
 def rate_distortion(
     points: Mapping[str, Sequence[tuple[float, ...]]],
@@ -35,7 +38,8 @@ def rate_distortion(
         axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **style)
         if any(len(pair) > 2 for pair in pairs):
             widths = [pair[2] if len(pair) > 2 else 0.0 for pair in pairs]
-            axes.errorbar(x, y, widths, fmt="none", ecolor=style["color"], capsize=3)
+            down = [min(w, LOWEST * d) for w, d in zip(widths, y, strict=True)]
+            axes.errorbar(x, y, [down, widths], fmt="none", ecolor=style["color"], capsize=3)
     flat = [pair[:2] for pairs in points.values() for pair in pairs]
     if all(b > 0 for b, _ in flat) and max(flat)[0] > 8 * min(flat)[0]:
         axes.set_xscale("log", base=2)
@@ -52,7 +56,9 @@ def rate_distortion(
         f"{label} " + ", ".join(_spoken(*pair) for pair in pairs) for label, pairs in points.items()
     )
     if any(len(pair) > 2 for pairs in points.values() for pair in pairs):
-        caption = f"{caption} Bars: 95 % intervals over seeds.".strip()
+        caption = f"{caption} Bars: 95 % intervals over seeds".strip()
+        cut = any(p[2] > LOWEST * p[1] for pairs in points.values() for p in pairs if len(p) > 2)
+        caption += ", cut where they come near 0." if cut else "."
     note = "Lower and further left is better; compare models at equal bits."
     return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
 

@@ -63,10 +63,10 @@ def new_figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def legend(axes: Axes) -> None:
-    """A legend above the axes where there is more than one series, clear of the data."""
+def legend(axes: Axes, always: bool = False) -> None:
+    """A legend above the axes, clear of the data; without need only if `always`."""
     handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
+    if len(labels) > 1 or always:
         axes.figure.legend(
             handles, labels, loc="outside upper left", ncols=2 if len(labels) == 4 else 3,
             fontsize=10, frameon=False, labelcolor=INK, handlelength=1.8, columnspacing=1.2,

@@ -1,0 +1,132 @@
+"""Finished runs measured further, several at a time; what was measured is kept beside them."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from narrows import __version__
+from narrows import data as sources
+from narrows.data.base import Dataset
+from narrows.experiments.judge import Judge
+from narrows.experiments.steps import measured_at_steps, with_step
+from narrows.training.run import Run, write_json
+
+EXAMPLES, EPOCHS = 2000, 15
+"""Of each split that are used, and of the classifier's training."""
+
+
+class Bench:
+    """Measures runs of one data set: in this process, or in several.
+
+    Args:
+        data: as `narrows.data.load` takes it.
+        options: of the data set.
+        workers: processes; each loads the data and trains the judge's classifier once.
+    """
+
+    def __init__(self, data: str, options: Mapping[str, Any], workers: int = 1) -> None:
+        self._start = (data, dict(options))
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def steps(
+        self, folders: Sequence[Path], factors: Sequence[float]
+    ) -> list[dict[float, dict[str, float]]]:
+        """Test figures of every run at other steps of its code, by factor."""
+        wanted = [factor for factor in factors if factor != 1]
+        tasks = [(folder, f"steps-{_digest(wanted)}.json", wanted) for folder in folders]
+        found = self._all(_measure_steps, tasks if wanted else [], "rates")
+        return [{float(f): v for f, v in one.items()} for one in found] or [{} for _ in folders]
+
+    def judge(self, chosen: Sequence[tuple[Path, float]]) -> list[dict[str, float]]:
+        """The judge's measures of every run, at a factor of its step."""
+        tasks = [(folder, f"measures-x{factor:g}.json", factor) for folder, factor in chosen]
+        return self._all(_judge, tasks, "measures")
+
+    def _all(
+        self, measure: Callable[..., Any], tasks: Sequence[tuple[Path, str, Any]], what: str
+    ) -> list[Any]:
+        from rich.console import Console
+        from rich.progress import track
+
+        missing = [task for task in tasks if _kept(task[0] / task[1]) is None]
+        console = Console(stderr=True)
+        for _ in track(
+            self._run(measure, missing), what, len(missing) or 1, console=console,
+            disable=not (missing and console.is_terminal),
+        ):  # fmt: skip
+            pass
+        return [_kept(folder / name) for folder, name, _ in tasks]
+
+    def _run(self, measure: Callable[..., Any], tasks: Sequence[tuple[Path, str, Any]]) -> Any:
+        workers = min(self._workers, len(tasks))
+        if workers < 2 and self._pool is None:
+            _begin(*self._start)
+            return map(measure, *zip(*tasks, strict=True)) if tasks else iter(())
+        if self._pool is None:
+            threads = max(1, (os.cpu_count() or 1) // workers)
+            context = multiprocessing.get_context("spawn")  # torch does not survive a fork
+            self._pool = ProcessPoolExecutor(
+                workers, context, initializer=_begin, initargs=(*self._start, threads)
+            )
+        return self._pool.map(measure, *zip(*tasks, strict=True))
+
+
+_data: Dataset | None = None
+_asked: tuple[str, dict[str, Any]] | None = None
+_judging: Judge | None = None
+
+
+def _begin(data: str, options: dict[str, Any], threads: int | None = None) -> None:
+    """Loads the data of this process, once."""
+    global _data, _asked, _judging
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if _asked != (data, options):
+        _asked = (data, options)
+        _data = sources.load(data, **options)
+        _judging = Judge(_data, examples=EXAMPLES, epochs=EPOCHS)
+
+
+def _measure_steps(folder: Path, name: str, factors: Sequence[float]) -> None:
+    assert _data is not None
+    found = measured_at_steps(Run.load(folder).model, _data, factors)
+    _keep(folder / name, {str(factor): figures for factor, figures in found.items()})
+
+
+def _judge(folder: Path, name: str, factor: float) -> None:
+    assert _data is not None
+    assert _judging is not None
+    model = Run.load(folder).model
+    with_step(model, factor, _data.train)
+    _keep(folder / name, _judging.judge(model))
+
+
+def _keep(path: Path, figures: Mapping[str, Any]) -> None:
+    write_json(path, {"version": __version__, "judge": [EXAMPLES, EPOCHS], "figures": figures})
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """What an earlier call of this version measured in the same way."""
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    same = content.get("version") == __version__ and content.get("judge") == [EXAMPLES, EPOCHS]
+    return content["figures"] if same else None
+
+
+def _digest(factors: Sequence[float]) -> str:
+    return "-".join(f"{factor:g}" for factor in factors)

@@ -1,0 +1,27 @@
+"""Pictures of trained models, one kind a file, each the same size for every model.
+
+Every function takes models by label and returns blocks of a page, or None where a model has
+nothing of the kind: a code without sites has no map, a discrete one no traversal.
+"""
+
+from narrows.experiments.pictures.fields import receptive_fields
+from narrows.experiments.pictures.history import training_sections
+from narrows.experiments.pictures.latents import plane, scatters
+from narrows.experiments.pictures.maps import latent_maps, masked
+from narrows.experiments.pictures.noise import denoised
+from narrows.experiments.pictures.paths import interpolations, traversals
+from narrows.experiments.pictures.units import covers, responses
+
+__all__ = [
+    "covers",
+    "denoised",
+    "interpolations",
+    "latent_maps",
+    "masked",
+    "plane",
+    "receptive_fields",
+    "responses",
+    "scatters",
+    "training_sections",
+    "traversals",
+]

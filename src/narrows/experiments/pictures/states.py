@@ -1,0 +1,23 @@
+"""Codes and images of a model in eval, from z."""
+
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+
+
+@torch.no_grad()
+def z_of(model: Autoencoder, x: Tensor) -> Tensor:
+    """What the decoder would be given for the stored codes of x, `[n, *sites, width]`."""
+    return model.bottleneck.embed(model.encode(x))
+
+
+@torch.no_grad()
+def decoded(model: Autoencoder, z: Tensor) -> Tensor:
+    """Mean images of z `[n, *sites, width]`."""
+    training = model.training
+    model.eval()
+    try:
+        return model.likelihood.mean(model.decoder(z))
+    finally:
+        model.train(training)
