@@ -176,6 +176,7 @@ def test_a_gallery_puts_tables_beside_their_pictures_and_vectors_have_no_images(
     assert [section.heading for section in found] == ["Training", "Codes"]
 
 
+@pytest.mark.slow
 def test_umap_is_an_extra_and_keeps_clusters_apart():
     pytest.importorskip("umap")
     from narrows.report.codes import umap_plane

@@ -122,7 +122,7 @@ def test_degenerate_codes_still_have_a_plane(codes):
 def test_a_scatter_names_the_classes_and_the_variance_shown():
     picture = report.scatter(RNG.normal(size=(60, 2)), np.arange(60) % 3, title="vq")
     assert {"0", "1", "2", "vq"} <= set(texts(picture))
-    assert "100% of the variance" in picture.alt
+    assert "100% of their variance" in picture.alt
     with pytest.raises(ValueError, match="flatten them"):
         report.scatter(np.zeros((2, 3, 4)), title="maps")
 

@@ -27,11 +27,10 @@ def written(tmp_path):
         report.Section("Rows", [report.Gallery([report.grid(rows["originals"], what="tiles")]),
                                 report.strips(rows, caption="Look at both.")]),
     ]  # fmt: skip
-    path = report.markdown.write(
+    return report.markdown.write(
         tmp_path / "report.md", "T", ["First.", "Second."], sections,
         warnings=["one_run failed"], commands=["narrows compare ae"], versions={"narrows": "1"},
     )  # fmt: skip
-    return path
 
 
 def test_every_picture_is_a_file_and_every_file_is_shown(written):

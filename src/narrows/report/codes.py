@@ -42,22 +42,21 @@ def umap_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], None]:
 
     Source: McInnes, Healy & Melville (2018), by their package, with its defaults and seed 0.
     """
-    codes = _checked(codes)
-    if len(codes) < 5 or not np.ptp(codes, axis=0).any():  # a graph needs neighbours
-        return principal_plane(codes)[0], None
-    try:
-        import warnings
+    import warnings
 
-        with warnings.catch_warnings():  # its own: TensorFlow missing, one thread when seeded
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():  # its own: TensorFlow missing, one thread when seeded
+        warnings.simplefilter("ignore")
+        try:
             from umap import UMAP
-
-            mapper = UMAP(n_neighbors=min(15, len(codes) - 1), random_state=0, n_jobs=1)
-            return np.asarray(mapper.fit_transform(codes), dtype=np.float64), None
-    except ImportError:
-        raise RuntimeError(
-            "UMAP is not installed: pip install 'narrows[umap]', or leave --umap out for PCA"
-        ) from None
+        except ImportError:
+            raise RuntimeError(
+                "UMAP is not installed: pip install 'narrows[umap]', or leave --umap out for PCA"
+            ) from None
+        codes = _checked(codes)
+        if len(codes) < 5 or not np.ptp(codes, axis=0).any():  # a graph needs neighbours
+            return principal_plane(codes)[0], None
+        mapper = UMAP(n_neighbors=min(15, len(codes) - 1), random_state=0, n_jobs=1)
+        return np.asarray(mapper.fit_transform(codes), dtype=np.float64), None
 
 
 def scatter(
