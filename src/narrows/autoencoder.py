@@ -211,13 +211,13 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Code:
         """The code of x as it would be stored: quantised where the prior has a step."""
-        with _evaluating(self):
+        with evaluating(self):
             return self.prior.quantize(self.latent(x).code)
 
     @torch.no_grad()
     def decode(self, code: Code) -> Tensor:
         """The mean image of a code, `[batch, *shape]`."""
-        with _evaluating(self):
+        with evaluating(self):
             return self.likelihood.mean(self.decoder(self.bottleneck.embed(code)))
 
     @torch.no_grad()
@@ -239,7 +239,7 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def bits(self, x: Tensor) -> Tensor:
         """Rate of each example's code under the prior, `[batch]` bits."""
-        with _evaluating(self):
+        with evaluating(self):
             return self.stored_rate(self.latent(x)) / math.log(2)
 
     def stored_rate(self, latent: Latent) -> Tensor:
@@ -319,7 +319,7 @@ class Autoencoder(nn.Module):
         return x
 
 
-class _evaluating:  # noqa: N801 (reads as a statement)
+class evaluating:  # noqa: N801 (reads as a statement)
     """Puts a module and its parts in eval mode for a `with` block, and back as they were."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -1,23 +1,20 @@
 """Finite scalar quantisation: each dimension rounded to a few levels, and no codebook."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.straight_through import straight_through
-from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.latent import Latent
 
 LARGEST = 1 << 20
 """Most codes of which a histogram is kept."""
 
 
-class FiniteScalarQuantizer(Bottleneck):
+class FiniteScalarQuantizer(Indexed):
     """z_i = 2 j_i / (L_i - 1) - 1 with j_i = round((L_i - 1) (tanh(x_i) + 1) / 2).
 
     Each of the prod L_i codes is an index, sum_i j_i prod_{m<i} L_m; nothing is learned here and
@@ -54,8 +51,8 @@ class FiniteScalarQuantizer(Bottleneck):
                 f"FiniteScalarQuantizer: expected at most 2^20 codes, got {math.prod(levels)} from "
                 f"{levels}; put several such quantisers side by side with Split"
             )
-        super().__init__(len(levels), len(levels))
-        self.levels, self.size = levels, math.prod(levels)
+        super().__init__(math.prod(levels), len(levels))
+        self.levels = levels
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("bases", torch.tensor(bases), persistent=False)
         self.register_buffer("tops", torch.tensor(levels) - 1, persistent=False)
@@ -68,28 +65,12 @@ class FiniteScalarQuantizer(Bottleneck):
         digits = torch.round((bounded.detach() + 1) / 2 * self.tops).long()
         code = (digits * self.bases).sum(-1)  # integers: exact in any precision
         z = straight_through(bounded, self._values(digits).to(bounded.dtype))
-        counts = tally(code, self.size)
-        return Latent(z, code, features.detach(), stats={"counts": counts})
+        return Latent(z, code, features.detach(), stats=self._tally(code))
 
-    def embed(self, code: Code) -> Tensor:
+    def vectors(self, index: Tensor) -> Tensor:
         """The levels in [-1, 1], `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            raise ValueError("FiniteScalarQuantizer: expected one tensor of integer indices")
-        digits = code.unsqueeze(-1) // self.bases % (self.tops + 1)
+        digits = index.unsqueeze(-1) // self.bases % (self.tops + 1)
         return self._values(digits).to(self.anchor.dtype)
-
-    def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform indices; its `fit` makes it their histogram."""
-        return CategoricalPrior(self.size, sites)
-
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
-        """Usage of the grid over a whole set."""
-        del examples
-        return usage(totals["counts"])
-
-    def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
 
     def _values(self, digits: Tensor) -> Tensor:
         # Doubled and centred as integers first, so that one division is the only rounding.

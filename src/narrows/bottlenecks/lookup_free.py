@@ -6,19 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
-from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.latent import Latent
 
 LARGEST = 20
 """Most bits of which a histogram is kept."""
 
 
-class LookupFreeQuantizer(Bottleneck):
+class LookupFreeQuantizer(Indexed):
     """z_i = s sign(x_i), one bit for each dimension; s = 1, or 1/sqrt(dim) on a sphere.
 
     An assignment p(bit_i = 1 | x) = sigmoid(4 t x_i / s), which is the softmax over all 2^dim
@@ -64,16 +61,16 @@ class LookupFreeQuantizer(Bottleneck):
         sharpness: float = 1.0,
         decay: float = 0.5,
     ) -> None:
-        super().__init__(dim, dim)
         fine = commitment >= 0 and entropy >= 0 and sharpness > 0 and 0 <= decay < 1
-        if dim > LARGEST or not fine:
+        if not 1 <= dim <= LARGEST or not fine:
             raise ValueError(
-                f"LookupFreeQuantizer: expected dim <= {LARGEST} (more: several side by side with "
-                "Split), commitment and entropy >= 0, sharpness > 0, decay in [0, 1), got "
-                f"{dim}, {commitment}, {entropy}, {sharpness}, {decay}"
+                f"LookupFreeQuantizer: expected 1 <= dim <= {LARGEST} (more: several side by "
+                "side with Split), commitment and entropy >= 0, sharpness > 0, decay in [0, 1), "
+                f"got {dim}, {commitment}, {entropy}, {sharpness}, {decay}"
             )
+        super().__init__(1 << dim, dim)
         self.spherical, self.sharpness, self.decay = spherical, sharpness, decay
-        self.commitment, self.entropy, self.size = commitment, entropy, 1 << dim
+        self.commitment, self.entropy = commitment, entropy
         self.gradient = "estimated" if spherical else "straight_through"
         self.scale = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
@@ -103,18 +100,11 @@ class LookupFreeQuantizer(Bottleneck):
             "entropy": (F.softplus(logit) - p * logit).flatten(1).sum(1),
             "diversity": -(p * mean.log() + (1 - p) * (1 - mean).log()).flatten(1).sum(1),
         }
-        counts = tally(code, self.size)
-        return Latent(z, code, features.detach(), terms=terms, stats={"counts": counts})
+        return Latent(z, code, features.detach(), terms=terms, stats=self._tally(code))
 
-    def embed(self, code: Code) -> Tensor:
+    def vectors(self, index: Tensor) -> Tensor:
         """The signs times s, `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            raise ValueError("LookupFreeQuantizer: expected one tensor of integer indices")
-        return self._values(code.unsqueeze(-1) // self.powers % 2).to(self.marginal.dtype)
-
-    def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform indices, one bit a dimension; its `fit` makes it their histogram."""
-        return CategoricalPrior(self.size, sites)
+        return self._values(index.unsqueeze(-1) // self.powers % 2).to(self.marginal.dtype)
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:
@@ -128,15 +118,6 @@ class LookupFreeQuantizer(Bottleneck):
         if bool(totals[-1] > 0):
             mean = (totals[:-1] / totals[-1]).to(self.marginal.dtype)
             self.marginal.lerp_(mean, 1 - self.decay)
-
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
-        """Usage of the 2^dim codes over a whole set."""
-        del examples
-        return usage(totals["counts"])
-
-    def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
 
     def _values(self, bits: Tensor) -> Tensor:
         return (2 * bits - 1) * self.scale

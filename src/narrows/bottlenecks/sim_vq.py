@@ -7,17 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit, commit_rotated
 from narrows.functional.nearest import nearest
 from narrows.functional.squared_distance import squared_distance
-from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.latent import Latent
 
 
-class SimVQ(Bottleneck):
+class SimVQ(Indexed):
     """z = c_k with k = argmin_k ||x - c_k||^2 and C = B W + b, B fixed and random, W, b learned.
 
     A gradient to any used code moves W and b and with them every code, so that unused codes
@@ -53,13 +50,13 @@ class SimVQ(Bottleneck):
         commitment: float = 0.25,
         estimator: Literal["straight_through", "rotation"] = "straight_through",
     ) -> None:
-        super().__init__(dim, dim)
+        super().__init__(size, dim)
         if size < 1 or commitment < 0 or estimator not in ("straight_through", "rotation"):
             raise ValueError(
                 "SimVQ: expected size >= 1, commitment >= 0 and estimator straight_through or "
                 f"rotation, got {size}, {commitment}, {estimator!r}"
             )
-        self.size, self.commitment = size, commitment
+        self.commitment = commitment
         self.gradient = "straight_through" if estimator == "straight_through" else "estimated"
         self._commit = commit if estimator == "straight_through" else commit_rotated
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
@@ -88,24 +85,8 @@ class SimVQ(Bottleneck):
         value = F.embedding(index, codes).to(features.dtype)
         z, distance = self._commit(features, value)
         terms = {"commitment": distance, "codebook": squared_distance(features.detach(), value)}
-        counts = tally(index, self.size)
-        return Latent(z, index, features.detach(), terms=terms, stats={"counts": counts})
+        return Latent(z, index, features.detach(), terms=terms, stats=self._tally(index))
 
-    def embed(self, code: Code) -> Tensor:
+    def vectors(self, index: Tensor) -> Tensor:
         """The mapped vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            raise ValueError("SimVQ: expected one tensor of integer indices as the code")
-        return F.embedding(code, self.codes)
-
-    def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform indices, log2 K bits a site; its `fit` makes it their histogram."""
-        return CategoricalPrior(self.size, sites)
-
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
-        """Usage of the codebook over a whole set."""
-        del examples
-        return usage(totals["counts"])
-
-    def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
+        return F.embedding(index, self.codes)

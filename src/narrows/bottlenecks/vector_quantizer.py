@@ -8,20 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.codebook import Codebook
+from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit, commit_rotated
 from narrows.functional.nearest import nearest
 from narrows.functional.squared_distance import squared_distance
-from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.latent import Latent
 
 _PATIENCE = 100  # training passes without update() before a word about it
 
 
-class VectorQuantizer(Bottleneck):
+class VectorQuantizer(Indexed):
     """z = c_k with k = argmin_k ||x - c_k||^2 at each site.
 
     Terms, each summed over sites and width: `commitment` = ||x - sg[z]||^2 draws the encoder to
@@ -74,7 +71,7 @@ class VectorQuantizer(Bottleneck):
         warmup: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(dim, dim)
+        super().__init__(size, dim)
         _require("size", size, size >= 1, "at least 1")
         _require("codebook", codebook, codebook in ("ema", "gradient"), "ema or gradient")
         _require("init", init, init in ("data", "kmeans", "uniform"), "data, kmeans or uniform")
@@ -88,7 +85,7 @@ class VectorQuantizer(Bottleneck):
         alive = revive_after is None or revive_after >= 1
         _require("revive_after", revive_after, alive, "at least 1, or None")
         _require("warmup", warmup, warmup >= 0, "at least 0")
-        self.size, self.commitment, self.metric = size, commitment, metric
+        self.commitment, self.metric = commitment, metric
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
@@ -123,18 +120,11 @@ class VectorQuantizer(Bottleneck):
         terms = {"commitment": distance}
         if self.codebook.learning == "gradient":
             terms["codebook"] = squared_distance(x.detach(), value)
-        stats = {"counts": tally(index, self.size)}
-        return Latent(z, index, features.detach(), terms=terms, stats=stats)
+        return Latent(z, index, features.detach(), terms=terms, stats=self._tally(index))
 
-    def embed(self, code: Code) -> Tensor:
+    def vectors(self, index: Tensor) -> Tensor:
         """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            raise ValueError("VectorQuantizer: expected one tensor of integer indices as the code")
-        return F.embedding(code, self.codebook.codes)
-
-    def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform indices, log2 K bits a site; its `fit` makes it their histogram."""
-        return CategoricalPrior(self.size, sites)
+        return F.embedding(index, self.codebook.codes)
 
     def update(self, latents: Sequence[Latent]) -> None:
         """Moves the codes: start, moving averages, revival; each example counts once."""
@@ -148,15 +138,6 @@ class VectorQuantizer(Bottleneck):
         """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
         self._passes = 0
         return self.codebook.update(features, index)
-
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
-        """Usage of the codebook over a whole set; see `narrows.functional.usage`."""
-        del examples
-        return usage(totals["counts"])
-
-    def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
 
     def _remind(self) -> None:
         """Says once that codes which follow by `update` are trained without it."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.data.base import Split
+from narrows.metrics.measuring import batches, measuring
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,12 @@ def evidence(
     for name, value in (("draws", draws), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"evidence: {name} must be at least 1, got {value}")
-    training, device = model.training, next(model.parameters()).device
     nll, rate = [], []
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            for index in torch.arange(len(examples)).split(batch_size):
-                x = examples.batch(index) if isinstance(examples, Split) else examples[index]
-                one, two = _costs(model, x.to(device), draws)
-                nll.append(one)
-                rate.append(two)
-    finally:
-        model.train(training)
+    with measuring(model, seed):
+        for x in batches(model, examples, batch_size):
+            one, two = _costs(model, x, draws)
+            nll.append(one)
+            rate.append(two)
     return Evidence(torch.cat(nll).cpu(), torch.cat(rate).cpu())
 
 

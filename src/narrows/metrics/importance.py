@@ -8,6 +8,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.data.base import Split
+from narrows.metrics.measuring import batches, measuring
 from narrows.objectives import log_prior, log_q
 
 
@@ -69,19 +70,12 @@ def importance_estimate(
     for name, value in (("draws", draws), ("batch_size", batch_size), ("chunk", chunk)):
         if value < 1:
             raise ValueError(f"importance_estimate: {name} must be at least 1, got {value}")
-    training, device = model.training, next(model.parameters()).device
     nll, sizes = [], []
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            for index in torch.arange(len(examples)).split(batch_size):
-                x = examples.batch(index) if isinstance(examples, Split) else examples[index]
-                first, second = _log_sums(model, x.to(device), draws, chunk)
-                nll.append(math.log(draws) - first)
-                sizes.append((2 * first - second).exp())
-    finally:
-        model.train(training)
+    with measuring(model, seed):
+        for x in batches(model, examples, batch_size):
+            first, second = _log_sums(model, x, draws, chunk)
+            nll.append(math.log(draws) - first)
+            sizes.append((2 * first - second).exp())
     return ImportanceEstimate(torch.cat(nll).cpu(), torch.cat(sizes).cpu(), draws)
 
 

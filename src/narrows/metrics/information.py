@@ -8,6 +8,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.latent import Code, Latent
+from narrows.metrics.measuring import measuring
 from narrows.objectives import log_q
 
 
@@ -96,15 +97,9 @@ def mutual_information(
 
     Source: Hoffman & Johnson (2016), "ELBO surgery", the index-code mutual information.
     """
-    training = model.training
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            features = model.encoder(x)
-            total = sum(_surprise(model, features, chunk) for _ in range(draws))
-    finally:
-        model.train(training)
+    with measuring(model, seed):
+        features = model.encoder(x)
+        total = sum(_surprise(model, features, chunk) for _ in range(draws))
     return float(total / draws)
 
 

@@ -1,0 +1,60 @@
+"""What all bottlenecks share whose code is one integer at each site."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.usage import tally, usage, usage_advice
+from narrows.latent import Code
+from narrows.priors.base import Prior
+from narrows.priors.categorical import CategoricalPrior
+
+
+class Indexed(Bottleneck):
+    """Codes features as indices k `[batch, *sites]`, 0 <= k < size, each of which means a vector.
+
+    Args:
+        size: number of codes.
+        dim: width of the features and of the vectors.
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__(dim, dim)
+        self.size = size
+
+    @abstractmethod
+    def vectors(self, index: Tensor) -> Tensor:
+        """The vectors `[batch, *sites, dim]` that indices `[batch, *sites]` mean."""
+
+    def embed(self, code: Code) -> Tensor:
+        """The vectors `[batch, *sites, dim]` of a code `[batch, *sites]`.
+
+        Raises:
+            ValueError: if the code is not one tensor of integers.
+        """
+        if not isinstance(code, Tensor) or code.is_floating_point():
+            got = code.dtype if isinstance(code, Tensor) else type(code).__name__
+            raise ValueError(
+                f"{type(self).__name__}: expected one tensor of integer indices as the code, "
+                f"got {got}"
+            )
+        return self.vectors(code)
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform indices, log2(size) bits a site; its `fit` makes it their histogram."""
+        return CategoricalPrior(self.size, sites)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Usage of the codes over a whole set; see `narrows.functional.usage`."""
+        del examples
+        return usage(totals["counts"])
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where many codes are never used."""
+        return usage_advice(summary, self.size)
+
+    def _tally(self, index: Tensor) -> dict[str, Tensor]:
+        """The stats behind `summary`."""
+        return {"counts": tally(index, self.size)}
