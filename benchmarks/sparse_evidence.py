@@ -24,6 +24,7 @@ from narrows.bottlenecks import (
     OMP,
     Bottleneck,
     Lasso,
+    ResidualQuantizer,
     SparseCode,
     SparseDictionary,
     TopK,
@@ -32,22 +33,26 @@ from narrows.bottlenecks import (
 from narrows.latent import Latent
 from narrows.priors import SparseFactorial
 
-STEPS_OF_QUANTISATION = (2.0, 1.0, 0.5, 0.25)
+STEPS_OF_QUANTISATION = (4.0, 2.0, 1.0, 0.5)
 SETTINGS = {
     "mnist": {"hidden": 32, "size": 128, "dim": 16, "active": 3},
     "cifar10": {"hidden": 32, "size": 256, "dim": 32, "active": 4},
 }
 
 
-def contestants(size: int, dim: int, active: int) -> dict[str, Bottleneck]:
+def contestants(size: int, dim: int, active: int, shrunken: bool) -> dict[str, Bottleneck]:
     codes: dict[str, tuple[SparseCode, float | None]] = {
-        "TopK, not refitted": (TopK(active, refit=False), None),
         "TopK": (TopK(active), None),
         "OMP": (OMP(active), None),
-        "Lasso, not refitted": (Lasso(0.4, refit=False), float(active)),
         "Lasso": (Lasso(0.4), float(active)),
     }
-    made: dict[str, Bottleneck] = {"VQ": VectorQuantizer(size, dim)}
+    if shrunken:
+        codes["TopK, not refitted"] = (TopK(active, refit=False), None)
+        codes["Lasso, not refitted"] = (Lasso(0.4, refit=False), float(active))
+    made: dict[str, Bottleneck] = {
+        "VQ": VectorQuantizer(size, dim),
+        f"RVQ of {active}": ResidualQuantizer(VectorQuantizer(size, dim), active),
+    }
     for gradient in ("straight_through", "implicit"):
         for name, (code, target) in codes.items():
             made[f"{name}, {gradient}"] = SparseDictionary(
@@ -114,9 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=SETTINGS)
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--not-refitted", action="store_true", help="also TopK and lasso as is")
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     settings = dict(SETTINGS[arguments.data])
@@ -126,7 +132,7 @@ def main() -> None:
     rows = []
     for seed in arguments.seeds:
         torch.manual_seed(seed)
-        for name, bottleneck in contestants(**settings).items():
+        for name, bottleneck in contestants(**settings, shrunken=arguments.not_refitted).items():
             torch.manual_seed(seed)
             network = nw.networks.Conv(hidden, residual_layers=1, residual_hidden=16)
             model = nw.Autoencoder.for_images(data.shape, bottleneck, network)

@@ -9,7 +9,7 @@ def path(request, monkeypatch):
     """Runs a test with the compiled kernels and again with torch alone."""
     if request.param == "torch":
         monkeypatch.setenv("NARROWS_KERNELS", "off")
-    elif kernels.load("sparse") is None or kernels.load("sparse_products") is None:
+    elif any(kernels.load(name) is None for name in ("sparse", "sparse_products", "pursuit")):
         pytest.skip(f"no compiled kernel: {kernels.status('sparse')}")
     return request.param
 

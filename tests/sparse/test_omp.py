@@ -115,3 +115,27 @@ def test_impossible_problems_are_refused(change, message, problem):
     signals, atoms = problem()
     with pytest.raises(ValueError, match=message):
         omp(**{"signals": signals, "dictionary": atoms, "k": 3, **change})
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "dim", "k"), [(1, 33, 5, 3), (49, 64, 20, 6), (97, 513, 16, 8), (6, 200, 40, 30)]
+)
+def test_compiled_and_torch_pursuits_choose_alike_at_every_edge_of_a_block(
+    problem, monkeypatch, n, size, dim, k
+):
+    signals, atoms = problem(n, size, dim)
+    compiled = omp(signals, atoms, k)
+    monkeypatch.setenv("NARROWS_KERNELS", "off")
+    reference = omp(signals, atoms, k)
+    assert torch.equal(compiled.atoms, reference.atoms)
+    torch.testing.assert_close(compiled.values, reference.values, atol=1e-9, rtol=1e-7)
+    torch.testing.assert_close(compiled.objective, reference.objective, atol=1e-12, rtol=1e-7)
+
+
+def test_where_a_signal_stands_in_a_large_batch_changes_not_a_bit_of_its_code(problem):
+    signals, atoms = problem(101, 90, 24, dtype=torch.float32)
+    solution = omp(signals, atoms, 5)
+    order = torch.randperm(101, generator=torch.Generator().manual_seed(1))
+    shuffled = omp(signals[order], atoms, 5)
+    assert torch.equal(shuffled.atoms, solution.atoms[order])
+    assert torch.equal(shuffled.values, solution.values[order])

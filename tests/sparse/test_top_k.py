@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from narrows.sparse import canonical, top_k
+from narrows.sparse.top_k import strongest
 
 
 def _problem(n=20, size=30, dim=12, seed=0):
@@ -82,3 +83,31 @@ def test_impossible_problems_are_refused(change, message):
     signals, atoms = _problem()
     with pytest.raises(ValueError, match=message):
         top_k(**{"signals": signals, "dictionary": atoms, "k": 3, **change})
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "dim"), [(1, 3, 1), (49, 33, 5), (100, 200, 20), (13, 65, 7)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_the_strongest_are_those_of_a_full_sort(path, problem, n, size, dim, dtype, nonnegative):
+    signals, atoms = problem(n, size, dim, dtype=dtype)
+    correlations = signals @ atoms.T
+    score = correlations.clamp_min(0) if nonnegative else correlations.abs()
+    for k in {1, min(4, size), size}:
+        chosen, values = strongest(signals, atoms, k, nonnegative=nonnegative)
+        best = score.sort(dim=1, descending=True)
+        expected = torch.zeros_like(correlations)
+        part = best.indices[:, :k]
+        expected.scatter_(1, part, correlations.gather(1, part) * (best.values[:, :k] > 0))
+        got = torch.zeros_like(correlations).scatter_add(1, chosen, values)
+        tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+        torch.testing.assert_close(got, expected, atol=tolerance, rtol=0)
+        assert torch.equal(canonical(chosen, values)[0], chosen)
+
+
+def test_a_signal_with_fewer_nonzero_correlations_than_k_gets_fewer_atoms(path):
+    signals = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
+    chosen, values = strongest(signals, torch.eye(3), 2)
+    assert values.tolist() == [[2.0, 0.0], [0.0, 0.0]]
+    assert chosen.tolist() == [[1, 0], [0, 0]]

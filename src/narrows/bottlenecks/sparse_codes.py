@@ -14,7 +14,7 @@ from narrows.sparse.omp import pursue
 from narrows.sparse.penalty import L1
 from narrows.sparse.products import correlations_at
 from narrows.sparse.solution import canonical, check_count
-from narrows.sparse.top_k import select_top_k
+from narrows.sparse.top_k import strongest
 
 
 class SparseCode(Recorded, ABC):
@@ -106,8 +106,7 @@ class TopK(SparseCode):
     ) -> tuple[Tensor, Tensor]:
         """The k largest correlations."""
         del level, training
-        correlations = signals @ dictionary.T
-        atoms, values = select_top_k(correlations, self.k, nonnegative=self.nonnegative)
+        atoms, values = strongest(signals, dictionary, self.k, nonnegative=self.nonnegative)
         if self.refit:
             values = refit(signals, dictionary, atoms, values != 0)
             atoms, values = canonical(atoms, values)

@@ -1,14 +1,15 @@
-// Sparse codes signal by signal: orthogonal matching pursuit, and the lasso by an active set.
+// The lasso by an active set, and least squares on a given support, signal by signal.
 //
-// Both hold the Cholesky factor of the chosen atoms' Gram matrix and refresh the correlations
-// c = D (x - z D) of all atoms with the residual after each change of the active set. With the
-// Gram matrix G at hand that is c = c0 - sum_i z_i G_i, |S| rows of K numbers; without (many
-// atoms: G would not fit), c = D r directly. A signal is one thread's work from start to end, so
-// its code depends on nothing else in the batch.
+// Both hold the Cholesky factor of the chosen atoms' Gram matrix. The lasso refreshes the
+// correlations c = D (x - z D) of all atoms with the residual after each change of the active
+// set: with the Gram matrix G at hand c = c0 - sum_i z_i G_i, |S| rows of K numbers; without
+// (many atoms: G would not fit) c = D r directly. A signal is one thread's work from start to
+// end, so its code depends on nothing else in the batch.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -200,82 +201,26 @@ struct Active {
         }
         return -1;
     }
-
-    // Ascending atoms with nonzero values, then padding.
-    void write(int64_t* out_atoms, T* out_values, long width) {
-        std::vector<std::pair<long, T>> kept;
-        for (long i = 0; i < count; ++i) {
-            if (z[i] != 0) kept.emplace_back(atoms[i], z[i]);
-        }
-        if (static_cast<long>(kept.size()) > width) {  // rounding only: keep the largest
-            std::sort(kept.begin(), kept.end(), [](auto& a, auto& b) {
-                return std::abs(a.second) > std::abs(b.second);
-            });
-            kept.resize(width);
-        }
-        std::sort(kept.begin(), kept.end());
-        for (long i = 0; i < width; ++i) {
-            const bool there = i < static_cast<long>(kept.size());
-            out_atoms[i] = there ? kept[i].first : 0;
-            out_values[i] = there ? kept[i].second : T(0);
-        }
-    }
 };
 
-template <class T>
-void omp_one(Active<T>& s, long row, long k, T tolerance, T* energy) {
-    const auto& p = s.p;
-    const T* x = p.signals + row * p.dim;
-    const T* start = p.correlations + row * p.size;
-    const T dependent = 16 * std::numeric_limits<T>::epsilon();
-    s.count = 0;
-    std::copy(start, start + p.size, s.c.data());
-    const T norm2 = dot(x, x, p.dim);
-    *energy = norm2;
-    while (s.count < k && *energy > tolerance) {
-        T value;
-        for (long i = 0; i < s.count; ++i) s.c[s.atoms[i]] = 0;  // chosen: rounding is left
-        const long atom = s.largest(false, value);
-        // What is left of the residual, or of the atom, is rounding.
-        if (atom < 0 || value <= dependent * std::sqrt(norm2)) break;
-        if (s.append(atom, start[atom]) <= dependent) {
-            --s.count;
-            break;
-        }
-        std::copy(s.c0.begin(), s.c0.begin() + s.count, s.solved.begin());
-        s.solve();
-        std::copy(s.solved.begin(), s.solved.begin() + s.count, s.z.begin());
-        *energy = norm2 - dot(s.z.data(), s.c0.data(), s.count);
-        if (s.count < k) s.refresh(start, x);
+// Ascending atoms with nonzero values, then padding.
+template <class T, class State>
+void write(const State& s, std::vector<std::pair<long, T>>& kept, int64_t* out_atoms,
+           T* out_values, long width) {
+    kept.clear();
+    for (long i = 0; i < s.count; ++i) {
+        if (s.z[i] != 0) kept.emplace_back(s.atoms[i], s.z[i]);
     }
-}
-
-// |x - z D|^2, taken from the signal itself: differences of squares would lose digits.
-template <class T>
-T residual_energy(const Problem<T>& p, long row, const int64_t* atoms, const T* values,
-                  long width, std::vector<T>& rest) {
-    std::copy(p.signals + row * p.dim, p.signals + (row + 1) * p.dim, rest.data());
+    if (static_cast<long>(kept.size()) > width) {  // rounding only: keep the largest
+        std::sort(kept.begin(), kept.end(),
+                  [](auto& a, auto& b) { return std::abs(a.second) > std::abs(b.second); });
+        kept.resize(width);
+    }
+    std::sort(kept.begin(), kept.end());
     for (long i = 0; i < width; ++i) {
-        const T* d = p.dictionary + atoms[i] * p.dim;
-        for (long j = 0; j < p.dim; ++j) rest[j] -= values[i] * d[j];
-    }
-    return dot(rest.data(), rest.data(), p.dim);
-}
-
-template <class T>
-void omp(const Problem<T>& p, long k, T tolerance, int threads, int64_t* atoms, T* values,
-         T* squares) {
-#pragma omp parallel num_threads(threads)
-    {
-        Active<T> s(p, k, T(0), T(0));
-        std::vector<T> rest(p.dim);
-        T energy;
-#pragma omp for schedule(dynamic, 32)
-        for (long row = 0; row < p.n; ++row) {
-            omp_one(s, row, k, tolerance, &energy);
-            s.write(atoms + row * k, values + row * k, k);
-            squares[row] = residual_energy(p, row, atoms + row * k, values + row * k, k, rest);
-        }
+        const bool there = i < static_cast<long>(kept.size());
+        out_atoms[i] = there ? kept[i].first : 0;
+        out_values[i] = there ? kept[i].second : T(0);
     }
 }
 
@@ -385,10 +330,12 @@ void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options, int t
         Active<T> s(p, capacity, options.ridge, 32 * std::numeric_limits<T>::epsilon());
         std::vector<T> sign(capacity + 1);
         std::vector<std::pair<T, long>> entering;
+        std::vector<std::pair<long, T>> kept;
 #pragma omp for schedule(dynamic, 16)
         for (long row = 0; row < p.n; ++row) {
             const auto out = lasso_one(s, row, lambdas[row], options, sign, entering);
-            s.write(atoms + row * options.width, values + row * options.width, options.width);
+            write(s, kept, atoms + row * options.width, values + row * options.width,
+                  options.width);
             objective[row] = out.objective;
             gap[row] = out.gap;
             converged[row] = out.converged;
@@ -423,13 +370,6 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
 }  // namespace
 
 #define NARROWS_SPARSE(T, SUFFIX)                                                              \
-    extern "C" void omp_##SUFFIX(const T* signals, const T* dictionary, const T* correlations, \
-                                 const T* gram, long n, long dim, long size, long k,           \
-                                 double tolerance, int threads, int64_t* atoms, T* values,     \
-                                 T* squares) {                                                 \
-        omp<T>({signals, dictionary, correlations, gram, n, dim, size}, k,                     \
-               static_cast<T>(tolerance), threads, atoms, values, squares);                    \
-    }                                                                                          \
     extern "C" void lasso_##SUFFIX(                                                            \
         const T* signals, const T* dictionary, const T* correlations, const T* gram, long n,   \
         long dim, long size, const T* lambdas, double ridge, double tolerance,                 \

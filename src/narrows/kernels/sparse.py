@@ -10,21 +10,41 @@ from narrows.kernels.compile import load
 
 # Up to here the atoms' Gram matrix (64 MB in float32) is cheaper than going through the signals.
 _LARGEST_GRAM = 4096
+# One pass over the correlations for each atom: beyond so many a partial sort is faster.
+_FEW = 32
 
 
 def omp(
     signals: Tensor, dictionary: Tensor, k: int, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """Atoms, values `[n, k]` and squared residuals `[n]` of OMP, or None without the kernel."""
-    call = _function("sparse", "omp", signals, dictionary)
+    call = _function("pursuit", "omp", signals, dictionary)
     if call is None:
         return None
-    problem = _Problem(signals, dictionary, k)
+    signals, dictionary = signals.detach().contiguous(), dictionary.detach().contiguous()
+    (n, dim), size = signals.shape, len(dictionary)
+    gram = dictionary @ dictionary.T if _worth_a_gram(n, k, size) else None
     atoms, values = _code(signals, k)
-    squares = signals.new_empty(len(signals))
+    squares = signals.new_empty(n)
+    problem = (signals, dictionary, gram, _long(n), _long(dim), _long(size))
     results = (atoms, values, squares)
-    call(*problem.arguments, _long(k), ctypes.c_double(tolerance), _threads(), *results)
+    call(*problem, _long(k), ctypes.c_double(tolerance), _threads(), *results)
     return results
+
+
+def select(
+    signals: Tensor, dictionary: Tensor, k: int, nonnegative: bool
+) -> tuple[Tensor, Tensor] | None:
+    """The k largest correlations with their atoms `[n, k]`, or None without the kernel."""
+    call = _function("pursuit", "select", signals, dictionary) if k <= _FEW else None
+    if call is None:
+        return None
+    signals, dictionary = signals.detach().contiguous(), dictionary.detach().contiguous()
+    (n, dim), size = signals.shape, len(dictionary)
+    code = _code(signals, k)
+    sizes = (_long(n), _long(dim), _long(size), _long(k), _long(nonnegative))
+    call(signals, dictionary, *sizes, _threads(), *code)
+    return code
 
 
 def lasso(

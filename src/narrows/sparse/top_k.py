@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from narrows.kernels import sparse as kernels
 from narrows.sparse.implicit import refit as refit_values
 from narrows.sparse.products import combine
 from narrows.sparse.solution import (
@@ -33,6 +34,27 @@ def select_top_k(
     if nonnegative:
         values = values.clamp_min(0)
     return canonical(atoms, values)
+
+
+def strongest(
+    signals: Tensor, dictionary: Tensor, k: int, *, nonnegative: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`select_top_k` of the correlations <x, d_j>, which on a CPU never exist as a whole.
+
+    Args:
+        signals: `[n, dim]`.
+        dictionary: `[K, dim]`.
+        k: how many to keep.
+        nonnegative: keep only positive ones.
+
+    Returns:
+        Atoms and correlations `[n, k]`, canonical; no gradient.
+    """
+    with torch.no_grad():
+        code = kernels.select(signals, dictionary, k, nonnegative)
+        if code is not None:
+            return code
+        return select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
 
 
 def top_k(
@@ -74,7 +96,7 @@ def top_k(
     """
     check_problem(signals, dictionary, unit_norm=True)
     check_count(k, dictionary.shape[0])
-    atoms, values = select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
+    atoms, values = strongest(signals, dictionary, k, nonnegative=nonnegative)
     if refit:
         values = refit_values(signals, dictionary, atoms, values != 0)
         if nonnegative:
