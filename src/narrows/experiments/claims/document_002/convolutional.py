@@ -26,9 +26,11 @@ COMMITMENT = 0.25
 
 def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Trial:
     """The training and measuring of one model."""
-    hidden, epochs = scale.pick(8, 32, 128), scale.pick(1, 6, 25)
+    hidden, epochs = scale.pick(8, 32, 128), scale.pick(1, 4, 25)
     rest = {"kind": kind, "weight": weight, "hidden": hidden, "epochs": epochs, "seed": seed}
-    return Trial(convolutional, {**sizes(scale), **rest})
+    few = {"train_examples": scale.pick(80, 3000, 60_000)}
+    few["test_examples"] = scale.pick(60, 1000, 10_000)
+    return Trial(convolutional, {**sizes(scale), **few, **rest})
 
 
 def trials(scale: Scale) -> list[Trial]:

@@ -87,7 +87,7 @@ def denoiser(  # noqa: PLR0913 (the configuration of a run)
 
 def trials(scale: Scale) -> list[Trial]:
     """Each model at each noise weight, with every seed."""
-    shared = {**sizes(scale), **BASE, "epochs": scale.pick(1, 6, 25)}
+    shared = {**sizes(scale), **BASE, "epochs": scale.pick(1, 4, 25)}
     shared["dim"] = scale.pick(10, 128, 128)
     return [
         Trial(denoiser, {**shared, "kind": kind, "noise": noise, "seed": seed})
