@@ -8,20 +8,21 @@ import torch
 from PIL import Image
 
 import narrows as nw
-from narrows.bottlenecks import SparseDictionary, TopK, Variational, VectorQuantizer
+from narrows.bottlenecks import SparseDictionary, SpikeAndSlab, TopK, Variational, VectorQuantizer
 from narrows.cli.main import main
 from narrows.networks import Conv
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Run folders of three families, trained for one epoch on digits."""
+    """Run folders of four families, trained for one epoch on digits."""
     folder = tmp_path_factory.mktemp("runs")
     data = nw.data.load("digits")
     every = {
         "vq": VectorQuantizer(16, 4),
         "vae": Variational(2),
         "sparse": SparseDictionary(16, 4, TopK(2)),
+        "slab": SpikeAndSlab(3),
     }
     for name, bottleneck in every.items():
         torch.manual_seed(0)
@@ -51,6 +52,7 @@ def pictures(tmp_path):
         ("vq", "histogram"),
         ("vae", "quantized"),
         ("vae", "mixture"),
+        ("slab", "quantized"),
         ("sparse", "support"),
         ("sparse", "tokens"),
     ],
@@ -77,6 +79,66 @@ def test_interpolations_are_written_for_discrete_and_continuous_codes(runs, tmp_
         assert main(["interpolate", str(runs / run), "--out", str(out), *chosen]) == 0
         assert out.stat().st_size > 100
     assert main(["interpolate", str(runs / "vq"), "--path", "linear"]) == 1
+
+
+def picture(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
+
+
+def test_traversals_are_written_for_every_kind_of_code(runs, tmp_path, capsys):
+    for run in ("vq", "vae", "sparse"):
+        out = tmp_path / f"{run}.png"
+        options = ["--rows", "2", "--steps", "3", "--out", str(out)]
+        assert main(["traverse", str(runs / run), *options]) == 0
+        dimensions, values, _ = capsys.readouterr().out.splitlines()
+        assert dimensions.startswith("dimensions ")
+        assert len(values.split(", ")) == 3
+        assert len(dimensions.split(", ")) == 2
+        assert picture(out).shape == (2 * 48 + 4, 3 * 48 + 2 * 4)
+
+
+def test_codes_are_masked_site_by_site_or_completed_by_a_prior(runs, tmp_path):
+    masked, completed = tmp_path / "masked.png", tmp_path / "completed.png"
+    vq = str(runs / "vq")
+    assert main(["mask", vq, "--rows", "2", "--out", str(masked)]) == 0
+    assert picture(masked).shape == (2 * 52 - 4, 5 * 52 - 4)  # reconstruction and four sites
+    options = ["--epochs", "1", "--width", "8"]
+    assert main(["prior", vq, "--kind", "pixelcnn", *options]) == 0
+    redrawn = ["--prior", "pixelcnn", "--rows", "2", "--draws", "3", "--out", str(completed)]
+    assert main(["mask", vq, *redrawn]) == 0
+    assert picture(completed).shape == (2 * 52 - 4, 4 * 52 - 4)
+    first = [picture(path)[:48, :48] for path in (masked, completed)]
+    assert np.array_equal(*first)  # the whole reconstruction leads both
+    assert main(["mask", str(runs / "sparse"), "--prior", "support"]) == 1
+
+
+def test_noise_is_added_and_removed_and_measured(runs, tmp_path, capsys):
+    out = tmp_path / "denoised.png"
+    options = ["--noise", "0.5", "--n", "4", "--measured", "50", "--out", str(out)]
+    assert main(["denoise", str(runs / "vq"), *options]) == 0
+    text = capsys.readouterr().out
+    assert "50 test images" in text
+    noisy, restored = (float(text.split(word)[0].split()[-2]) for word in (" noisy", " restored"))
+    assert noisy < 12  # clipping takes some: an error of 0.5 would be 6 dB
+    assert noisy != restored
+    shown = picture(out)
+    assert shown.shape == (3 * 52 - 4, 4 * 52 - 4)
+    clean = nw.data.load("digits").test.images[0, 0].numpy()
+    assert np.array_equal(shown[:48:6, :48:6], clean)
+
+
+def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
+    vq = str(runs / "vq")
+    fit = ["--kind", "pixelcnn", "--conditional", "true", "--epochs", "1", "--width", "8"]
+    assert main(["prior", vq, *fit]) == 0
+    assert main(["sample", vq, "--prior", "pixelcnn", "--label", "3", "--n", "4"]) == 0
+    assert main(["sample", vq, "--prior", "pixelcnn", "--label", "11"]) == 1
+    assert "no class of this prior (it has 0..9)" in capsys.readouterr().err
+    assert main(["sample", str(runs / "vae"), "--label", "1"]) == 1
+    assert "--conditional" in capsys.readouterr().err
+    assert main(["prior", vq, "--kind", "histogram", "--conditional", "true"]) == 1
+    assert "know no classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lossless", [False, True])
@@ -107,6 +169,10 @@ def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):
         (["prior", vq, "--kind", "mixture"], "does not suit"),
         (["prior", vae, "--kind", "pixelcnn"], "integers"),
         (["compress", vae, str(pictures), "--out", small], "QuantizedHistogram"),
+        (["traverse", vq, "--image", "-1"], "an image in 0.."),
+        (["mask", vq, "--rows", "0"], "rows"),
+        (["denoise", vq, "--noise", "-1"], "at least 0"),
+        (["denoise", vq, "--n", "0"], "images shown"),
         (["compress", vq, "nowhere.png"], "does not exist"),
         (["compress", vq, str(pictures / "broken.png"), "--out", small], "could be read"),
         (["decompress", vq, str(pictures), "--out", small], ".nrwz"),

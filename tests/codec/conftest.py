@@ -1,5 +1,7 @@
 """Small models of digits, one of each family, briefly trained so that codes are not degenerate."""
 
+import functools
+
 import pytest
 import torch
 
@@ -28,6 +30,12 @@ def trained(digits, bottleneck, likelihood=None, steps=40):
         model.bottleneck.update([loss.latent])
         model.likelihood.update(x, loss.output.detach())
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def train_briefly(digits):
+    """bottleneck, likelihood, steps -> model of digits."""
+    return functools.partial(trained, digits)
 
 
 @pytest.fixture(scope="session")

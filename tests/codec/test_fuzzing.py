@@ -8,6 +8,7 @@ import torch
 from narrows.codec import Codec, CodecError
 from narrows.codec.container import Header, pack, unpack
 from narrows.codec.entropy import Reader, Writer, whole_numbers
+from narrows.priors import GaussianMixture, fit_in_one_pass
 
 
 def mutants(blob, n, seed):
@@ -46,6 +47,60 @@ def survives(codec, blob, n):
 def test_ten_thousand_damaged_files_are_refused(models, digits, family):
     codec = Codec(*models[family])
     survives(codec, codec.compress(digits.train.images[:3]), 10_000 if family == "vq" else 500)
+
+
+def payloads(payload, n, seed):
+    """Payloads truncated, bit-flipped, lengthened and random, all of whole words."""
+    rng = random.Random(seed)
+    for i in range(n):
+        data, kind = bytearray(payload), i % 4
+        if kind == 0:
+            data = data[: 4 * rng.randrange(len(data) // 4)]
+        elif kind == 1:
+            for _ in range(rng.choice([1, 1, 2, 8])):
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            data += rng.randbytes(4 * rng.randrange(1, 9))
+        else:
+            data = bytearray(rng.randbytes(4 * rng.randrange(1, 60)))
+        yield bytes(data)
+
+
+def resist(codec, blob, n):
+    """Damage behind a correct checksum, which an enemy can compute: refused, or no damage."""
+    header, payload = unpack(blob)
+    images, refused = codec.decompress(blob), 0
+    for data in payloads(payload, n, seed=1):
+        try:
+            found = codec.decompress(pack(header, data))
+        except CodecError:
+            refused += 1
+        else:
+            assert torch.equal(found, images)  # bits that the coder never looks at
+    assert refused > 0.5 * n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["vq", "sparse", "plain", "variational"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_ten_thousand_damages_behind_a_correct_checksum(models, digits, family, lossless):
+    codec = Codec(*models[family], lossless=lossless)
+    resist(codec, codec.compress(digits.train.images[:2]), 10_000 // 8)
+
+
+@pytest.mark.slow
+def test_ten_thousand_damages_of_bits_back_files(variational, digits):
+    codec = Codec(variational, lossless=True)
+    blob = codec.compress(digits.train.images[:2])
+    survives(codec, blob, 10_000)
+    resist(codec, blob, 1000)
+
+
+def test_mixture_payloads_behind_a_correct_checksum_are_refused(models, digits):
+    model, histogram = models["plain"]
+    prior = GaussianMixture(histogram.sites, 4, components=3)
+    codec = Codec(model, fit_in_one_pass(prior, model, digits))
+    resist(codec, codec.compress(digits.train.images[:2]), 100)
 
 
 def forged(codec, blob, seed, **changes):

@@ -43,7 +43,7 @@ def test_the_density_integrates_to_one():
 
 def test_one_component_is_the_gaussian_of_the_data():
     code = correlated(5000)
-    prior = GaussianMixture((), 2, 1).fit([latent(code)])
+    prior = GaussianMixture((), 2, 1, step=1e-3).fit([latent(code)])
     reference = MultivariateNormal(code.mean(0), torch.cov(code.T, correction=0))
     assert torch.allclose(prior.log_prob(code), reference.log_prob(code), atol=1e-4)
 
@@ -134,3 +134,16 @@ def test_priors_round_trip_and_refuse_what_does_not_fit():
     random = GaussianMixture((), 2, 1).fit([latent(code, Normal(code, torch.ones_like(code)))])
     with pytest.raises(ValueError, match="random codes"):
         random.rate(latent(code))
+
+
+def test_a_component_narrower_than_a_cell_does_not_trust_rounded_values():
+    """z_1 is worth nothing in digits that rounding has cut off; the rate stays near 0 bits."""
+    generator = torch.Generator().manual_seed(0)
+    tight = 0.01 * torch.randn(2000, 1, generator=generator)
+    code = torch.cat([tight, tight + 1e-3 * torch.randn(2000, 1, generator=generator)], 1) + 0.3
+    prior = GaussianMixture((), 2, components=1, step=0.5).fit([latent(code)])
+    nats = prior.rate(latent(code))
+    assert float(nats.max()) < 1e-3  # all codes lie in one cell
+    fine = GaussianMixture((), 2, components=1, step=1e-5).fit([latent(code)])
+    density = -fine.log_prob(fine.quantize(code)) - 2 * math.log(1e-5)
+    assert torch.allclose(fine.rate(latent(code)), density, atol=1e-3)

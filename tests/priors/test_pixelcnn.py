@@ -168,3 +168,23 @@ def test_arguments_out_of_range_are_refused():
         PixelCNN((4, 4), 4, kernel=4)
     with pytest.raises(ValueError, match="temperature"):
         PixelCNN((2, 2), 4, width=8, layers=1).sample(1, temperature=0.0)
+
+
+def test_a_walk_without_a_class_costs_the_mean_probability_of_all_classes():
+    prior = make((2, 3), 5, width=8, layers=2, classes=3)
+    code = prior.sample(40, torch.Generator().manual_seed(0))
+    spent = torch.zeros(40, dtype=torch.float64)
+
+    def pay(logits, known):
+        nonlocal spent
+        weights = masses(logits).double()
+        spent -= (weights / weights.sum(1, keepdim=True)).gather(1, known[:, None])[:, 0].log()
+        return known
+
+    assert torch.equal(follow(prior.walk(40, code), pay), code)
+    with torch.no_grad():
+        nats = -prior.log_prob(code).double()
+    assert torch.allclose(spent, nats, atol=0.01 * float(nats.mean()))
+    # Certain of no class: the cost is another than that of any single class.
+    each = torch.stack([-prior.log_prob(code, torch.full((40,), k)) for k in range(3)])
+    assert bool((nats > each.min(0).values).all())

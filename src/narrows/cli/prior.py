@@ -34,6 +34,9 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     parser.add_argument("--epochs", type=int, default=20, help="of pixelcnn, transformer, tokens")
     parser.add_argument("--width", type=int, default=64, help="features of these")
+    parser.add_argument(
+        "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
+    )
     parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
     parser.add_argument("--components", type=int, default=16, help="of mixture, support")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batch order")
@@ -65,7 +68,10 @@ def fit(model: Autoencoder, data: Any, config: Any) -> Prior:
 
     learned = {"epochs": config.epochs, "seed": config.seed}
     if config.kind == "pixelcnn":
-        return priors.fit_pixelcnn(model, data, width=config.width, **learned)
+        conditional = {"conditional": config.conditional}
+        return priors.fit_pixelcnn(model, data, width=config.width, **conditional, **learned)
+    if config.conditional:
+        raise ValueError("--conditional is for --kind pixelcnn; the others know no classes")
     if config.kind == "transformer":
         return priors.fit_transformer(model, data, width=config.width, **learned)
     if config.kind == "tokens":
@@ -88,7 +94,8 @@ def _closed(model: Autoencoder, data: Any, config: Any) -> Prior:
     if wanted.get(config.kind, "atoms") != kind:
         raise ValueError(f"--kind {config.kind} does not suit this run: its codes are {kind}")
     if config.kind == "quantized":
-        return priors.QuantizedHistogram(sites, first.shape[-1], config.step)
+        zeros = isinstance(model.prior, priors.SpikeAndSlabPrior)  # stay exact, and cheap
+        return priors.QuantizedHistogram(sites, first.shape[-1], config.step, keep_zeros=zeros)
     if config.kind == "mixture":
         return priors.GaussianMixture(sites, first.shape[-1], config.components, config.step)
     size = int(getattr(model.prior, "size"))  # noqa: B009 (of every prior over indices or atoms)

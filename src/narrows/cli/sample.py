@@ -19,6 +19,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--n", type=int, default=64, help="number of samples")
     parser.add_argument("--temperature", type=float, default=1.0, help="of learned priors")
     parser.add_argument("--top-k", type=int, default=None, help="likeliest symbols to draw from")
+    parser.add_argument("--label", type=int, default=None, help="class, of a conditional prior")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--out", type=str, default=None, help="default RUN/samples[-PRIOR].png")
     config = parsing.parse(parser, arguments)
@@ -36,9 +37,18 @@ def run(arguments: list[str]) -> None:
 
 
 def _options(config: Any, model: Any) -> dict[str, Any]:
-    """Temperature and top-k, which only priors that walk over symbols have."""
+    """Temperature and top-k, which only priors that walk over symbols have; the class, if any."""
+    import torch
+
+    found = {}
+    classes = getattr(model.prior, "classes", None) or 0
+    if config.label is not None:
+        if not 0 <= config.label < classes:
+            known = f"0..{classes - 1}" if classes else "none: narrows prior --conditional true"
+            raise ValueError(f"--label {config.label} is no class of this prior (it has {known})")
+        found["label"] = torch.full((config.n,), config.label)
     if hasattr(model.prior, "walk"):
-        return {"temperature": config.temperature, "top_k": config.top_k}
+        return {"temperature": config.temperature, "top_k": config.top_k, **found}
     if config.temperature != 1 or config.top_k is not None:
         raise ValueError(
             f"{type(model.prior).__name__} has no temperature or top-k; fit another prior with "

@@ -4,15 +4,18 @@ To write an image: read z off the stack under q(z | x) (which gives back log 1/q
 x under p(x | z) and z under p(z). The image costs -log p(x | z) + log q(z | x) - log p(z) bits,
 whose mean is the negative evidence lower bound. Reading runs backwards.
 
-The stack needs something on it before the first image: fixed words, which stay in the file.
+The stack needs something on it before the first image: fixed words, which stay in the file. As
+few as will do are used: the first image is written alone, and what it leaves on the stack serves
+groups that grow up to 16. The payload says how many there are:
+
+    4  number of first words          4 each  the stack, the first words and all that was pushed
 
 Source: Townsend, Bird and Barber 2019, Practical Lossless Compression with Latent Variables Using
-Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; we use a regular
-grid of width 2^-6, which needs no inverse distribution function, and cut q off far from its
-centre: a coder gives every cell at least 2^-24, and a draw from a cell 100 deviations away, rare as
-it is, would cost thousands of bits of pixels. A cut q is just another q.
+Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; ours are those of
+`narrows.codec.grid`.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,63 +23,67 @@ import numpy as np
 import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 from torch import Tensor
-from torch.distributions import Cauchy, Distribution, Laplace, Normal
+from torch.distributions import Distribution
 
 from narrows.codec.errors import CodecError
+from narrows.codec.grid import pop_posterior, pop_prior, push_posterior, push_prior
 from narrows.codec.pixels import walk_pixels
-from narrows.codec.steady import groups, in_one_group, steady
+from narrows.codec.steady import GROUP, in_one_group, steady
+from narrows.families import StudentT
+from narrows.priors.factorial import Factorial
+from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
 
-GRID = 2.0**-6
-_REACH = 1 << 11  # grid cells on either side of 0: |z| < 32
+_COUNT = struct.Struct("<I")
+_FEWEST = 16
 _CATEGORICAL = stream.model.Categorical(perfect=False)
-_PRIORS = {
-    Normal: stream.model.QuantizedGaussian(-_REACH, _REACH),
-    Laplace: stream.model.QuantizedLaplace(-_REACH, _REACH),
-    Cauchy: stream.model.QuantizedCauchy(-_REACH, _REACH),
-}
-_CUT = {Normal: 5.0, Laplace: 12.0, Cauchy: 60.0}
-"""Scales from the centre at which q is cut off."""
 
 
-def write(model: Any, levels: Tensor) -> bytes:
+class _EmptyStackError(Exception):
+    """A draw took more than there was."""
+
+
+def write(model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor) -> bytes:
     """The images' bytes.
 
     Args:
-        model: an `Autoencoder` with a `Variational` bottleneck, in eval.
+        model: an `Autoencoder` with a `Variational` or `SpikeAndSlab` bottleneck, in eval.
+        prior: of its codes.
         levels: `[n, *shape]`, int64 in 0..255.
     """
+    count = _FEWEST if len(levels) else 0
     with steady(), torch.no_grad():
-        coder = stream.stack.AnsCoder(_first_words(model))
-        for rows in groups(len(levels)):
-            group = levels[rows]
-            posterior = _posterior(model, group)
-            z = _pop_posterior(coder, posterior)
-            _push_pixels(coder, model, z, group)
-            _push_prior(coder, _prior(model, posterior), z)
-        return coder.get_compressed().astype("<u4").tobytes()
+        while True:
+            try:
+                words = _write(model, prior, levels, count)
+            except _EmptyStackError:
+                count += max(2, count // 8)  # nearly always the first image, so little is redone
+            else:
+                return _COUNT.pack(count) + words.astype("<u4").tobytes()
 
 
-def read(model: Any, payload: bytes, n: int) -> Tensor:
+def read(model: Any, prior: Factorial | SpikeAndSlabPrior, payload: bytes, n: int) -> Tensor:
     """The images `[n, *shape]`, int64 in 0..255.
 
     Raises:
         CodecError: if the bytes cannot have been written by `write` for n images.
     """
-    if len(payload) % 4 or not payload:
-        raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
+    count = first_words(payload)
     out = torch.zeros(n, *model.shape, dtype=torch.long)
     with steady(), torch.no_grad():
         try:
-            coder = stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
-            for rows in reversed([*groups(n)]):
+            stack = stream.stack.AnsCoder(
+                np.frombuffer(payload, "<u4", offset=_COUNT.size).astype(np.uint32)
+            )
+            for rows in reversed([*_groups(n)]):
                 like = _posterior(model, out[rows])  # for its shape and family only
-                z = _pop_prior(coder, _prior(model, like))
-                out[rows] = _pop_pixels(coder, model, z)
-                _push_posterior(coder, _posterior(model, out[rows]), z)
-            words = coder.get_compressed()
+                draw = pop_prior(_standard(prior, like), stack)
+                z = draw.values(_location(like))
+                out[rows] = _pop_pixels(stack, model, z)
+                push_posterior(_posterior(model, out[rows]), stack, draw)
+            words = stack.get_compressed()
         except (AssertionError, ValueError) as error:
             raise CodecError("the payload is no bits-back code of this model") from error
-    if not np.array_equal(words, _first_words(model)):
+    if len(words) != count or not np.array_equal(words, _words(count)):
         raise CodecError(
             "the stack does not end where it began: written by another build or machine, whose "
             "networks differ in their last bits"
@@ -84,13 +91,45 @@ def read(model: Any, payload: bytes, n: int) -> Tensor:
     return out
 
 
-def _first_words(model: Any) -> np.ndarray:
-    """Enough for one group's posterior draws, at most 12 bits a dimension of z."""
-    dimensions = int(np.prod([16, *model.prior.sites, model.prior.dim]))
-    words = np.random.Generator(np.random.Philox(0)).integers(
-        1, 2**32, size=2 + dimensions * 12 // 32, dtype=np.uint32
-    )
-    return words.astype(np.uint32)
+def first_words(payload: bytes) -> int:
+    """How many 32-bit words of a payload were on the stack before the first image.
+
+    Raises:
+        CodecError: if the payload is too short to say, or not of whole words.
+    """
+    if len(payload) % 4 or not payload:
+        raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
+    return _COUNT.unpack_from(payload)[0]
+
+
+def _write(
+    model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor, count: int
+) -> np.ndarray:
+    stack = stream.stack.AnsCoder(_words(count))
+    for rows in _groups(len(levels)):
+        group = levels[rows]
+        posterior = _posterior(model, group)
+        draw = pop_posterior(posterior, stack)
+        if stack.num_words() < 2:  # with two words left, what was read was random
+            raise _EmptyStackError
+        _push_pixels(stack, model, draw.values(_location(posterior)), group)
+        push_prior(_standard(prior, posterior), stack, draw)
+    return stack.get_compressed()
+
+
+def _groups(n: int) -> Iterator[slice]:
+    """Slices of 1, 1, 2, 4, 8, 16, 16, ...: each no larger than all before it together."""
+    start = 0
+    while start < n:
+        stop = min(n, start + min(GROUP, max(1, start)))
+        yield slice(start, stop)
+        start = stop
+
+
+def _words(count: int) -> np.ndarray:
+    """The first words: random, but the same in all files."""
+    random = np.random.Generator(np.random.Philox(0))
+    return random.integers(1, 2**32, size=count, dtype=np.uint32)
 
 
 def _posterior(model: Any, levels: Tensor) -> Distribution:
@@ -106,98 +145,33 @@ def _posterior(model: Any, levels: Tensor) -> Distribution:
     return _rows(found[0], len(levels))
 
 
-def _prior(model: Any, like: Distribution) -> Distribution:
-    """The prior's family, of the shape of a posterior."""
-    return model.prior.family.standard(_location(like))
+def _rows(posterior: Any, n: int) -> Distribution:
+    """The posterior of the first n examples; one without a place on the grid as it is."""
+    if not hasattr(posterior, "loc"):
+        return posterior
+    loc, scale = posterior.loc[:n], posterior.scale[:n]
+    if isinstance(posterior, SpikeSlab):
+        return SpikeSlab(posterior.logits[:n], loc, scale)
+    if isinstance(posterior, StudentT):
+        return StudentT(posterior.df, loc, scale)
+    return type(posterior)(loc, scale)
 
 
-def _rows(posterior: Distribution, n: int) -> Distribution:
-    kind = type(posterior)
-    if kind not in _PRIORS:
-        raise TypeError(
-            f"bits-back coding knows normal, Laplace and Cauchy latents, not {kind.__name__}; "
-            "use Codec(model, prior=QuantizedHistogram(...)) for its means"
-        )
-    return kind(_location(posterior)[:n], posterior.scale[:n])  # pyright: ignore
+def _standard(prior: Factorial | SpikeAndSlabPrior, like: Distribution) -> Distribution:
+    """The prior's distribution, of the shape of a posterior."""
+    part = prior.family if isinstance(prior, Factorial) else prior
+    return part.standard(_location(like))
 
 
 def _location(distribution: Any) -> Tensor:
     return distribution.loc
 
 
-def _pop_prior(coder: stream.stack.AnsCoder, prior: Distribution) -> Tensor:
-    cells = coder.decode(*_on_grid(prior))
-    return _place(cells, _location(prior))
-
-
-def _push_prior(coder: stream.stack.AnsCoder, prior: Distribution, z: Tensor) -> None:
-    coder.encode_reverse(_cells(z).clip(-_REACH, _REACH).astype(np.int32), *_on_grid(prior))
-
-
-def _on_grid(prior: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-    location, scale = (_flat(part) / GRID for part in (prior.loc, prior.scale))
-    return _PRIORS[type(prior)], location, scale
-
-
-def _pop_posterior(coder: stream.stack.AnsCoder, posterior: Distribution) -> Tensor:
-    like = _location(posterior)
-    cells = np.zeros(like.numel(), np.int64)
-    for chosen, first, weights in _windows(posterior):
-        cells[chosen] = first + coder.decode(_CATEGORICAL, weights)
-    return _place(cells, like)
-
-
-def _push_posterior(coder: stream.stack.AnsCoder, posterior: Distribution, z: Tensor) -> None:
-    cells = _cells(z)
-    for chosen, first, weights in reversed([*_windows(posterior)]):
-        place = cells[chosen] - first
-        if ((place < 0) | (place >= weights.shape[1])).any():
-            raise CodecError(
-                "a draw lies where its posterior gives none: damaged, or another build"
-            )
-        coder.encode_reverse(place.astype(np.int32), _CATEGORICAL, weights)
-
-
-def _windows(posterior: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Dimensions of like width: which, the first cell of each, masses `[m, cells]`.
-
-    Windows are powers of two wide, so that few calls of the coder serve all dimensions.
-    """
-    kind = type(posterior)
-    scale = _flat(posterior.scale)
-    sizes = 2 ** np.ceil(np.log2(2 * _CUT[kind] * scale / GRID)).clip(3, 11).astype(np.int64)
-    half = sizes // 2
-    centre = np.round(_flat(posterior.loc) / GRID).clip(half - _REACH, _REACH - half)
-    for size in np.unique(sizes):
-        chosen = np.flatnonzero(sizes == size)
-        first = centre[chosen].astype(np.int64) - size // 2
-        edges = (first[:, None] + np.arange(size + 1) - 0.5) * GRID
-        own = kind(
-            torch.from_numpy(_flat(posterior.loc)[chosen, None]),
-            torch.from_numpy(scale[chosen, None]),
-            validate_args=False,
-        )
-        mass = own.cdf(torch.from_numpy(edges)).diff(dim=1).numpy()
-        yield chosen, first, np.maximum(np.round(mass * 2**32), 1.0)
-
-
-def _flat(part: Tensor) -> np.ndarray:
-    return part.detach().cpu().double().flatten().numpy()
-
-
-def _cells(z: Tensor) -> np.ndarray:
-    return np.round(_flat(z) / GRID).astype(np.int64)
-
-
-def _place(cells: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(np.asarray(cells, np.float64) * GRID).to(like).view(like.shape)
-
-
 def _output(model: Any, z: Tensor) -> Tensor:
     return in_one_group(lambda part: model.decoder(model.bottleneck.embed(part)), z)
 
 
-def _push_pixels(coder: stream.stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -> None:
+def _push_pixels(stack: stream.stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -> None:
     steps: list[tuple[np.ndarray, np.ndarray]] = []
 
     def note(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
@@ -207,12 +181,12 @@ def _push_pixels(coder: stream.stack.AnsCoder, model: Any, z: Tensor, levels: Te
 
     walk_pixels(model.likelihood, _output(model, z), levels, note)
     for symbols, weights in reversed(steps):  # last in, first out
-        coder.encode_reverse(symbols.astype(np.int32), _CATEGORICAL, weights)
+        stack.encode_reverse(symbols.astype(np.int32), _CATEGORICAL, weights)
 
 
-def _pop_pixels(coder: stream.stack.AnsCoder, model: Any, z: Tensor) -> Tensor:
+def _pop_pixels(stack: stream.stack.AnsCoder, model: Any, z: Tensor) -> Tensor:
     def take(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
         del known
-        return coder.decode(_CATEGORICAL, weights)
+        return stack.decode(_CATEGORICAL, weights)
 
     return walk_pixels(model.likelihood, _output(model, z), None, take)

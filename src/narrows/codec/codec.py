@@ -21,8 +21,11 @@ from narrows.functional.fixed_point import tables_checksum
 from narrows.latent import Code
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
+from narrows.priors.joint import JointPrior, ungroup
+from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.recorded import spec
 
+_RANDOM = (Factorial, SpikeAndSlabPrior)  # price random codes
 _GROUP = 256  # codes whose symbols are walked through together
 MOST_VALUES = 1 << 28
 """Values (pixels times channels) that `decompress` is ready to return."""
@@ -63,10 +66,10 @@ class Codec:
         self.prior: Prior = model.prior if prior is None else prior
         self.mode = CODES
         if lossless:
-            self.mode = BITS_BACK if isinstance(self.prior, Factorial) else RESIDUAL
+            self.mode = BITS_BACK if isinstance(self.prior, _RANDOM) else RESIDUAL
             if len(model.shape) != 3:
                 raise TypeError("lossless coding is for images, this model is for vectors")
-        elif isinstance(self.prior, Factorial):
+        elif isinstance(self.prior, _RANDOM):
             transfer(self.prior, Writer(), 0, None)  # says what to do instead
         self.fingerprint = _fingerprint(model, self.prior)
 
@@ -127,15 +130,28 @@ class Codec:
             raise CodecError("a bits-back file holds images, not codes")
         return self._read_codes(Reader(payload), n, header.code_check)
 
+    @staticmethod
+    def header_bits(blob: bytes) -> int:
+        """Bits of a file that no code pays for: the container, and the first words of bits-back.
+
+        Raises:
+            CodecError: if the bytes are no whole file.
+        """
+        header, payload = container.unpack(blob)
+        bits = 8 * container.overhead(len(header.shape))
+        if header.mode == BITS_BACK:
+            bits += 32 * (1 + bits_back.first_words(payload))
+        return bits
+
     def _write(self, images: Tensor, floating: bool) -> tuple[int, bytes]:
         unit = images if floating else images.float() / 255
         if self.mode == BITS_BACK:
             levels = _levels(unit)
-            return _pixel_check(levels), bits_back.write(self.model, levels)
+            return _pixel_check(levels), bits_back.write(self.model, self._random, levels)
         writer = Writer()
         code = self._encode(unit)
         self._transfer(writer, len(images), code)
-        check = _code_check(code)
+        check = _code_check(self.prior, code)
         if self.mode == RESIDUAL:
             levels = _levels(unit)
             check ^= _pixel_check(self._residual(writer, code, levels, len(images)))
@@ -143,7 +159,7 @@ class Codec:
 
     def _read(self, header: Header, payload: bytes, n: int) -> Tensor:
         if header.mode == BITS_BACK:
-            levels = bits_back.read(self.model, payload, n)
+            levels = bits_back.read(self.model, self._random, payload, n)
             if _pixel_check(levels) != header.code_check:
                 raise CodecError("the images read are not those written; another machine or build?")
             return levels
@@ -153,16 +169,21 @@ class Codec:
         code = self._transfer(reader, n, None)
         levels = self._residual(reader, code, None, n)
         reader.finish()
-        if _code_check(code) ^ _pixel_check(levels) != header.code_check:
+        if _code_check(self.prior, code) ^ _pixel_check(levels) != header.code_check:
             raise CodecError("the images read are not those written; another machine or build?")
         return levels
 
     def _read_codes(self, reader: Reader, n: int, check: int) -> Code:
         code = self._transfer(reader, n, None)
         reader.finish()
-        if _code_check(code) != check:
+        if _code_check(self.prior, code) != check:
             raise CodecError("the codes read are not those written; another machine or build?")
         return code
+
+    @property
+    def _random(self) -> Factorial | SpikeAndSlabPrior:
+        assert isinstance(self.prior, _RANDOM)
+        return self.prior
 
     def _transfer(self, channel: Channel, n: int, code: Code | None) -> Code:
         """All codes, in groups, so that memory does not grow with their number."""
@@ -268,13 +289,17 @@ def _pixel_check(levels: Tensor) -> int:
     return zlib.crc32(levels.to(torch.uint8).contiguous().numpy().tobytes())
 
 
-def _code_check(code: Code) -> int:
+def _code_check(prior: Prior, code: Code, check: int = 0) -> int:
     """CRC-32 of a code in canonical form: padding beyond its widest example cut off."""
+    if isinstance(prior, JointPrior):
+        for part, own in zip(prior.parts, ungroup(code, prior.counts), strict=True):
+            assert isinstance(part, Prior)
+            check = _code_check(part, own, check)
+        return check
     if isinstance(code, tuple) and len(code) == 2 and code[0].shape == code[1].shape:
         atoms, values = code
         width = int((values != 0).sum(-1).max()) if values.numel() else 0
         code = (atoms[..., :width], values[..., :width])
-    check = 0
     for part in code if isinstance(code, tuple) else (code,):
         part = part.float() + 0.0 if part.is_floating_point() else part.long()  # -0 becomes 0
         check = zlib.crc32(np.ascontiguousarray(part.cpu().numpy()).tobytes(), check)

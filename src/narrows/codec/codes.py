@@ -8,17 +8,20 @@ import torch
 from torch import Tensor
 
 from narrows.codec.entropy import Channel, whole_numbers
+from narrows.codec.mixture import transfer_mixture
 from narrows.functional.fixed_point import masses
 from narrows.latent import Code
 from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
+from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior, group, ungroup
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.uniform import UniformCategorical
 from narrows.priors.walk import follow
 from narrows.sparse.solution import canonical
@@ -43,8 +46,19 @@ def transfer(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
     raise TypeError(
         f"there is no way to write codes under {type(prior).__name__}: pass Codec(model, prior=...)"
         " one of CategoricalPrior, PixelCNN, AutoregressiveTransformer, QuantizedHistogram (for "
-        "the means of variational codes too), SparseFactorial, SparsePrior, SparseAutoregressive; "
-        "or lossless=True for a variational model (bits-back)"
+        "the means of variational codes too), GaussianMixture, SparseFactorial, SparsePrior, "
+        "SparseAutoregressive; or lossless=True for a variational model (bits-back)"
+    )
+
+
+@transfer.register
+def _spike_and_slab(prior: SpikeAndSlabPrior, channel: Channel, n: int, code: Code | None) -> Code:
+    """Refused: it prices random codes, which only bits-back attains."""
+    del prior, channel, n, code
+    raise TypeError(
+        "SpikeAndSlabPrior prices random codes, and a file of codes holds one code for certain: "
+        "pass Codec(model, prior=QuantizedHistogram(sites, dim, keep_zeros=True)) fitted to "
+        "training latents, which keeps exact zeros; or lossless=True (bits-back)"
     )
 
 
@@ -54,10 +68,6 @@ def transfer(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
 @transfer.register(SparseAutoregressive)
 def _walk(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
     """Priors that walk over their symbols find exactly the same weights at both ends."""
-    if isinstance(prior, PixelCNN) and prior.classes:
-        raise TypeError(
-            "a class-conditional PixelCNN cannot code without the classes; fit one without them"
-        )
 
     def choose(logits: Tensor, known: Tensor | None) -> Tensor:
         symbols = None if known is None else known.cpu().numpy()
@@ -121,6 +131,23 @@ def _quantized(prior: QuantizedHistogram, channel: Channel, n: int, code: Code |
     )
     steps, centers = prior.steps.cpu(), prior.centers.cpu()
     back = torch.from_numpy(out).double() * steps + centers
+    return back.to(torch.get_default_dtype()).view(n, *prior.sites, prior.dim)
+
+
+@transfer.register
+def _mixture(prior: GaussianMixture, channel: Channel, n: int, code: Code | None) -> Code:
+    """Grid indices, each dimension given those before it."""
+    if not bool((prior.steps > 0).all()):
+        reason = "it was fitted to random codes" if prior.fitted else "it is not fitted"
+        raise TypeError(
+            f"GaussianMixture has no grid to round codes to: {reason}; fit it to deterministic "
+            "codes, or use QuantizedHistogram for the means of random ones"
+        )
+    steps, index = prior.steps.cpu(), None
+    if code is not None:
+        index = (_float(code).reshape(-1, prior.dim).double() / steps).round().long().numpy()
+    found = transfer_mixture(prior, channel, n * math.prod(prior.sites), index)
+    back = torch.from_numpy(found).double() * steps
     return back.to(torch.get_default_dtype()).view(n, *prior.sites, prior.dim)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from narrows.codec.errors import CodecError
 
 MAGIC = b"NRWZ"
-VERSION = 1
+VERSION = 2  # 1 had no count of first words in bits-back payloads
 CODES, RESIDUAL, BITS_BACK = 0, 1, 2
 _FIXED = struct.Struct("<4sBBBB8sI")
 _CHECK = 8

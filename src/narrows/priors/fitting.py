@@ -324,8 +324,6 @@ def _alphabet(model: Any, data: Splits) -> tuple[int, int | None]:
 
 
 def _stored(prior: Prior, latent: Latent) -> Latent:
-    if latent.posterior is not None:
-        return latent
     return dataclasses.replace(latent, code=prior.quantize(latent.code))
 
 

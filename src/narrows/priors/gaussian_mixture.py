@@ -27,11 +27,13 @@ class GaussianMixture(Prior):
     rounded to a grid, dimension after dimension given those before it, and
 
     .. math:: p(k) = \sum_m w_m \prod_i \left[
-        \Phi\!\left(\tfrac{z_i + \Delta_i/2 - c_{mi}}{L_{mii}}\right) -
-        \Phi\!\left(\tfrac{z_i - \Delta_i/2 - c_{mi}}{L_{mii}}\right)\right], \quad
-        z = \Delta k, \quad c_{mi} = E_m[z_i | z_{<i}],
+        \Phi\!\left(\tfrac{z_i + \Delta_i/2 - c_{mi}}{s_{mi}}\right) -
+        \Phi\!\left(\tfrac{z_i - \Delta_i/2 - c_{mi}}{s_{mi}}\right)\right], \quad
+        z = \Delta k,
 
-    which sums to 1 over all grid points exactly. One component is the Gaussian fit.
+    which sums to 1 over all grid points exactly. c and s are mean and deviation of z_i given the
+    rounded z_<i: rounding is taken as noise of variance Delta^2 / 12, for a component narrower
+    than a cell must not trust the rounded value's last digits. One component is the Gaussian fit.
 
     Source: full-covariance densities after training: Ghosh et al. 2020, From Variational to
     Deterministic Autoencoders, arXiv:1903.12436, section 4.
@@ -47,6 +49,7 @@ class GaussianMixture(Prior):
     weights: Tensor
     means: Tensor
     factors: Tensor
+    scales: Tensor
     steps: Tensor
 
     def __init__(
@@ -83,6 +86,7 @@ class GaussianMixture(Prior):
         self.register_buffer("weights", torch.zeros(components, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("factors", torch.zeros(components, dim, dim, dtype=torch.float64))
+        self.register_buffer("scales", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros(dim, dtype=torch.float64))  # 0: random codes
 
     @property
@@ -121,14 +125,22 @@ class GaussianMixture(Prior):
             fit.fit((codes / spread).numpy())
         self.weights.copy_(torch.from_numpy(fit.weights_))
         self.means.copy_(torch.from_numpy(fit.means_) * spread)
-        factors = torch.linalg.cholesky(torch.from_numpy(fit.covariances_)) * spread[:, None]
-        self.factors.copy_(factors)
         step = self.fraction * spread if self.step is None else torch.full_like(spread, self.step)
         self.steps.copy_(torch.zeros_like(step) if random else step)
+        rounding = self.steps.cpu().square() / 12
+        covariances = torch.from_numpy(fit.covariances_) * spread[:, None] * spread
+        factors = torch.linalg.cholesky(covariances + rounding.diag())
+        self.factors.copy_(factors)
+        # The last rounding is not noise: it is what the cell's integral is over.
+        given = factors.diagonal(dim1=1, dim2=2).square() - rounding
+        self.scales.copy_(given.clamp(min=1e-7 * spread.square()).sqrt())
         return self
 
     def log_prob(self, code: Tensor) -> Tensor:
-        """Log density of codes `[..., *sites, dim]`, summed over sites; nats."""
+        """Log density of codes `[..., *sites, dim]`, summed over sites; nats.
+
+        Of deterministic codes it is that of the code with its rounding noise.
+        """
         lead = code.shape[: code.dim() - 1 - len(self.sites)]
         z = self._vectors(code).double()
         noise = torch.stack([self._whiten(z, m) for m in range(len(self.weights))], dim=1)
@@ -182,7 +194,7 @@ class GaussianMixture(Prior):
         factors, means = self.factors[which], self.means[which]
         for i in range(self.dim):
             given = means[:, i] + (factors[:, i, :i] * whitened[:, :i]).sum(1)
-            z[:, i] = given + factors[:, i, i] * noise[:, i]
+            z[:, i] = given + self.scales[which, i] * noise[:, i]
             if bool((self.steps > 0).all()):  # what follows knows the rounded value only
                 z[:, i] = (z[:, i] / self.steps[i]).round() * self.steps[i]
             whitened[:, i] = (z[:, i] - given) / factors[:, i, i]
@@ -195,8 +207,9 @@ class GaussianMixture(Prior):
 
     def _cells(self, z: Tensor, m: int) -> Tensor:
         """Log mass of the cells around z under component m, `[n]`."""
-        scale = self.factors[m].diagonal()
-        centre, half = self._whiten(z, m), self.steps / (2 * scale)
+        scale = self.scales[m]
+        centre = self._whiten(z, m) * self.factors[m].diagonal() / scale
+        half = self.steps / (2 * scale)
         return log_interval(centre - half, centre + half).sum(1)
 
     def _over_sites(self, nats: Tensor, lead: tuple[int, ...]) -> Tensor:

@@ -1,5 +1,6 @@
 """Independent priors over the parts of a split code."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -60,7 +61,10 @@ class JointPrior(Prior):
             ValueError: if a part has none.
             TypeError: if the latent is not a `Split` bottleneck's.
         """
-        rates = [p.rate(part) for p, part in zip(self._priors, self._split(latent), strict=True)]
+        codes = ungroup(latent.code, self.counts)  # which may have been quantised since
+        parts = zip(self._split(latent), codes, strict=True)
+        own = [dataclasses.replace(part, code=code) for part, code in parts]
+        rates = [p.rate(part) for p, part in zip(self._priors, own, strict=True)]
         return torch.stack(rates).sum(0)
 
     def log_prob(self, code: Code) -> Tensor:

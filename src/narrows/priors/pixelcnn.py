@@ -12,7 +12,7 @@ from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 from narrows.priors.discrete import check_codes, one_code
-from narrows.priors.walk import Walk, follow, sampler
+from narrows.priors.walk import Walk, follow, marginal, sampler
 
 
 class GatedLayer(nn.Module):
@@ -198,8 +198,13 @@ class PixelCNN(Prior):
         Args:
             n: number of maps.
             code: the maps if they are known; all their logits are then found at once.
-            label: `[n]` classes if conditional.
+            label: `[n]` classes if conditional; without them the walk is over all classes at
+                once, at the cost of as many networks (see `narrows.priors.walk.marginal`).
         """
+        if self.classes and label is None:
+            every = torch.arange(self.classes, device=self.embedding.device).repeat(n)
+            repeated = None if code is None else code.repeat_interleave(self.classes, dim=0)
+            return (yield from marginal(self.walk(len(every), repeated, every), self.classes))
         exact = freeze(self)
         if code is None:
             return (yield from exact._fresh(n, label))

@@ -16,7 +16,8 @@ HELD = 2**24  # codes held back to learn their spread before counting starts
 
 
 class QuantizedHistogram(Prior):
-    """p(index) per feature, index = round((code - mean) / step), shared by all sites.
+    """p(index) per feature, index = round((code - centre) / step), shared by all sites;
+    the centre is the feature's mean.
 
     rate = -sum over sites and features of log p(index). Inside the range of the training codes
     p = (1 - e) (count + 1/bins) / (N + 1); outside, at d = 1, 2, ... bins beyond either end,
@@ -31,6 +32,8 @@ class QuantizedHistogram(Prior):
         step: the grid's step, for all features; None chooses each feature's from the data.
         fraction: where `step` is None, the step as a fraction of each feature's standard
             deviation over the training codes. A quarter costs about 4 bits per feature.
+        keep_zeros: the grid goes through 0 in place of the mean, so that exact zeros (of
+            `SpikeAndSlab`) stay exact; being frequent they are cheap.
 
     Attributes:
         steps: the step of each feature, `[dim]`; empty until fitted.
@@ -56,6 +59,7 @@ class QuantizedHistogram(Prior):
         dim: int,
         step: float | None = None,
         fraction: float = 0.25,
+        keep_zeros: bool = False,
     ) -> None:
         super().__init__(sites)
         if dim < 1:
@@ -66,6 +70,7 @@ class QuantizedHistogram(Prior):
         self.dim = dim
         self.step = step
         self.fraction = fraction
+        self.keep_zeros = keep_zeros
         for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 
@@ -162,12 +167,14 @@ class QuantizedHistogram(Prior):
     def _grid(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Centre and step of each feature."""
         mean = codes.mean(0)
+        center = torch.zeros_like(mean) if self.keep_zeros else mean
         if self.step is not None:
-            return mean, torch.full_like(mean, self.step)
+            return center, torch.full_like(mean, self.step)
         deviation = codes.std(0, correction=0)
-        # A constant feature has one bin whatever its step; any positive one keeps it finite.
+        # A constant feature has one bin whatever its step; this one leads to its value exactly.
         constant = deviation <= 1e-7 * (1 + mean.abs())
-        return mean, torch.where(constant, torch.ones_like(mean), self.fraction * deviation)
+        any_step = torch.where(mean == center, torch.ones_like(mean), (mean - center).abs())
+        return center, torch.where(constant, any_step, self.fraction * deviation)
 
     def _index(self, vectors: Tensor) -> Tensor:
         return ((vectors.double() - self.centers) / self.steps).round()

@@ -98,12 +98,15 @@ class SpikeAndSlabPrior(Prior):
             )
         return self.divergence(latent.posterior).flatten(1).sum(1)
 
+    def standard(self, like: Tensor) -> SpikeSlab:
+        """This prior as a distribution over tensors of the shape of `like`, elementwise."""
+        zeros = torch.zeros_like(like)
+        logit = math.log(self.activity) - math.log1p(-self.activity)
+        return SpikeSlab(zeros + logit, zeros, zeros + self.scale)
+
     def log_prob(self, code: Tensor) -> Tensor:
         """Log p(code) of codes `[batch, *sites, dim]`, `[batch]` in nats."""
-        zeros = torch.zeros_like(code)
-        logit = math.log(self.activity) - math.log1p(-self.activity)
-        standard = SpikeSlab(zeros + logit, zeros, zeros + self.scale)
-        return standard.log_prob(code).flatten(1).sum(1)
+        return self.standard(code).log_prob(code).flatten(1).sum(1)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, `[n, *sites, dim]`, with exact zeros."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 import torch
 from torch import Tensor
 
-from narrows.functional.fixed_point import draw, masses
+from narrows.functional.fixed_point import FIXED, draw, masses, snap
 from narrows.latent import Code
 
 Walk = Generator[tuple[Tensor, Tensor | None], Tensor, Code]
@@ -24,6 +24,40 @@ def follow(walk: Walk, choose: Choose) -> Code:
             logits, known = walk.send(choose(logits, known))
     except StopIteration as end:
         return end.value
+
+
+def marginal(walk: Walk, classes: int) -> Walk:
+    """Walks over n codes of unknown class, given a walk over each with every class in turn.
+
+    p(symbol | before) = sum_k p(k | before) p(symbol | before, k), the classes being equally
+    likely at first; so the code costs -log of the mean over classes of p(code | class).
+
+    Args:
+        walk: over `n * classes` codes, example by example, the classes of one side by side.
+        classes: their number.
+    """
+    try:
+        logits, known = next(walk)
+        log_odds = torch.zeros(len(logits) // classes, classes, dtype=torch.float64)
+        log_odds = log_odds.to(logits.device)
+        while True:
+            weights = masses(logits).double().unflatten(0, (-1, classes))
+            each = weights / weights.sum(-1, keepdim=True)  # of whole numbers: exactly rounded
+            belief = FIXED.softmax(log_odds)
+            mixed = torch.zeros_like(each[:, 0])
+            for k in range(classes):  # one by one: a sum has one value in one order only
+                mixed = mixed + belief[:, k, None] * each[:, k]
+            symbols = yield snap(mixed.clamp_min(2.0**-40).log()), _first_of(known, classes)
+            place = symbols[:, None, None].expand(-1, classes, 1)
+            log_odds = snap(log_odds + each.gather(2, place)[..., 0].log(), 16)
+            log_odds = log_odds - log_odds.amax(1, keepdim=True)
+            logits, known = walk.send(symbols.repeat_interleave(classes))
+    except StopIteration as end:
+        return end.value[::classes]
+
+
+def _first_of(known: Tensor | None, classes: int) -> Tensor | None:
+    return None if known is None else known[::classes]
 
 
 def sampler(generator: torch.Generator | None, temperature: float, top_k: int | None) -> Choose:

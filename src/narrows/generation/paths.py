@@ -1,14 +1,12 @@
-"""What one does with a trained latent: paths between codes, traversals, masks, completion."""
+"""Paths between codes, each of whose points is a code."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.latent import Code
-from narrows.priors.walk import follow, sampler
 from narrows.sparse.solution import canonical
 
 Path = Callable[[Code, Code, float], Code]
@@ -21,7 +19,7 @@ def linear(a: Code, b: Code, t: float) -> Code:
     Raises:
         ValueError: for discrete or sparse codes, of which weighted sums are no codes.
     """
-    a, b = _continuous(a), _continuous(b)
+    a, b = continuous(a), continuous(b)
     return torch.lerp(a, b, t)
 
 
@@ -36,7 +34,7 @@ def spherical(a: Code, b: Code, t: float) -> Code:
     Raises:
         ValueError: for discrete or sparse codes.
     """
-    a, b = _continuous(a), _continuous(b)
+    a, b = continuous(a), continuous(b)
     flat_a, flat_b = a.flatten(1).double(), b.flatten(1).double()
     cosine = torch.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1)
     angle = cosine.acos()
@@ -131,100 +129,12 @@ def interpolate(
     return torch.stack(images, dim=1)
 
 
-@torch.no_grad()
-def traverse(
-    model: Autoencoder, x: Tensor, values: Sequence[float], dimensions: Sequence[int] | None = None
-) -> Tensor:
-    """Images with one dimension of the code set to each value, `[dimensions, values, *shape]`.
-
-    Where there are sites, the dimension is set at all of them.
-
-    Args:
-        model: a model with a continuous code.
-        x: one image `[1, *shape]`.
-        values: what the dimension is set to.
-        dimensions: which; default all.
+def continuous(code: Code) -> Tensor:
+    """The code, if it is one continuous tensor.
 
     Raises:
-        ValueError: if the code is discrete or sparse, or x is not one image.
+        ValueError: for other codes, with the paths that suit them.
     """
-    code = _continuous(model.encode(x))
-    if len(code) != 1:
-        raise ValueError(f"expected one image, got {len(code)}")
-    rows = []
-    for j in range(code.shape[-1]) if dimensions is None else dimensions:
-        many = code.repeat(len(values), *[1] * (code.dim() - 1))
-        each = torch.as_tensor(list(values), dtype=code.dtype, device=code.device)
-        many[..., j] = each.view(-1, *[1] * (code.dim() - 2))
-        rows.append(model.decode(many))
-    return torch.stack(rows)
-
-
-@torch.no_grad()
-def mask_sites(model: Autoencoder, x: Tensor) -> Tensor:
-    """Reconstructions with one site's z set to 0 each, `[n, sites, *shape]`.
-
-    Shows what a site is responsible for. Source: the third seed document's figure of masked
-    codes, which masked one of 8x8 sites per image; here every site of every image.
-
-    Raises:
-        ValueError: if the code has no sites.
-    """
-    if not model.sites:
-        raise ValueError("the code of this model has no sites to mask; it is one vector")
-    z = model.bottleneck.embed(model.encode(x)).flatten(1, len(model.sites))
-    images = []
-    training = model.training
-    model.eval()
-    for site in range(math.prod(model.sites)):
-        masked = z.clone()
-        masked[:, site] = 0
-        masked = masked.unflatten(1, model.sites)
-        images.append(model.likelihood.mean(model.decoder(masked)))
-    model.train(training)
-    return torch.stack(images, dim=1)
-
-
-@torch.no_grad()
-def complete(
-    model: Autoencoder, code: Code, keep: Tensor, generator: torch.Generator | None = None
-) -> Code:
-    """Codes whose missing indices are drawn from a learned prior, given those before them.
-
-    Each missing index is drawn given all indices before it in raster order, kept ones included;
-    kept ones after it are not looked at (that would take a bidirectional prior).
-
-    Args:
-        model: one whose prior is autoregressive over integer codes.
-        code: integers `[n, *sites]` or with a last axis of stages.
-        keep: booleans of the code's shape: False is missing.
-        generator: source of randomness.
-
-    Raises:
-        ValueError: if the shapes differ.
-        TypeError: if the prior cannot do so.
-    """
-    walk = getattr(model.prior, "walk", None)
-    if walk is None or isinstance(code, tuple) or code.is_floating_point():
-        raise TypeError(
-            "completion needs integer codes and an autoregressive prior; fit one with "
-            "nw.priors.fit_pixelcnn and make it model.prior"
-        )
-    if keep.shape != code.shape:
-        raise ValueError(
-            f"expected keep of the code's shape {tuple(code.shape)}, got {tuple(keep.shape)}"
-        )
-    draw = sampler(generator, 1.0, None)
-    known = iter(zip(code.flatten(1).unbind(1), keep.flatten(1).unbind(1), strict=True))
-
-    def choose(logits: Tensor, _: Tensor | None) -> Tensor:
-        given, kept = next(known)
-        return torch.where(kept, given, draw(logits, None))
-
-    return follow(walk(len(code)), choose)
-
-
-def _continuous(code: Code) -> Tensor:
     if isinstance(code, tuple) or not code.is_floating_point():
         raise ValueError(
             "expected a continuous code; for integers use switching, for sparse codes blending"

@@ -16,9 +16,9 @@ from narrows.generation import (
     linear,
     mask_sites,
     path_for,
+    redraw,
     spherical,
     switching,
-    traverse,
 )
 from narrows.networks import Conv
 from narrows.priors import PixelCNN
@@ -102,18 +102,6 @@ def test_each_kind_of_code_has_its_path():
             path(code, code, 0.5)
 
 
-def test_a_traversal_changes_its_own_dimension_only():
-    model = model_of(Identity(3))
-    x = torch.rand(1, 1, 8, 8)
-    images = traverse(model, x, [-1.0, 0.0, 1.0], dimensions=[1])
-    code = model.encode(x)
-    code[..., 1] = 1.0
-    assert torch.allclose(images[0, 2], model.decode(code)[0], atol=1e-6)
-    assert traverse(model, x, [0.0, 1.0]).shape == (3, 2, 1, 8, 8)
-    with pytest.raises(ValueError, match="one image"):
-        traverse(model, x.repeat(2, 1, 1, 1), [0.0])
-
-
 def test_masking_a_site_changes_the_image_around_it():
     model = model_of(Identity(3))
     x = torch.rand(2, 1, 8, 8)
@@ -137,6 +125,45 @@ def test_completion_keeps_what_is_kept_and_draws_the_rest_given_it():
         p = model.prior.logits(code[:1])[0, 1, 1].double().softmax(0)
     counts = torch.bincount(found[:, 1, 1], minlength=3).numpy()
     assert stats.chisquare(counts, (p / p.sum() * 6000).numpy()).pvalue > 1e-3
+
+
+def test_redrawing_keeps_the_upper_half_of_the_code():
+    model = model_of(VectorQuantizer(3, 4))
+    torch.manual_seed(1)
+    model.prior = PixelCNN((2, 2), 3, width=8, layers=2)
+    x = torch.rand(2, 1, 8, 8)
+    code = model.encode(x)
+    every = [
+        model.decode(torch.cat([code[:, :1], torch.tensor(low).expand(2, 1, 2)], dim=1))
+        for low in itertools.product(range(3), repeat=2)
+    ]
+    images = redraw(model, x, 5, torch.Generator().manual_seed(0))
+    assert images.shape == (2, 5, 1, 8, 8)
+    for draw in images.unbind(1):  # one of the nine codes with this upper half
+        gaps = torch.stack([(draw - one).abs().flatten(1).amax(1) for one in every])
+        assert float(gaps.amin(0).max()) < 1e-5
+    with pytest.raises(TypeError, match="integer codes"):
+        redraw(model_of(SparseDictionary(8, 4, TopK(2))), x, 2)
+    with pytest.raises(TypeError, match="integer codes"):
+        redraw(model_of(Identity(2)), x, 2)
+
+
+def test_a_conditional_prior_completes_under_the_mixture_of_its_classes():
+    """Without a class the missing index follows p(code) over both classes, by enumeration."""
+    model = model_of(VectorQuantizer(3, 4))
+    torch.manual_seed(3)
+    model.prior = PixelCNN((2, 2), 3, width=8, layers=2, classes=2)
+    for weight in model.prior.parameters():
+        weight.data.add_(0.3 * torch.randn_like(weight))
+    code = torch.tensor([[[2, 1], [0, 0]]])
+    every = code.repeat(3, 1, 1)
+    every[:, 1, 1] = torch.arange(3)
+    with torch.no_grad():
+        p = model.prior.log_prob(every).double().softmax(0)
+    keep = torch.tensor([[True, True], [True, False]]).expand(6000, 2, 2)
+    found = complete(model, code.expand(6000, 2, 2), keep, torch.Generator().manual_seed(0))
+    counts = torch.bincount(found[:, 1, 1], minlength=3).numpy()
+    assert stats.chisquare(counts, (p * 6000).numpy()).pvalue > 1e-3
 
 
 def test_what_cannot_be_done_is_refused():

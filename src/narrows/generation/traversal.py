@@ -1,0 +1,94 @@
+"""One dimension of a code moved, the others held."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from narrows.autoencoder import Autoencoder
+from narrows.latent import Code
+from narrows.priors.joint import JointPrior
+from narrows.sparse.solution import canonical
+
+Setter = Callable[[Code, int, float], Code]
+
+
+@torch.no_grad()
+def traverse(
+    model: Autoencoder, x: Tensor, values: Sequence[float], dimensions: Sequence[int] | None = None
+) -> Tensor:
+    """Images with one dimension of the code set to each value, `[dimensions, values, *shape]`.
+
+    What a dimension and its value are depends on the code:
+
+    - continuous: a feature, set to a number at all sites;
+    - sparse: an atom, given a coefficient at all sites (0 takes it away);
+    - integers: an index, counted through sites and stages in raster order, set to another one.
+
+    Args:
+        model: a trained model.
+        x: one image `[1, *shape]`.
+        values: what the dimension is set to.
+        dimensions: which; default all.
+
+    Raises:
+        ValueError: if x is not one image, or a dimension or an index does not exist.
+        TypeError: if the code is of several parts (`Split`).
+
+    Example:
+        >>> import narrows as nw
+        >>> model = nw.Autoencoder.for_images((1, 8, 8), nw.bottlenecks.Variational(3))
+        >>> traverse(model, torch.rand(1, 1, 8, 8), [-1.0, 0.0, 1.0]).shape
+        torch.Size([3, 3, 1, 8, 8])
+    """
+    if len(x) != 1:
+        raise ValueError(f"expected one image, got {len(x)}")
+    code = model.encode(x)
+    count, setter = _dimensions(model, code)
+    chosen = range(count) if dimensions is None else dimensions
+    if any(not 0 <= j < count for j in chosen):
+        raise ValueError(f"expected dimensions in 0..{count - 1}, got {list(chosen)}")
+    rows = [torch.cat([model.decode(setter(code, j, v)) for v in values]) for j in chosen]
+    return torch.stack(rows)
+
+
+def _dimensions(model: Autoencoder, code: Code) -> tuple[int, Setter]:
+    """How many there are, and how one is set."""
+    size = int(getattr(model.prior, "size", 0) or getattr(model.bottleneck, "size", 0))
+    if isinstance(model.prior, JointPrior):
+        raise TypeError("traversal is of one latent; the code of this model has several parts")
+    if isinstance(code, tuple):
+        return size, set_coefficient
+    if code.is_floating_point():
+        return code.shape[-1], set_feature
+
+    def checked(code: Code, dimension: int, value: float) -> Code:
+        if value != int(value) or not 0 <= value < (size or value + 1):
+            raise ValueError(f"expected indices in 0..{size - 1}, got {value}")
+        return set_index(code, dimension, int(value))
+
+    return code[0].numel(), checked
+
+
+def set_feature(code: Code, dimension: int, value: float) -> Code:
+    """A continuous code whose feature has this value at all sites."""
+    assert isinstance(code, Tensor)
+    moved = code.clone()
+    moved[..., dimension] = value
+    return moved
+
+
+def set_index(code: Code, dimension: int, value: int) -> Code:
+    """An integer code `[n, ...]` with one index, in raster order, replaced."""
+    assert isinstance(code, Tensor)
+    moved = code.flatten(1).clone()
+    moved[:, dimension] = value
+    return moved.view(code.shape)
+
+
+def set_coefficient(code: Code, dimension: int, value: float) -> Code:
+    """A sparse code (atoms, values) whose atom has this coefficient at all sites."""
+    atoms, values = code
+    others = values.masked_fill(atoms == dimension, 0)
+    return canonical(pad(atoms, (0, 1), value=dimension), pad(others, (0, 1), value=value))

@@ -1,0 +1,194 @@
+"""Bits-back files cost the evidence bound, plus a header that they state."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from constriction import stream
+from scipy import stats
+
+import narrows as nw
+from narrows import families
+from narrows.bottlenecks import SpikeAndSlab, Variational
+from narrows.codec import Codec, CodecError, bits_back
+from narrows.codec.container import overhead, unpack
+from narrows.codec.grid import GRID, pop_posterior, pop_prior, push_posterior, push_prior
+from narrows.families import StudentT
+from narrows.likelihoods import DiscretizedLogisticMixture
+from narrows.priors.spike_and_slab import SpikeSlab
+
+
+def evidence_bits(model, unit, draws=8):
+    """The negative evidence bound of a set in bits, the pixels by Monte Carlo."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        latent = model.latent(unit)
+        if isinstance(latent.posterior, (SpikeSlab, StudentT)):
+            bound = torch.zeros(len(unit))  # below: log q - log p of the same draws
+        else:
+            bound = model.prior.rate(latent)
+        for _ in range(draws):
+            code = latent.posterior.sample()
+            z = model.bottleneck.embed(code)
+            bound = bound - model.likelihood.log_prob(unit, model.decoder(z)) / draws
+            if isinstance(latent.posterior, (SpikeSlab, StudentT)):
+                log_q = latent.posterior.log_prob(code).flatten(1).sum(1)
+                bound = bound + (log_q - model.prior.log_prob(code)) / draws
+    return bound.sum().item() / math.log(2)
+
+
+def test_bits_back_files_are_as_large_as_the_evidence_bound_and_lossless(variational, digits):
+    codec = Codec(variational, lossless=True)
+    x = digits.train.images[:1000]
+    blob = codec.compress(x)
+    assert torch.equal(codec.decompress(blob), x)
+    expected = evidence_bits(variational, x.float() / 255)
+    real = 8 * len(blob) - codec.header_bits(blob)
+    assert abs(real - expected) <= 0.01 * expected
+    # The first words serve one image's draws; spread over all they are next to nothing.
+    assert codec.header_bits(blob) < 0.005 * expected
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        lambda: SpikeAndSlab(4),
+        lambda: Variational(3, families.Laplace()),
+        lambda: Variational(3, families.Normal(), families.Cauchy()),
+        lambda: Variational(3, families.Student(df=4.0), squash=False),
+    ],
+    ids=["spike-and-slab", "laplace", "normal-cauchy", "student"],
+)
+@pytest.mark.filterwarnings("ignore:Variational")
+def test_every_random_latent_is_coded_at_its_evidence_bound(train_briefly, digits, bottleneck):
+    model = train_briefly(bottleneck(), DiscretizedLogisticMixture(3), steps=60)
+    codec = Codec(model, lossless=True)
+    x = digits.train.images[:150]
+    blob = codec.compress(x)
+    assert torch.equal(codec.decompress(blob), x)
+    expected = evidence_bits(model, x.float() / 255, draws=32)
+    assert abs(8 * len(blob) - codec.header_bits(blob) - expected) <= 0.01 * expected
+
+
+def test_the_header_is_the_container_and_the_first_words(variational, digits):
+    codec = Codec(variational, lossless=True)
+    for n in (0, 1, 5):
+        blob = codec.compress(digits.train.images[:n])
+        _, payload = unpack(blob)
+        words = bits_back.first_words(payload)
+        assert codec.header_bits(blob) == 8 * overhead(3) + 32 + 32 * words
+        assert (words > 0) == (n > 0)
+        assert len(payload) >= 4 * (1 + words)
+
+
+def test_headers_of_other_files_are_the_container_alone(models, digits):
+    codec = Codec(*models["vq"])
+    assert codec.header_bits(codec.compress(digits.train.images[:3])) == 8 * overhead(3)
+
+
+def test_a_file_that_states_another_number_of_first_words_is_refused(variational, digits):
+    x = digits.train.images[:2]
+    payload = bits_back.write(variational, variational.prior, (x.long()))
+    for count in (0, bits_back.first_words(payload) + 1, 2**32 - 1):
+        forged = count.to_bytes(4, "little") + payload[4:]
+        with pytest.raises(CodecError, match="does not end where it began"):
+            bits_back.read(variational, variational.prior, forged, 2)
+
+
+def test_a_model_without_a_random_code_is_refused_with_the_reason(models, variational, digits):
+    model, _ = models["vq"]
+    with pytest.raises(TypeError, match="bits-back coding knows"):
+        Codec(model, variational.prior, lossless=True).compress(digits.train.images[:1])
+
+
+def test_bits_back_is_cheaper_than_paying_for_the_draw(variational, digits):
+    """Without getting bits back a draw of z on the grid costs -log p(z) and the pixels."""
+    x = digits.train.images[:500]
+    blob = Codec(variational, lossless=True).compress(x)
+    unit = x.float() / 255
+    with torch.no_grad():
+        z = variational.latent(unit).posterior.sample()
+        pixels = -variational.likelihood.log_prob(
+            unit, variational.decoder(variational.bottleneck.embed(z))
+        )
+        draws = -(variational.prior.log_prob(z) + z[0].numel() * math.log(2**-6))
+    assert 8 * len(blob) < 0.9 * (pixels + draws).sum().item() / math.log(2)
+
+
+def some(n=4000):
+    """One distribution of each family, n dimensions, and the slab's gates where it has any."""
+    loc = torch.linspace(-2, 2, n).double()
+    scale = torch.linspace(0.3, 1.5, n).double()
+    return {
+        "normal": torch.distributions.Normal(loc, scale),
+        "laplace": torch.distributions.Laplace(loc, scale),
+        "cauchy": torch.distributions.Cauchy(loc, scale),
+        "student": StudentT(4.0, loc, scale),
+        "spike and slab": SpikeSlab(torch.linspace(-3, 3, n).double(), loc, scale),
+    }
+
+
+def random_stack(words):
+    numbers = np.random.default_rng(0).integers(1, 2**32, words, dtype=np.uint64)
+    return stream.stack.AnsCoder(numbers.astype(np.uint32))
+
+
+@pytest.mark.parametrize("name", list(some(1)))
+def test_draws_leave_the_stack_as_it_was_and_follow_their_posterior(name):
+    q = some()[name]
+    stack = random_stack(4000)
+    before = stack.get_compressed().copy()
+    draw = pop_posterior(q, stack)
+    push_posterior(q, stack, draw)
+    assert np.array_equal(stack.get_compressed(), before)
+    cells = draw.cells if draw.gates is None else draw.cells[draw.gates]
+    rows = np.arange(len(q.loc)) if draw.gates is None else np.flatnonzero(draw.gates)
+    standard = (cells * GRID - q.loc.numpy()[rows]) / q.scale.numpy()[rows]
+    family = {"laplace": stats.laplace(), "cauchy": stats.cauchy(), "student": stats.t(4.0)}
+    # Values on a grid are never those of a continuous law exactly; a grid cell is 2-5 % of a scale.
+    assert stats.kstest(standard, family.get(name, stats.norm()).cdf).pvalue > 1e-3
+    if draw.gates is not None:
+        p = q.logits.sigmoid().numpy()
+        deviation = (draw.gates - p).sum() / math.sqrt((p * (1 - p)).sum())
+        assert abs(deviation) < 3.5
+        assert bool((draw.cells[~draw.gates] == 0).all())
+
+
+@pytest.mark.parametrize("name", list(some(1)))
+def test_codes_come_back_from_their_prior_at_its_cost(name):
+    n = 4000
+    like = torch.zeros(n).double()
+    logits = torch.full((n,), -1.0).double()
+    p = {
+        "normal": torch.distributions.Normal(like, like + 1.5),
+        "laplace": torch.distributions.Laplace(like, like + 1.5),
+        "cauchy": torch.distributions.Cauchy(like, like + 0.1),
+        "student": StudentT(4.0, like, like + 1.5),
+        "spike and slab": SpikeSlab(logits, like, like + 1.5),
+    }[name]
+    stack = random_stack(4000)
+    draw = pop_prior(p, stack)
+    spent = 32 * 4000 - 32 * stack.num_words()
+    push_prior(p, stack, draw)
+    again = pop_prior(p, stack)
+    assert np.array_equal(again.cells, draw.cells)
+    values = torch.from_numpy(draw.cells * GRID)
+    if draw.gates is None:
+        nats = -(p.log_prob(values) + math.log(GRID)).sum()
+    else:
+        assert np.array_equal(again.gates, draw.gates)
+        gates = torch.from_numpy(draw.gates)
+        slab = torch.distributions.Normal(like, like + 1.5)
+        cost = torch.where(gates, -slab.log_prob(values) - math.log(GRID), 0.0).sum()
+        nats = cost - torch.distributions.Bernoulli(logits=logits).log_prob(gates.double()).sum()
+    if name == "cauchy":  # the ends of the grid take the tails, which this neglects
+        assert abs(spent - nats / math.log(2)) < 0.03 * spent
+    else:
+        assert abs(spent - nats / math.log(2)) < 0.003 * spent + 64
+
+
+def test_vectors_have_no_lossless_files():
+    model = nw.Autoencoder.for_vectors(6, Variational(2))
+    with pytest.raises(TypeError, match="vectors"):
+        Codec(model, lossless=True)

@@ -1,0 +1,78 @@
+"""The tables that pixels are coded under are the likelihood, factor by factor."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from narrows.codec.pixels import walk_pixels
+from narrows.likelihoods import Categorical256, DiscretizedLogisticMixture
+
+
+def nats(likelihood, output, levels):
+    """-log of the product of the tables' probabilities at the levels, in all."""
+    total = 0.0
+
+    def note(weights, known):
+        nonlocal total
+        chosen = np.take_along_axis(weights, known[:, None], 1)[:, 0]
+        total -= np.log(chosen / weights.sum(1)).sum()
+        return known
+
+    walk_pixels(likelihood, output, levels, note)
+    return total
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("components", [1, 4])
+def test_the_tables_of_a_logistic_mixture_multiply_to_its_likelihood(channels, components):
+    """With three channels this is the belief about the component, updated colour by colour."""
+    likelihood = DiscretizedLogisticMixture(components)
+    generator = torch.Generator().manual_seed(0)
+    shape = (4, likelihood.channels(channels), 5, 3)
+    # Wide logistics: a level below 2^-32 would cost 32 bits in place of its due.
+    output = 0.3 * torch.randn(shape, generator=generator)
+    levels = torch.randint(256, (4, channels, 5, 3), generator=generator)
+    levels[0, :, 0] = 0
+    levels[1, :, 0] = 255
+    expected = -likelihood.log_prob(levels.double() / 255, output.double()).sum()
+    assert nats(likelihood, output.double(), levels) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_belief_about_a_colour_follows_bayes_rule():
+    """Enumeration of p(green | red) from the joint of two colours, both sides from log_prob."""
+    likelihood = DiscretizedLogisticMixture(3)
+    output = torch.randn(1, 30, 1, 1, generator=torch.Generator().manual_seed(1)).double()
+    grid = torch.arange(256)
+    # p(red, green, blue) with blue summed out by the tables: its table sums to 1 by itself.
+    pairs = torch.tensor([*itertools.product([40, 200], range(256))])
+    joint = []
+    for red, green in pairs.tolist():
+        colours = torch.stack([torch.full((256,), red), torch.full((256,), green), grid], dim=1)
+        x = colours.view(256, 3, 1, 1).double() / 255
+        log_prob = likelihood.log_prob(x, output.expand(256, -1, -1, -1))
+        joint.append(float(log_prob.logsumexp(0)))
+    joint = torch.tensor(joint).view(2, 256)
+    expected = joint - joint.logsumexp(1, keepdim=True)
+    for row, red in enumerate((40, 200)):
+        tables = []
+
+        def note(weights, known, tables=tables):
+            tables.append(weights / weights.sum(1, keepdims=True))
+            return known
+
+        walk_pixels(likelihood, output, torch.tensor([red, 7, 9]).view(1, 3, 1, 1), note)
+        green = torch.from_numpy(tables[1][0])
+        assert torch.allclose(green, expected[row].exp().double(), rtol=1e-4, atol=1e-8)
+
+
+def test_the_tables_of_256_classes_are_the_likelihood():
+    likelihood = Categorical256()
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(2, likelihood.channels(3), 2, 2, generator=generator).double()
+    levels = torch.randint(256, (2, 3, 2, 2), generator=generator)
+    expected = -likelihood.log_prob(levels.double() / 255, output).sum()
+    assert nats(likelihood, output, levels) == pytest.approx(float(expected), rel=1e-6)
+    assert math.isfinite(float(expected))
