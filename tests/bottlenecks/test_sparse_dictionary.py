@@ -20,11 +20,15 @@ def _trained(code=None, steps=5, **kwargs):
     return bottleneck
 
 
+# Some of the codes below are not refitted on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*counts what alike atoms:UserWarning")
+
 CODES = [
     TopK(3),
     TopK(3, refit=False),
     TopK(3, refit=False, nonnegative=True),
     BatchTopK(3),
+    BatchTopK(3, refit=False),
     OMP(3),
     Lasso(0.3),
     Lasso(0.8, relative=False),
@@ -140,14 +144,58 @@ def test_dead_atoms_are_revived_from_the_data():
     assert latent.stats["residual_sum"] < before
 
 
-def test_batch_top_k_holds_its_mean_count_with_the_running_threshold():
-    bottleneck = _trained(BatchTopK(3), steps=0)
+@pytest.mark.parametrize("refit", [True, False])
+def test_batch_top_k_holds_its_mean_count_with_the_running_threshold(refit):
+    bottleneck = _trained(BatchTopK(2, refit=refit), steps=0)
     for step in range(40):
         bottleneck.update([bottleneck(_features(500, 6, seed=step))])
     latent = bottleneck.eval()(_features(4000, 6, seed=99))
     counts = (latent.code[1] != 0).sum(-1)
-    assert counts.float().mean().item() == pytest.approx(3, rel=0.05)
-    assert counts.min() < 3 < counts.max()
+    assert counts.float().mean().item() == pytest.approx(2, rel=0.05)
+    assert counts.min() < 2 < counts.max()
+    # What the threshold follows: the smallest correlation that was kept, refitted or not.
+    signals = (latent.features - bottleneck.centre) / bottleneck.scale
+    kept = (signals @ bottleneck.atoms.T).gather(1, latent.code[0]).abs()
+    assert kept[latent.code[1] != 0].min() >= bottleneck.level * (1 - 1e-5)
+
+
+@pytest.mark.parametrize("code", [TopK(8), BatchTopK(8)])
+def test_refitted_codes_lie_no_farther_from_the_signal_than_nothing(code):
+    """Twenty atoms that are nearly one: correlations would count the signal up to k times."""
+    torch.manual_seed(0)
+    safe = SparseDictionary(20, 12, code)
+    plain = type(code)(8, refit=False)
+    with pytest.warns(UserWarning, match="alike atoms"):
+        unsafe = SparseDictionary(20, 12, plain)
+    with torch.no_grad():
+        alike = torch.ones(12) + 0.05 * torch.randn(20, 12)
+        for bottleneck in (safe, unsafe):
+            bottleneck.dictionary.copy_(alike)
+    features = _features(50, 12) + 1.0
+
+    def residual(bottleneck):
+        stats = bottleneck.eval()(features).stats
+        return float(stats["residual_sum"] / stats["energy_sum"])
+
+    assert residual(safe) < 1
+    assert residual(unsafe) > 5
+
+
+def test_correlations_that_are_not_refitted_are_no_matter_of_concern_with_exact_gradients(recwarn):
+    SparseDictionary(20, 6, TopK(3, refit=False), gradient="implicit")
+    SparseDictionary(20, 6, Lasso(0.3, refit=False))
+    assert len(recwarn) == 0
+
+
+def test_the_commitment_is_the_distance_of_features_and_code_in_their_own_units():
+    """In units of the running scale, which lags, features would shrink to please it."""
+    for gradient in ("straight_through", "implicit"):
+        bottleneck = _trained(gradient=gradient)
+        features = _features(4, 2, 6, scale=0.01)
+        latent = bottleneck(features)
+        distance = (features - latent.z).square().flatten(1).sum(1)
+        for term in latent.terms.values():
+            torch.testing.assert_close(term, distance, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("code", [Lasso(0.5), Lasso(2.0, relative=False)])

@@ -26,10 +26,15 @@ class SparseCode(Recorded, ABC):
     Attributes:
         first_level: the level before any update.
         controllable: whether a target L0 can steer the level.
+        by_threshold: whether the level follows the smallest correlation that was kept.
+        overcounts: whether values are correlations as they are, which count twice what two
+            atoms have in common.
     """
 
     first_level: float = 1.0
     controllable: ClassVar[bool] = False
+    by_threshold: ClassVar[bool] = False
+    overcounts: bool = False
 
     @abstractmethod
     def width(self, size: int, dim: int) -> int:
@@ -62,7 +67,8 @@ class SparseCode(Recorded, ABC):
         Args:
             level: scalar.
             l0: mean number of active atoms in the step, scalar.
-            smallest: mean over the step's batches of the smallest active magnitude, scalar.
+            smallest: mean over the step's batches of the smallest correlation that an active
+                atom has, by magnitude, scalar; only where `by_threshold`.
             target_l0: what l0 should become; None where nothing is asked.
         """
         del l0, smallest, target_l0
@@ -86,19 +92,17 @@ class TopK(SparseCode):
 
     def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
         _check_k(k)
-        if refit and nonnegative:
-            raise ValueError(
-                "TopK: refit=True solves least squares, whose values may be negative; pass "
-                "refit=False with nonnegative=True"
-            )
+        _check_refit("TopK", refit, nonnegative)
         self.k = k
         self.refit = refit
         self.nonnegative = nonnegative
+        self.overcounts = not refit
 
     def width(self, size: int, dim: int) -> int:
-        """K."""
-        del dim
+        """K; more atoms than dimensions have no least squares of their own."""
         check_count(self.k, size)
+        if self.refit:
+            _check_spanned("TopK", self.k, dim)
         return self.k
 
     def encode(
@@ -124,7 +128,7 @@ class TopK(SparseCode):
 
 
 class BatchTopK(SparseCode):
-    """K atoms on average: the n k largest correlations of a batch of n signals, over all ranks.
+    """K atoms on average: the n k largest correlations of a batch of n signals.
 
     Out of training a running threshold stands in for the batch, so that a signal's code does
     not depend on its company: all correlations at or above the running mean of the training
@@ -132,29 +136,34 @@ class BatchTopK(SparseCode):
 
     Args:
         k: active atoms of a signal, on average.
-        nonnegative: positive correlations only.
-
-    Values are the correlations themselves (the threshold is one of them), with the weakness
-    that `TopK` describes: prefer `TopK` or `OMP` where atoms may become alike.
+        refit: least squares on the chosen atoms in place of the correlations; for the reason
+            that `TopK` gives.
+        nonnegative: positive correlations only; needs refit=False.
 
     Source:
-        Bussmann, Leask and Nanda 2024, "BatchTopK Sparse Autoencoders"; here signed codes and
-        a bound on the width.
+        Bussmann, Leask and Nanda 2024, "BatchTopK Sparse Autoencoders"; here signed codes, the
+        refit, and a bound on the width.
     """
 
     first_level = 0.0
+    by_threshold = True
     _WIDEST = 4
     _DECAY = 0.99
 
-    def __init__(self, k: int, nonnegative: bool = False) -> None:
+    def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
         _check_k(k)
+        _check_refit("BatchTopK", refit, nonnegative)
         self.k = k
+        self.refit = refit
         self.nonnegative = nonnegative
+        self.overcounts = not refit
 
     def width(self, size: int, dim: int) -> int:
-        """4 k, or all atoms."""
-        del dim
+        """4 k, or all atoms; with a refit no more than dimensions."""
         check_count(self.k, size)
+        if self.refit:
+            _check_spanned("BatchTopK", self.k, dim)
+            size = min(size, dim)
         return min(size, self._WIDEST * self.k)
 
     def encode(
@@ -170,14 +179,20 @@ class BatchTopK(SparseCode):
         keep = (magnitudes >= level) & (magnitudes > 0)
         if not training:  # before any update the threshold is 0: then exactly the k largest
             keep &= (level > 0) | (torch.arange(width, device=atoms.device) < self.k)
-        return canonical(atoms, correlations.gather(-1, atoms) * keep)
+        atoms, values = canonical(atoms, correlations.gather(-1, atoms) * keep)
+        if self.refit:
+            atoms, values = canonical(atoms, refit(signals, dictionary, atoms, values != 0))
+        return atoms, values
 
     def differentiate(
         self, signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, level: Tensor
     ) -> Tensor:
-        """Through the correlations with the support held fixed."""
+        """Through the least squares, or the correlations, with the support held fixed."""
         del level
-        return correlations_at(atoms, signals, dictionary) * (values != 0)
+        active = values != 0
+        if self.refit:
+            return refit(signals, dictionary, atoms, active)
+        return correlations_at(atoms, signals, dictionary) * active
 
     def _threshold(self, magnitudes: Tensor, level: Tensor) -> Tensor:
         """The smallest magnitude that the batch of all ranks keeps; `level` if it is empty."""
@@ -213,11 +228,7 @@ class OMP(SparseCode):
     def width(self, size: int, dim: int) -> int:
         """K; more atoms than dimensions cannot be chosen."""
         check_count(self.k, size)
-        if self.k > dim:
-            raise ValueError(
-                f"OMP(k={self.k}): signals of {dim} dimensions are spanned by {dim} atoms; "
-                f"lower k to at most {dim}"
-            )
+        _check_spanned("OMP", self.k, dim)
         return self.k
 
     def encode(
@@ -269,10 +280,7 @@ class Lasso(SparseCode):
         refit: bool = True,
     ) -> None:
         L1(weight)  # refuses what is no penalty
-        if refit and nonnegative:
-            raise ValueError(
-                "Lasso: refit=True may make values negative; pass refit=False with nonnegative=True"
-            )
+        _check_refit("Lasso", refit, nonnegative)
         self.penalty = L1(1.0, relative=relative, nonnegative=nonnegative)
         self.refit = refit
         self.first_level = float(weight)
@@ -323,3 +331,19 @@ class Lasso(SparseCode):
 def _check_k(k: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"expected a whole number k >= 1 of active atoms, got {k!r}")
+
+
+def _check_spanned(name: str, k: int, dim: int) -> None:
+    if k > dim:
+        raise ValueError(
+            f"{name}(k={k}): signals of {dim} dimensions are spanned by {dim} atoms; lower k to "
+            f"at most {dim}"
+        )
+
+
+def _check_refit(name: str, refit: bool, nonnegative: bool) -> None:
+    if refit and nonnegative:
+        raise ValueError(
+            f"{name}: refit=True solves least squares, whose values may be negative; pass "
+            "refit=False with nonnegative=True"
+        )

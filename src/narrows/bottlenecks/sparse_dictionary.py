@@ -1,6 +1,7 @@
 """Sparse codes over a learned dictionary as a latent."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -13,7 +14,7 @@ from narrows.bottlenecks.sparse_codes import SparseCode
 from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Code, Latent
-from narrows.sparse.products import combine
+from narrows.sparse.products import combine, correlations_at
 
 if TYPE_CHECKING:
     from narrows.priors.base import Prior
@@ -22,6 +23,11 @@ _DECAY = 0.99
 # An atom is dead when the data passed it over this many times more often than if all atoms
 # were used equally.
 _PATIENCE = 1000.0
+_OVERCOUNTS = (
+    "{}(refit=False) counts what alike atoms have in common once for each; behind a "
+    "straight-through gradient features can then grow without bound. Pass refit=True, or "
+    "gradient='implicit'"
+)
 
 
 class SparseDictionary(Bottleneck):
@@ -53,6 +59,9 @@ class SparseDictionary(Bottleneck):
     Raises:
         ValueError: if an argument is out of range, or k exceeds the number of atoms.
         TypeError: if the code cannot do what is asked of it.
+
+    Warns:
+        UserWarning: where correlations that are not refitted meet a straight-through gradient.
 
     Source:
         Mairal, Bach and Ponce 2012, "Task-Driven Dictionary Learning" (implicit gradients);
@@ -86,6 +95,8 @@ class SparseDictionary(Bottleneck):
         super().__init__(in_features=shape[-1], out_features=shape[-1])
         _check_choices(layout, shape, gradient, commitment)
         _check_code(code, target_l0)
+        if code.overcounts and gradient == "straight_through":
+            warnings.warn(_OVERCOUNTS.format(type(code).__name__), UserWarning, stacklevel=3)
         self.size = size
         self.shape = shape
         self.code = code
@@ -178,10 +189,15 @@ class SparseDictionary(Bottleneck):
         return (features.shape[0], *sites, self.code_width)
 
     def _terms(self, signals: Tensor, approximation: Tensor, batch: int) -> dict[str, Tensor]:
-        """Squared distances in units of the running scale, summed over sites and features."""
+        """Squared distances in the features' own units, summed over sites and features.
+
+        Not in units of the running scale, which lags behind: in those an encoder gains more by
+        shrinking its features to nothing than by telling the decoder anything.
+        """
 
         def distance(a: Tensor, b: Tensor) -> Tensor:
-            return (a - b).square().sum(-1).view(batch, -1).sum(-1)
+            squares = (a - b).square().sum(-1).view(batch, -1).sum(-1)
+            return self.scale.to(squares.dtype).square() * squares
 
         if batch == 0:
             return {name: signals.new_zeros(0) for name in self.weights}
@@ -271,8 +287,8 @@ class SparseDictionary(Bottleneck):
             return
         first = int(self.steps) == 0
         flat = [latent.features.reshape(-1, self.centre.numel()) for latent in latents]
+        counts = self._follow_codes(latents)  # before centre and scale leave those of the codes
         self._follow_features(flat, first)
-        counts = self._follow_codes(latents)
         dead = self.idle > _PATIENCE * self.size / max(counts, 1e-6)
         if first:  # start from data rather than from noise
             dead = torch.ones_like(dead)
@@ -304,14 +320,13 @@ class SparseDictionary(Bottleneck):
         """Counts idle signals of each atom and moves the level; returns the mean L0."""
         counts = self.idle.new_zeros(self.size, dtype=torch.float64)
         sums = self.idle.new_zeros(2, dtype=torch.float64)
-        least: list[Tensor] = []  # smallest magnitude that each batch kept
+        least: list[Tensor] = []  # smallest correlation that each batch kept
         for latent in latents:
-            values = cast(tuple[Tensor, Tensor], latent.code)[1].abs()
             counts += latent.stats["atom_counts"].double()
             sums[0] += latent.stats["l0_sum"].double()
             sums[1] += latent.stats["coded_sites"].double()
-            if bool((values > 0).any()):
-                least.append(values[values > 0].min().double())
+            if self.code.by_threshold and float(latent.stats["l0_sum"]) > 0:
+                least.append(self._smallest_correlation(latent).double())
         sum_over_ranks(counts)
         sum_over_ranks(sums)
         self.idle.add_(sums[1].to(self.idle.dtype)).mul_((counts == 0).to(self.idle.dtype))
@@ -321,6 +336,12 @@ class SparseDictionary(Bottleneck):
         smallest = torch.where(smallest.isinf(), self.level.double(), smallest)
         self.level.copy_(self.code.next_level(self.level.double(), l0, smallest, self.target_l0))
         return float(l0)
+
+    def _smallest_correlation(self, latent: Latent) -> Tensor:
+        atoms, values = (part.flatten(0, -2) for part in cast(tuple[Tensor, Tensor], latent.code))
+        signals = self._signals(latent.features.to(values.dtype))
+        kept = correlations_at(atoms, signals, self.atoms.to(values.dtype)).abs()
+        return kept[values != 0].min()
 
     def _revive(self, dead: Tensor, flat: list[Tensor], residuals: list[Latent] | None) -> None:
         """Replaces dead atoms by directions in the data that the code leaves unexplained."""
