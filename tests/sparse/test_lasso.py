@@ -215,8 +215,9 @@ def test_penalties_that_fit_no_signals_are_refused(problem):
         fista(signals, atoms, L1(torch.ones(3)))
     with pytest.raises(ValueError, match="ridge"):
         L1(0.1, ridge=-1.0)
-    with pytest.raises(ValueError, match="start"):
-        fista(signals, atoms, 0.1, start=torch.zeros(2, 2))
+    for solve in (fista, coordinate_descent):
+        with pytest.raises(ValueError, match="start"):
+            solve(signals, atoms, 0.1, start=torch.zeros(2, 2))
 
 
 def test_a_warm_start_needs_fewer_steps(problem):
@@ -226,3 +227,37 @@ def test_a_warm_start_needs_fewer_steps(problem):
     cold = fista(moved, atoms, 0.5, tolerance=0.0, max_iterations=5)
     warm = fista(moved, atoms, 0.5, tolerance=0.0, max_iterations=5, start=start)
     assert warm.gap.sum() < 0.2 * cold.gap.sum()
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_any_start_leads_coordinate_descent_to_the_same_optimum(path, problem, nonnegative):
+    signals, atoms = problem(n=60, size=40, dim=15)
+    penalty = L1(0.4, nonnegative=nonnegative)
+    cold = coordinate_descent(signals, atoms, penalty, tolerance=1e-10)
+    noise = problem(n=60, size=60, dim=40, seed=3)[0]
+    sparse_noise = noise * (noise.abs() > 1)
+    for start in (noise, sparse_noise, cold.codes, -cold.codes, torch.full_like(noise, torch.nan)):
+        warm = coordinate_descent(signals, atoms, penalty, tolerance=1e-10, start=start)
+        assert warm.converged.all()
+        torch.testing.assert_close(warm.objective, cold.objective, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(warm.codes, cold.codes, rtol=0, atol=1e-4)
+
+
+def test_a_warm_start_of_coordinate_descent_saves_iterations(path, problem):
+    signals, atoms = problem(n=80, size=60, dim=20)
+    moved = signals + 0.05 * problem(n=80, size=60, dim=20, seed=1)[0]  # five per cent
+    start = coordinate_descent(signals, atoms, 0.5).codes
+
+    def iterations(start):
+        """How many all signals need."""
+        for most in range(1, 200):
+            solution = coordinate_descent(
+                moved, atoms, 0.5, tolerance=1e-3, max_iterations=most, start=start
+            )
+            if solution.converged.all():
+                return most
+        return 200
+
+    cold, warm = iterations(None), iterations(start)
+    assert cold >= 3
+    assert warm <= 0.7 * cold

@@ -256,6 +256,14 @@ void settle(Active<T>& s, std::vector<T>& sign, T lambda) {
     }
 }
 
+// Codes to start from, [n, width]; values of 0 are padding, and no atoms at all mean zero.
+template <class T>
+struct Start {
+    const int64_t* atoms;
+    const T* values;
+    long width;
+};
+
 template <class T>
 struct Outcome {
     T objective, gap;
@@ -264,7 +272,8 @@ struct Outcome {
 
 template <class T>
 Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
-                     std::vector<T>& sign, std::vector<std::pair<T, long>>& entering) {
+                     const Start<T>& given, std::vector<T>& sign,
+                     std::vector<std::pair<T, long>>& entering) {
     const auto& p = s.p;
     const T* x = p.signals + row * p.dim;
     const T* start = p.correlations + row * p.size;
@@ -272,6 +281,21 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
     s.count = 0;
     std::copy(start, start + p.size, s.c.data());
     Outcome<T> out{norm2 / 2, 0, false};
+    const T dependent = std::sqrt(std::numeric_limits<T>::epsilon());
+    for (long i = row * given.width; i < (row + 1) * given.width; ++i) {
+        const T value = given.values[i];
+        if (value == 0 || (options.nonnegative && value < 0) || s.count == s.capacity) continue;
+        sign[s.count] = value > 0 ? 1 : -1;
+        if (s.append(given.atoms[i], start[given.atoms[i]]) < dependent) {
+            --s.count;  // a start is a hint: what the others span already adds nothing
+            continue;
+        }
+        s.z[s.count - 1] = value;
+    }
+    if (s.count > 0) {
+        settle(s, sign, lambda);
+        s.refresh(start, x);
+    }
     for (long round = 0;; ++round) {
         T l1 = 0, zc0 = 0, zc = 0, zz = 0;
         for (long i = 0; i < s.count; ++i) {
@@ -320,8 +344,9 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
 }
 
 template <class T>
-void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options, int threads,
-           int64_t* atoms, T* values, T* objective, T* gap, uint8_t* converged) {
+void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options,
+           const Start<T>& given, int threads, int64_t* atoms, T* values, T* objective, T* gap,
+           uint8_t* converged) {
     const long capacity = options.ridge > 0 ? p.size : std::min(p.size, 2 * p.dim + 16);
 #pragma omp parallel num_threads(threads)
     {
@@ -333,7 +358,7 @@ void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options, int t
         std::vector<std::pair<long, T>> kept;
 #pragma omp for schedule(dynamic, 16)
         for (long row = 0; row < p.n; ++row) {
-            const auto out = lasso_one(s, row, lambdas[row], options, sign, entering);
+            const auto out = lasso_one(s, row, lambdas[row], options, given, sign, entering);
             write(s, kept, atoms + row * options.width, values + row * options.width,
                   options.width);
             objective[row] = out.objective;
@@ -373,12 +398,14 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
     extern "C" void lasso_##SUFFIX(                                                            \
         const T* signals, const T* dictionary, const T* correlations, const T* gram, long n,   \
         long dim, long size, const T* lambdas, double ridge, double tolerance,                 \
-        long nonnegative, long rounds, long width, int threads, int64_t* atoms, T* values,     \
+        long nonnegative, long rounds, long width, const int64_t* start_atoms,                 \
+        const T* start_values, long start_width, int threads, int64_t* atoms, T* values,       \
         T* objective, T* gap, uint8_t* converged) {                                            \
         lasso<T>({signals, dictionary, correlations, gram, n, dim, size}, lambdas,             \
                  {static_cast<T>(ridge), static_cast<T>(tolerance), nonnegative, rounds,       \
                   width},                                                                      \
-                 threads, atoms, values, objective, gap, converged);                           \
+                 {start_atoms, start_values, start_width}, threads, atoms, values, objective,  \
+                 gap, converged);                                                              \
     }                                                                                          \
     extern "C" void solve_##SUFFIX(const T* dictionary, const T* gram, long n, long dim,       \
                                    long size, const int64_t* atoms, const uint8_t* mask,       \

@@ -53,8 +53,8 @@ def lasso(
     penalty: Tensor,
     ridge: float,
     nonnegative: bool,
-    tolerance: float,
-    rounds: int,
+    budget: tuple[float, int],
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None:
     """Atoms, values, objective, gap and convergence of the lasso, or None without the kernel.
 
@@ -64,8 +64,9 @@ def lasso(
         penalty: lambda of each signal, `[n]`.
         ridge: weight of |z|^2 / 2.
         nonnegative: whether codes must be >= 0.
-        tolerance: stop at this gap relative to the objective.
-        rounds: at most so many enlargements of the active set.
+        budget: stop at this gap relative to the objective, or after so many enlargements of
+            the active set.
+        start: atoms and values `[n, any]` to start from; 0 marks padding.
     """
     call = _function("sparse", "lasso", signals, dictionary)
     if call is None:
@@ -76,14 +77,19 @@ def lasso(
     atoms, values = _code(signals, width)
     objective, gap = signals.new_empty(2, len(signals))
     converged = torch.empty(len(signals), dtype=torch.bool)
+    first: tuple[Tensor | None, Tensor | None] = (None, None)
+    if start is not None:
+        first = start[0].contiguous(), start[1].to(signals.dtype).contiguous()
     call(
         *problem.arguments,
         penalty.to(signals.dtype).contiguous(),
         ctypes.c_double(ridge),
-        ctypes.c_double(tolerance),
+        ctypes.c_double(budget[0]),
         _long(nonnegative),
-        _long(rounds),
+        _long(budget[1]),
         _long(width),
+        *first,
+        _long(0 if start is None else start[0].shape[1]),
         _threads(),
         *(atoms, values, objective, gap, converged),
     )

@@ -26,6 +26,7 @@ def coordinate_descent(
     *,
     tolerance: float = 1e-4,
     max_iterations: int = 20_000,
+    start: Tensor | None = None,
 ) -> SparseSolution:
     r"""Minimises the lasso by working on few atoms; the fastest solver here on a CPU.
 
@@ -45,6 +46,8 @@ def coordinate_descent(
         penalty: an `L1`, or lambda as a number.
         tolerance: stop at this duality gap relative to the objective.
         max_iterations: most coordinate moves (torch) or enlargements (compiled) of a signal.
+        start: codes `[n, K]` to start from, such as those of similar signals or a guess of a
+            `Lista`; zero if None. The solution is the same, reached sooner from a good start.
 
     Returns:
         Codes, objective, gap, and whether the gap was reached.
@@ -67,9 +70,14 @@ def coordinate_descent(
         raise ValueError(
             f"expected tolerance >= 0 and max_iterations >= 1, got {tolerance}, {max_iterations}"
         )
+    if start is not None and start.shape != (len(signals), len(dictionary)):
+        raise ValueError(
+            f"expected start codes {(len(signals), len(dictionary))}, got {tuple(start.shape)}"
+        )
     with torch.no_grad():
         weights = penalty.resolve(signals, dictionary)
-        solution = descend(signals, dictionary, weights, penalty, tolerance, max_iterations)
+        budget = (tolerance, max_iterations)
+        solution = descend(signals, dictionary, weights, penalty, budget, start)
     check_finite(solution.objective)
     return solution
 
@@ -79,20 +87,24 @@ def descend(
     dictionary: Tensor,
     weights: Tensor,
     penalty: L1,
-    tolerance: float,
-    max_iterations: int,
+    budget: tuple[float, int],
+    start: Tensor | None = None,
 ) -> SparseSolution:
     """`coordinate_descent` without its checks, for lambda given as weights `[n]`."""
-    shared = (penalty.ridge, penalty.nonnegative, tolerance, max_iterations)
+    tolerance, _ = budget
+    if start is not None:  # only what is a code: finite, and of the sign allowed
+        start = start.to(signals.dtype).nan_to_num(0.0, 0.0, 0.0)
+        start = start.clamp_min(0) if penalty.nonnegative else start
+    first = None if start is None else from_dense(start)
+    shared = (penalty.ridge, penalty.nonnegative, budget, first)
     compiled = kernels.lasso(signals, dictionary, weights, *shared)
     if compiled is not None:
         atoms, values, objective, gap, converged = compiled
         return SparseSolution(atoms, values, len(dictionary), objective, gap, converged)
-    codes = [
-        _greedy(part, dictionary, weight, penalty, (tolerance, max_iterations))
-        for part, weight in zip(signals.split(_TILE), weights.split(_TILE), strict=True)
-    ]
-    dense = torch.cat(codes)
+    if start is None:
+        start = signals.new_zeros(len(signals), len(dictionary))
+    tiles = zip(signals.split(_TILE), weights.split(_TILE), start.split(_TILE), strict=True)
+    dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
     objective, gap = certify(signals, dictionary, dense, weights, penalty)
     atoms, values = from_dense(dense)
     done = gap <= tolerance * objective
@@ -101,8 +113,9 @@ def descend(
 
 def _greedy(
     signals: Tensor,
-    dictionary: Tensor,
     weights: Tensor,
+    codes: Tensor,
+    dictionary: Tensor,
     penalty: L1,
     budget: tuple[float, int],
 ) -> Tensor:
@@ -110,7 +123,6 @@ def _greedy(
     tolerance, iterations = budget
     gram = dictionary @ dictionary.T
     curvature = gram.diagonal()
-    codes = signals.new_zeros(len(signals), len(dictionary))
     done, going = codes.clone(), torch.arange(len(signals), device=signals.device)
     correlations = signals @ dictionary.T
     for iteration in range(iterations):
@@ -181,7 +193,7 @@ def _lasso_support(
     width: int,
 ) -> tuple[Tensor, Tensor]:
     penalty = L1(1.0, nonnegative=nonnegative)
-    solution = descend(signals, dictionary, weights, penalty, tolerance, 20_000)
+    solution = descend(signals, dictionary, weights, penalty, (tolerance, 20_000))
     atoms, values = solution.atoms, solution.values
     have = values.shape[1]
     if have > width:
