@@ -116,7 +116,8 @@ def test_a_claim_that_cannot_fit_into_the_budget_is_not_begun_and_says_so(tmp_pa
     # With all its trials kept it costs nothing, whatever it once took.
     for trial in claims[0].trials(Scale()):
         execute(trial, tmp_path / "trials")
-    assert examine(claims, Scale(), tmp_path, minutes=5)[0].verdict == "supported"
+    for minutes in (5, 1e-9):
+        assert examine(claims, Scale(), tmp_path, minutes=minutes)[0].verdict == "supported"
 
 
 def test_the_clock_stops_a_claim_in_its_middle(tmp_path):

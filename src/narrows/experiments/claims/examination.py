@@ -118,7 +118,7 @@ def examine(
                 found.append(Examined(claim, scale, problems=[claim.lacks], trials=len(trials)))
                 continue
             price = budget.price(claim, scale, share)
-            if price > budget.left:
+            if missing and price > budget.left:
                 text = f"not run: it needs about {price:.1f} minutes of {budget.left:.1f} left"
                 found.append(Examined(claim, scale, problems=[text], trials=len(trials)))
                 continue

@@ -88,7 +88,7 @@ CLAIM = Claim(
     ),
     trials=lambda scale: [_trial(scale)],
     figures=figures,
-    minutes=0.2,
+    minutes=0.1,
     notes=(
         "E|z| = s sqrt(2/pi) exp(-m^2/2s^2) + m erf(m/(s sqrt 2)) is the mean of a folded normal. "
         "The gap's error is the quadrature's own bound.",

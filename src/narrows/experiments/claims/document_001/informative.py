@@ -57,6 +57,6 @@ def claim(task: Task, name: str, what: str, minutes: float) -> Claim:
 
 
 CLAIMS = (
-    claim(DIGITS, "informative-digits", "digits", 2.0),
-    claim(SCENES, "informative-scenes", "grey CIFAR-10 at 16x16", 2.0),
+    claim(DIGITS, "informative-digits", "digits", 2.1),
+    claim(SCENES, "informative-scenes", "grey CIFAR-10 at 16x16", 0.7),
 )

@@ -49,7 +49,7 @@ def claim(task: Task, name: str, what: str, minutes: float) -> Claim:
 
 
 CLAIMS = (
-    claim(TEMPLATES, "order-templates", "5x5 templates", 1.0),
-    claim(DIGITS, "order-digits", "digits", 2.0),
-    claim(SCENES, "order-scenes", "grey CIFAR-10 at 16x16", 2.0),
+    claim(TEMPLATES, "order-templates", "5x5 templates", 0.9),
+    claim(DIGITS, "order-digits", "digits", 2.1),
+    claim(SCENES, "order-scenes", "grey CIFAR-10 at 16x16", 0.7),
 )

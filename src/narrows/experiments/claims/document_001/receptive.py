@@ -65,7 +65,7 @@ CLAIM = Claim(
     ),
     trials=SCENES.trials,
     figures=figures,
-    minutes=2.0,
+    minutes=0.7,
     needs="cifar10",
     notes=(
         "Retina-like is taken to mean a centre with a surround of the opposite sign: the fit has "

@@ -52,7 +52,7 @@ CLAIM = Claim(
     ),
     trials=LARGE_TEMPLATES.trials,
     figures=figures,
-    minutes=1.0,
+    minutes=0.8,
     notes=(
         "The document shows neither the templates nor the law of their weights; ours are a ridge "
         "across and one down, weights uniform on [0, 1/2], noise 0.05. With one layer on either "

@@ -76,7 +76,7 @@ CLAIM = Claim(
     ),
     trials=trials,
     figures=figures,
-    minutes=2.0,
+    minutes=2.1,
     notes=(
         "No continuous prior gives exact zeros, so that no number of active units exists; Hoyer's "
         "measure is that of the decoder's input (asinh of a Cauchy code). The Cauchy law is "

@@ -119,7 +119,7 @@ def _claim(name: str, place: str, says: str, figure: str, quantity: str) -> Clai
         ),
         trials=trials,
         figures=figures,
-        minutes=0.2,
+        minutes=0.1,
     )
 
 

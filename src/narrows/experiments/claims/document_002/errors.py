@@ -146,7 +146,7 @@ CLAIMS = (
         ),
         trials=pairs,
         figures=_against,
-        minutes=3.0,
+        minutes=1.7,
         notes=(NOTE,),
     ),
     Claim(
@@ -170,7 +170,7 @@ CLAIMS = (
         ),
         trials=_weights,
         figures=_of_weights,
-        minutes=3.0,
+        minutes=2.5,
         notes=(NOTE, "Best at reconstruction only: the second figure shows what samples become."),
     ),
     Claim(
@@ -181,7 +181,7 @@ CLAIMS = (
         hypotheses=(_flat("ae"), _flat("vae")),
         trials=_sizes,
         figures=_of_sizes,
-        minutes=5.0,
+        minutes=3.7,
         notes=(NOTE, "No clear difference is taken to mean less than a tenth of the error."),
     ),
     Claim(
@@ -199,7 +199,7 @@ CLAIMS = (
         ),
         trials=_sizes,
         figures=_of_sizes,
-        minutes=5.0,
+        minutes=3.7,
         notes=("A slip of the pen, presumably: every layer beside the latent has fewer weights.",),
     ),
 )

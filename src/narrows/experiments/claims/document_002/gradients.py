@@ -120,7 +120,7 @@ CLAIM = Claim(
     ),
     trials=trials,
     figures=figures,
-    minutes=1.0,
+    minutes=0.2,
     notes=(
         "The document's reason, that every draw is pulled up whatever it is worth, is what a "
         "baseline takes away: the figure shows how much that is.",

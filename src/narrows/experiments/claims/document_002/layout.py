@@ -53,6 +53,6 @@ CLAIM = Claim(
     ),
     trials=pairs,
     figures=figures,
-    minutes=3.0,
+    minutes=1.7,
     notes=("The principal plane shows a part of 128 numbers only, as the document's picture did.",),
 )

@@ -128,7 +128,7 @@ CLAIMS = (
         ),
         trials=trials,
         figures=loss_figures,
-        minutes=12.0,
+        minutes=3.0,
         notes=("Losses of different models have different terms: which is higher says little.",),
     ),
     Claim(
@@ -152,7 +152,7 @@ CLAIMS = (
         ),
         trials=trials,
         figures=copies_figures,
-        minutes=12.0,
+        minutes=3.0,
         notes=("Each at its own rate, weight .001; see vq-sharper for the bits.",),
     ),
     Claim(
@@ -178,7 +178,7 @@ CLAIMS = (
         ),
         trials=trials,
         figures=sharp_figures,
-        minutes=12.0,
+        minutes=3.0,
         notes=(
             "The first hypothesis is what was seen, the second is the reason given: if that is so, "
             "a VAE that spends the same bits must be less sharp. Bits of the VAE are "
@@ -208,7 +208,7 @@ CLAIMS = (
         ),
         trials=quantised,
         figures=sample_figures,
-        minutes=6.0,
+        minutes=1.9,
         notes=(
             "A small PixelCNN, 8 passes over 3,000 images; features of our own classifier.",
         ),
