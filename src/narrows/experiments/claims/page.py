@@ -80,9 +80,10 @@ def numbers(estimate: Estimate) -> tuple[str, str, str]:
     place = max(0, 1 - math.floor(math.log10(width)))
     if any(value and not round(value, place) for value in values[1:]):
         place += 1
-    if place > 6:
+    if place > 6 and abs(estimate.mean) < 1e-3:
         mean, low, high = (f"{value:.2g}" for value in values)
         return mean, low, high
+    place = min(place, 6)
     mean, low, high = (f"{value:.{place}f}" for value in values)
     return mean, low, high
 

@@ -11,6 +11,9 @@ from narrows.experiments.claims.document_002 import (
     retention,
     samples,
 )
+from narrows.experiments.claims.document_002.models import averaged
+
+AVERAGED = (errors.CLAIMS[0], layout.CLAIM, *samples.CLAIMS, noise.CLAIMS[0])
 
 CLAIMS = (
     linear.CLAIM,
@@ -22,4 +25,5 @@ CLAIMS = (
     *noise.CLAIMS,
     retention.CLAIM,
     *quantised.CLAIMS,
+    *(averaged(claim) for claim in AVERAGED),
 )

@@ -18,7 +18,7 @@ from narrows.networks import Conv
 from narrows.priors import fit_pixelcnn
 
 KINDS = ("ae", "vae", "vq")
-WEIGHTS = (0.0001, 0.001)
+WEIGHTS = (0.00001, 0.0001, 0.001)
 CODES = 64
 WIDTH = 16
 COMMITMENT = 0.25
@@ -34,7 +34,7 @@ def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Trial:
 
 
 def trials(scale: Scale) -> list[Trial]:
-    """All three, with every seed; the variational one at two weights, for its curve."""
+    """All three, with every seed; the variational one at three weights, for its curve."""
     settings = [("ae", 0.001), ("vq", 0.001), *(("vae", weight) for weight in WEIGHTS)]
     return [
         trial(scale, kind, seed, weight) for kind, weight in settings for seed in range(scale.seeds)

@@ -1,5 +1,6 @@
 """The plain and the variational model of document 002: one trial gives all its claims ask."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from narrows import metrics
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Bottleneck, Identity, Variational
 from narrows.data.base import Dataset
-from narrows.experiments.claims.claim import Scale
+from narrows.experiments.claims.claim import Claim, Scale
 from narrows.experiments.claims.training import (
     codes,
     copies,
@@ -65,6 +66,27 @@ def sizes(scale: Scale) -> dict[str, Plain]:
 def pairs(scale: Scale) -> list[Trial]:
     """Plain and variational at the base setting, with every seed."""
     return [trial(scale, kind, seed) for kind in ("ae", "vae") for seed in range(scale.seeds)]
+
+
+def averaged_pairs(scale: Scale) -> list[Trial]:
+    """The same with the divergence averaged over the code's 128 numbers, too."""
+    weights = {"ae": BASE["weight"], "vae": BASE["weight"] / 128}
+    return [trial(scale, k, s, weight=w) for k, w in weights.items() for s in range(scale.seeds)]
+
+
+def averaged(claim: Claim) -> Claim:
+    """A claim about `pairs` in the other reading of the document's loss."""
+    return replace(
+        claim,
+        name=f"{claim.name}-averaged",
+        says=f"{claim.says} (Divergence averaged over the code.)",
+        trials=averaged_pairs,
+        notes=(
+            *claim.notes,
+            "The other reading of the loss: public code often averages the divergence over the "
+            "code's numbers, too, which makes its weight 128 times smaller.",
+        ),
+    )
 
 
 def bottleneck(kind: str, dim: int) -> Bottleneck:
