@@ -95,8 +95,8 @@ def at_equal_bits(evidence: Evidence) -> Estimate:
     ]
     found = []
     for seed, bits in enumerate(of(evidence, "bits", "vq")):
-        line = sorted((math.log(b[seed]), sharp[seed]) for b, sharp in points)
-        usual = np.interp(math.log(bits), *zip(*line, strict=True))
+        line = np.array(sorted((math.log(b[seed]), sharp[seed]) for b, sharp in points))
+        usual = np.interp(math.log(bits), line[:, 0], line[:, 1])
         found.append(of(evidence, "laplacian_ratio", "vq")[seed] - float(usual))
     return Estimate.over_seeds(found)
 
