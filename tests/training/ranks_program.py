@@ -7,6 +7,7 @@ and every rank takes its own rows, so that both runs compute the same thing.
     python ranks_program.py FOLDER
 """
 
+import contextlib
 import os
 import sys
 from dataclasses import replace
@@ -42,7 +43,7 @@ from narrows.bottlenecks import (
 from narrows.families import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
-from narrows.training import Callback, Engine, Geco, Optimization, WeightAverage
+from narrows.training import Callback, Checkpoints, Engine, Geco, Optimization, WeightAverage
 
 BATCH, STEPS, EPOCHS = 32, 4, 2
 
@@ -153,7 +154,24 @@ class Sharing(Callback):
         assert torch.equal(self.before, torch.random.get_rng_state())
 
 
-def train(name, strategy="auto"):
+class Crash(Exception):  # noqa: N818
+    """What a crash looks like from inside."""
+
+
+class CrashAt(Callback):
+    """Crashes at a step, once, on every rank; says nothing of it in its record."""
+
+    step = None
+
+    def after_step(self, model, loss):
+        if CrashAt.step is not None:
+            CrashAt.step -= 1
+            if CrashAt.step == 0:
+                CrashAt.step = None
+                raise Crash
+
+
+def train(name, strategy="auto", **options):
     """The state after a few steps, the optimiser's included, and what was measured."""
     whole = nw.data.load("digits")
     parts = (whole.train.head(BATCH * STEPS), whole.validation.head(40), whole.test.head(40))
@@ -172,7 +190,7 @@ def train(name, strategy="auto"):
         with torch.no_grad():
             next(model.parameters()).add_(1)
     draws = 3 if name == "importance weighted" else bottleneck.draws
-    callbacks = [Sharing(draws), WeightAverage(0.5)]
+    callbacks = [Sharing(draws), WeightAverage(0.5), CrashAt()]
     if name == "geco":
         callbacks.append(Geco(30.0))
     run = nw.fit(
@@ -183,7 +201,9 @@ def train(name, strategy="auto"):
         optimization=Optimization(learning_rate=1e-2, clip=1.0),
         engine=Engine("cpu", devices=ranks(), strategy=strategy, precision="64-true"),
         callbacks=callbacks,
+        checkpoints=Checkpoints(seconds=0),
         show=False,
+        **options,
     )
     state = {key: value.clone() for key, value in run.model.state_dict().items()}
     figures = {k: v for k, v in run.history[-1].items() if k != "examples_per_second"}
@@ -202,6 +222,16 @@ def main(folder):
     Engine("cpu", devices=int(os.environ["WORLD_SIZE"]), strategy="ddp").fabric()
     for name in NAMES:
         save_file(train(name, "ddp"), Path(folder) / f"{name}.{rank()}.safetensors")
+    save_file(crashed_and_resumed(folder), Path(folder) / f"resumed.{rank()}.safetensors")
+
+
+def crashed_and_resumed(folder):
+    """A run in a folder that crashes within its second epoch, and goes on."""
+    out = Path(folder) / "run"
+    CrashAt.step = STEPS + 3
+    with contextlib.suppress(Crash):
+        train("vq ema", "ddp", out=out)
+    return train("vq ema", "ddp", out=out, resume=True)
 
 
 if __name__ == "__main__":

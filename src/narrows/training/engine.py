@@ -1,13 +1,14 @@
 """Where training runs: the adapter to Lightning Fabric."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning_fabric import Fabric
 
 from narrows.recorded import Recorded
 
-Precision = Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true"]
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,18 @@ class Engine(Recorded):
         accelerator: "auto", "cpu", "cuda", "mps".
         devices: number of processes on this machine, "auto" for all devices.
         nodes: number of machines.
-        strategy: "auto", "ddp", "fsdp".
+        strategy: "auto" or "ddp" (every process holds the model whole and a share of each
+            batch); "ddp_find_unused_parameters_true" for a bottleneck of your own some of whose
+            parameters take no part in some steps.
         precision: of the networks; bottlenecks compute in float32 or better all the same.
         accumulate: micro-batches per optimiser step: one large batch, but for what is taken over
-            a micro-batch, as the sigma of `Normal("optimal")` is.
+            a micro-batch, as the sigma of `Normal("optimal")` is; docs/training.md lists these.
         channels_last: keep images and kernels channels-last in memory.
         compile: run the networks through `torch.compile`.
+
+    Raises:
+        ValueError: if accumulate is below 1, the strategy cuts the model into shards, or the
+            weights would be in half precision.
     """
 
     accelerator: str = "auto"
@@ -38,6 +45,19 @@ class Engine(Recorded):
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"precision must be one of {', '.join(get_args(Precision))}, got "
+                f"{self.precision!r}; weights in half precision (bf16-true) are refused because "
+                "moving averages stand still in it: use bf16-mixed"
+            )
+        if self.strategy not in STRATEGIES:
+            raise ValueError(
+                f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}; sharded "
+                "ones (fsdp, deepspeed) are refused because codebooks, dictionaries and averages "
+                "are updated in place between steps, and measured part by part, which needs them "
+                "whole on every rank"
+            )
 
     def fabric(self, **kwargs: Any) -> Fabric:
         """A launched Fabric."""
