@@ -214,6 +214,7 @@ def start(repeats: int) -> dict[str, float]:
             if "first" not in done.stdout:
                 raise RuntimeError(done.stderr)
             times.append(float(done.stdout.split()[-1]))
+            print("start", times[-1], file=sys.stderr)
     return {"seconds": statistics.median(times)}
 
 

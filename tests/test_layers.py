@@ -11,11 +11,11 @@ ROOT = Path(narrows.__file__).parent
 
 # Each row may import from itself and from the rows above it.
 LAYERS = [
-    {"recorded", "kernels"},
+    {"recorded", "kernels", "hub"},
     {"functional", "sparse", "families"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "objectives"},
-    {"codec", "data", "generation", "metrics", "testing"},
+    {"codec", "data", "export", "generation", "metrics", "testing"},
     {"training"},
     {"experiments", "report"},
     {"cli"},

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.hub import Shared
 from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
 from narrows.networks import Conv, Mlp, Network
@@ -54,7 +55,7 @@ class Objective(Recorded, ABC):
         """The objective of a model in training for a batch x `[batch, *shape]`."""
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Shared, nn.Module):
     """images -> encoder -> features -> bottleneck -> Latent -> decoder -> likelihood -> loss.
 
     loss = mean over examples of [ -log p(x | z) + beta * rate + sum_i weight_i * term_i ], in

@@ -10,9 +10,11 @@ and every rank takes its own rows, so that both runs compute the same thing.
 import contextlib
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -40,6 +42,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
+from narrows.data.mapped import MappedSplit, map_array
 from narrows.families import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
@@ -154,6 +157,14 @@ class Sharing(Callback):
         assert torch.equal(self.before, torch.random.get_rng_state())
 
 
+def mapped(split):
+    """The same examples, backwards in a file of which each rank reads the rows it needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/images.npy", split.images.flip(0).numpy())
+        source = torch.from_numpy(map_array(Path(folder) / "images.npy"))
+    return MappedSplit(source, torch.arange(len(split)).flip(0))
+
+
 class Crash(Exception):  # noqa: N818
     """What a crash looks like from inside."""
 
@@ -176,6 +187,8 @@ def train(name, strategy="auto", **options):
     whole = nw.data.load("digits")
     parts = (whole.train.head(BATCH * STEPS), whole.validation.head(40), whole.test.head(40))
     data = replace(whole, train=parts[0], validation=parts[1], test=parts[2])
+    if name == "mapped from a file":
+        data = replace(data, train=mapped(parts[0]))
     torch.manual_seed(0)
     bottleneck = FAMILIES.get(name, FAMILIES["normal"])()
     model = nw.Autoencoder.for_images(
@@ -214,7 +227,7 @@ def train(name, strategy="auto", **options):
     return state
 
 
-NAMES = [*FAMILIES, "geco", "importance weighted"]
+NAMES = [*FAMILIES, "geco", "importance weighted", "mapped from a file"]
 
 
 def main(folder):

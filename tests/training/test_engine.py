@@ -114,6 +114,7 @@ def test_weights_in_half_precision_are_refused_with_the_reason():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_compiled_networks_train_to_the_same_weights(digits):
     states = [
         trained(

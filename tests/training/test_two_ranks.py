@@ -58,6 +58,14 @@ def test_two_processes_equal_one_with_the_whole_batch(two_ranks, name):
     assert (int(alone["calls"]) > 0) == random
 
 
+def test_data_mapped_from_a_file_train_as_data_in_memory_do(two_ranks):
+    states = [
+        load_file(two_ranks / f"{name}.0.safetensors") for name in ("mapped from a file", "normal")
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
 def test_two_processes_that_crashed_go_on_to_the_same_weights(two_ranks):
     """Bit for bit, as one process does; the figures of the broken epoch are the first rank's."""
     for rank in range(2):

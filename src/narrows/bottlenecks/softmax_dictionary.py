@@ -91,8 +91,8 @@ class SoftmaxDictionary(Bottleneck):
             code=(atoms.view(code_shape), weights.detach().view(code_shape)),
             features=features.detach(),
             terms={
-                "dictionary": self._distance(signals.detach(), mean, len(features)),
-                "commitment": self._distance(signals, mean.detach(), len(features)),
+                "dictionary": self._distance(signals.detach(), mean, features.shape[0]),
+                "commitment": self._distance(signals, mean.detach(), features.shape[0]),
             },
             stats=self._stats(signals, mean, atoms),
         )

@@ -147,7 +147,7 @@ class SparseDictionary(Bottleneck):
             z=z,
             code=code,
             features=features.detach(),
-            terms=self._terms(signals, approximation, len(features)),
+            terms=self._terms(signals, approximation, features.shape[0]),
             stats=self._stats(signals, approximation, chosen, values),
         )
 
@@ -215,7 +215,7 @@ class SparseDictionary(Bottleneck):
         return {
             "atom_counts": active.new_zeros(self.size).index_add(0, chosen.flatten(), active),
             "l0_sum": active.sum(),
-            "coded_sites": active.new_tensor(float(len(signals))),
+            "coded_sites": active.new_full((), signals.shape[0]),
             "residual_sum": (signals - approximation).detach().square().sum(),
             "energy_sum": signals.detach().square().sum(),
         }

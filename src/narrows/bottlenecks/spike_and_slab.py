@@ -116,7 +116,7 @@ class SpikeAndSlab(Bottleneck):
             return {
                 "kl": kl.reshape(-1, self.dim).sum(0, dtype=torch.float64),
                 "open": gates.reshape(-1, self.dim).sum(0, dtype=torch.float64),
-                "positions": torch.tensor(
-                    gates.shape[:-1].numel(), dtype=torch.float64, device=gates.device
+                "positions": torch.full(
+                    (), math.prod(gates.shape[:-1]), dtype=torch.float64, device=gates.device
                 ),
             }

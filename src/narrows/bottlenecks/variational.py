@@ -171,14 +171,14 @@ class Variational(Bottleneck):
     @torch.no_grad()
     def _stats(self, posterior: Distribution, location: Tensor, scale: Tensor) -> dict[str, Tensor]:
         """The totals behind `summary`."""
-        positions = location.shape[:-1].numel()
+        positions = math.prod(location.shape[:-1])  # Size.numel() would fix the batch in export
         flat = location.reshape(positions, self.dim)
         kl = self._divergence(posterior, location, scale)
         return {
             "kl": kl.sum(0, dtype=torch.float64),
             "mean": flat.sum(0, dtype=torch.float64),
             "mean_square": flat.double().square().sum(0),
-            "positions": torch.tensor(positions, dtype=torch.float64, device=flat.device),
+            "positions": torch.full((), positions, dtype=torch.float64, device=flat.device),
         }
 
 

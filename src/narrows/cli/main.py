@@ -22,6 +22,7 @@ COMMANDS = {
     "denoise": "noisy test images, encoded and decoded",
     "compress": "image files to a run's codes, as small as their rate",
     "decompress": "back to images",
+    "export": "a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
     "check": "show versions, device and where data is looked for",

@@ -49,7 +49,7 @@ def differentiate(
         equation 11; b is their beta*, restricted to the active set.
     """
     if weights is None:
-        weights = values.new_zeros(len(values))
+        weights = values.new_zeros(values.shape[0])
     parts = (signals, dictionary, atoms, values.detach(), weights, ridge)
     return _Differentiate.apply(*parts)  # pyright: ignore[reportReturnType]
 

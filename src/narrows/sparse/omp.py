@@ -101,19 +101,34 @@ def _pursue(
         best, chosen = scores.max(-1)
         going = going & (best > slack * norms)
         atom = dictionary[chosen]
-        # Twice is enough (Kahan, Parlett): the second pass removes the first one's rounding.
-        first = torch.einsum("nsd,nd->ns", basis[:, :step], atom)
-        fresh = atom - torch.einsum("nsd,ns->nd", basis[:, :step], first)
-        second = torch.einsum("nsd,nd->ns", basis[:, :step], fresh)
-        fresh = fresh - torch.einsum("nsd,ns->nd", basis[:, :step], second)
+        fresh, along_basis = atom, None
+        if step:  # twice is enough (Kahan, Parlett): the second removes the first one's rounding
+            first = torch.einsum("nsd,nd->ns", basis[:, :step], atom)
+            fresh = atom - torch.einsum("nsd,ns->nd", basis[:, :step], first)
+            second = torch.einsum("nsd,nd->ns", basis[:, :step], fresh)
+            fresh = fresh - torch.einsum("nsd,ns->nd", basis[:, :step], second)
+            along_basis = first + second
         length = fresh.norm(dim=-1)
         going = going & (length.square() > slack)
         fresh = torch.where(going[:, None], fresh / length.clamp_min(slack)[:, None], 0.0)
         basis[:, step] = fresh
-        triangle[:, :step, step] = (first + second) * going[:, None]
+        if along_basis is not None:
+            triangle[:, :step, step] = along_basis * going[:, None]
         triangle[:, step, step] = torch.where(going, length, 1.0)
         along[:, step] = (fresh * residual).sum(-1)
         atoms[:, step] = torch.where(going, chosen, 0)
         residual = residual - along[:, step, None] * fresh
-    values = torch.linalg.solve_triangular(triangle, along[..., None], upper=True)[..., 0]
+    values = _solve_upper(triangle, along)
     return *canonical(atoms, values), residual.square().sum(-1)
+
+
+def _solve_upper(triangle: Tensor, right: Tensor) -> Tensor:
+    """R^-1 r for upper triangular R `[n, k, k]` and r `[n, k]`."""
+    if not torch.compiler.is_exporting():
+        return torch.linalg.solve_triangular(triangle, right[..., None], upper=True)[..., 0]
+    parts: list[Tensor] = []  # from the last to the first; ONNX has no triangular solve
+    for place in reversed(range(right.shape[1])):
+        known = torch.stack(parts[::-1], -1) if parts else right[:, :0]
+        rest = right[:, place] - (triangle[:, place, place + 1 :] * known).sum(-1)
+        parts.append(rest / triangle[:, place, place])
+    return torch.stack(parts[::-1], -1)

@@ -54,7 +54,7 @@ class L1:
             )
         if self.relative:
             weight = weight * max_penalty(signals, dictionary, nonnegative=self.nonnegative)
-        return weight.expand(len(signals))
+        return weight.expand(signals.shape[0])
 
     def shrink(self, value: Tensor, threshold: Tensor) -> Tensor:
         """Proximal map of threshold * |.|_1 (over z >= 0 if nonnegative)."""

@@ -81,6 +81,8 @@ def solve_on_support(
     Returns:
         `[n, width]`, 0 where not active.
     """
+    if torch.compiler.is_exporting():  # a batch of any size, and operations known elsewhere
+        return _solve(dictionary, atoms, active, right, ridge)
     solution = kernels.solve_on_support(dictionary, atoms, active, right, ridge)
     if solution is not None:
         return solution
@@ -97,9 +99,21 @@ def _solve(
     gram = chosen @ chosen.mT
     slack = torch.finfo(gram.dtype).eps * 4 * gram.shape[-1]  # equal atoms stay solvable
     gram = gram + torch.diag_embed((~active).to(gram.dtype) + (ridge + slack))
-    factor = torch.linalg.cholesky(gram)
-    solved = torch.cholesky_solve((right.double() * active)[..., None], factor)[..., 0]
+    solved = _solve_definite(gram, right.double() * active)
     return (solved * active).to(right.dtype)
+
+
+def _solve_definite(gram: Tensor, right: Tensor) -> Tensor:
+    """G^-1 r for positive definite G `[n, w, w]` and r `[n, w]`."""
+    if not torch.compiler.is_exporting():
+        return torch.cholesky_solve(right[..., None], torch.linalg.cholesky(gram))[..., 0]
+    # Gauss-Jordan step by step: ONNX has no factorisation. Definite: no pivoting needed.
+    table, places = torch.cat([gram, right[..., None]], -1), torch.arange(gram.shape[-1])
+    for place in range(gram.shape[-1]):
+        row = table[:, place, None] / table[:, place, place, None, None]
+        here = (places == place)[:, None].to(gram.device)
+        table = torch.where(here, row, table - table[:, :, place, None] * row)
+    return table[..., -1]
 
 
 class _Combine(torch.autograd.Function):

@@ -1,0 +1,72 @@
+"""`narrows export RUN`: programs that run elsewhere, or a folder to share."""
+
+from pathlib import Path
+from typing import Any
+
+from narrows.cli import parsing
+
+FORMATS = ("torch", "onnx", "hub")
+_ABOUT = """Export a run's model.
+
+torch  encoder.pt2 and decoder.pt2, programs of torch.export
+onnx   encoder.onnx and decoder.onnx (extra: export), run by onnxruntime
+hub    model, weights and a model card with the measured table, as from_pretrained reads them
+
+Programs are compared with the model on test images of the run's own data.
+"""
+
+
+def run(arguments: list[str]) -> int:
+    """Writes the files and says how they compare; 1 if a part was refused."""
+    from narrows.cli.prior import load
+
+    parser = parsing.parser("export", _ABOUT)
+    parser.add_argument("run", type=str, help="a run's folder")
+    parser.add_argument("--format", type=str, default="torch", choices=list(FORMATS))
+    parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
+    parser.add_argument("--data", type=str, default=None, help="default: the run's own")
+    parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    parser.add_argument("--n", type=int, default=16, help="test images to compare on")
+    parser.add_argument("--out", type=str, default=None, help="folder; default RUN/export")
+    config = parsing.parse(parser, arguments)
+    model = load(config.run, config.prior)
+    if config.format == "hub":
+        return _share(model, config)
+    return _programs(model, config)
+
+
+def _share(model: Any, config: Any) -> int:
+    from narrows.training.run import Run
+
+    folder = Path(config.out or Path(config.run) / "hub")
+    print(model.save_pretrained(folder, Run.load(config.run)))
+    return 0
+
+
+def _programs(model: Any, config: Any) -> int:
+    """Both parts; one that is refused does not keep the other."""
+    import torch
+
+    from narrows import data as sources
+    from narrows.export import ExportError, export_onnx, export_torch
+    from narrows.training.run import Run
+
+    folder = Path(config.out or Path(config.run) / "export")
+    data = sources.load(config.data or Run.load(config.run).data, root=config.data_root)
+    examples = data.test.batch(torch.arange(min(config.n, len(data.test))))
+    export = export_onnx if config.format == "onnx" else export_torch
+    refused = 0
+    for part in ("encoder", "decoder"):
+        try:
+            made = export(model, folder, examples, part)
+        except ExportError as error:
+            print(f"{part}: refused: {error}")
+            refused += 1
+            continue
+        size = made.path.stat().st_size / 1e6
+        print(
+            f"{made.path}: {size:.2f} MB; on {len(examples)} test examples of {data.name} its "
+            f"largest difference from the model is {made.largest:.2g}, {made.differing:.2%} of "
+            "values differ"
+        )
+    return min(refused, 1)

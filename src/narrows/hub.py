@@ -1,0 +1,234 @@
+"""Models as folders that can be shared: safetensors, JSON and a card; the hub if one is wanted.
+
+Nothing in such a folder is executed. Its parts are classes that `narrows.recorded` builds from
+their names; a folder from elsewhere may name narrows' own classes, and those of modules that the
+program has imported already, and no others.
+"""
+
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+FILES = ("model.json", "model.safetensors")
+CARD = "README.md"
+
+
+class Measured(Protocol):
+    """What a card tells of a run: `narrows.Run` is one."""
+
+    data: str
+    test: dict[str, float]
+    history: list[dict[str, float]]
+
+
+class Shared:
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` for what has `save` and `load`."""
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the model's files to a folder."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads them."""
+        raise NotImplementedError
+
+    def save_pretrained(self, folder: str | Path, run: Measured | None = None) -> Path:
+        """Writes `model.json`, `model.safetensors` and a model card to a folder.
+
+        Args:
+            folder: made if it is not there.
+            run: what the card's table of measures is taken from; without one it has none.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: if the folder has a README.md that is no card of narrows.
+
+        Example:
+            >>> import tempfile, narrows as nw
+            >>> model = nw.Autoencoder.for_vectors(4, nw.bottlenecks.Identity(2))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     again = nw.Autoencoder.from_pretrained(model.save_pretrained(folder))
+            >>> again.shape
+            (4,)
+        """
+        path = Path(folder) / CARD
+        if path.exists() and "library_name: narrows" not in path.read_text():
+            raise FileExistsError(f"{path} is there already and is no card of narrows; move it")
+        saved = self.save(folder)
+        parts = json.loads((saved / "model.json").read_text())
+        path.write_text(card(parts, saved.name, run))
+        return saved
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, revision: str | None = None) -> Self:
+        """Reads a model from a folder, or from the Hugging Face hub.
+
+        Args:
+            name: a folder that `save_pretrained` or a run wrote, or a repository's name.
+            revision: branch, tag or commit of the repository.
+
+        Returns:
+            The model in eval.
+
+        Raises:
+            FileNotFoundError: if the folder has no model.
+            ModuleNotFoundError: if the hub is needed and its library is not installed.
+            ValueError: if the model names a class that is neither narrows' nor imported.
+        """
+        folder = Path(name)
+        if not folder.is_dir():
+            folder = _download(str(name), revision)
+        path = folder / "model.json"
+        if path.is_file():  # otherwise `load` says what is missing
+            refuse_strangers(json.loads(path.read_text()))
+        return cls.load(folder)
+
+    def push_to_hub(
+        self,
+        name: str,
+        run: Measured | None = None,
+        private: bool = True,
+        message: str = "Upload a narrows model",
+    ) -> str:
+        """Uploads what `save_pretrained` writes to a repository of the Hugging Face hub.
+
+        Args:
+            name: `user/repository`; made if it is not there.
+            run: what the card's table of measures is taken from.
+            private: whether a new repository is.
+            message: of the commit.
+
+        Returns:
+            The address of the commit, as the hub gives it.
+
+        Raises:
+            ModuleNotFoundError: if huggingface_hub is not installed.
+        """
+        api = _library().HfApi()
+        api.create_repo(name, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            saved = self.save_pretrained(Path(folder) / name.rpartition("/")[2], run)
+            return str(api.upload_folder(repo_id=name, folder_path=saved, commit_message=message))
+
+
+def refuse_strangers(parts: Any) -> None:
+    """Refuses descriptions that would import code which nobody has asked for.
+
+    Raises:
+        ValueError: if a class is neither narrows' own nor in a module imported already.
+    """
+    for path in class_paths(parts):
+        module = path.rpartition(".")[0]
+        own = f"{module}.".startswith("narrows.") and not module.endswith("__main__")
+        if not own and module not in sys.modules:
+            raise ValueError(
+                f"the model is made of {path}, which is not a part of narrows; if you trust it, "
+                f"import {module or 'its module'} first"
+            )
+
+
+def class_paths(parts: Any) -> Iterator[str]:
+    """The classes that a description names."""
+    if isinstance(parts, Mapping):
+        if "class_path" in parts:
+            yield str(parts["class_path"])
+        parts = list(parts.values())
+    if isinstance(parts, list):
+        for part in parts:
+            yield from class_paths(part)
+
+
+def card(parts: Mapping[str, Any], name: str, run: Measured | None = None) -> str:
+    """The model card: what the model is, how to use it, what was measured."""
+    bottleneck = _call(parts["bottleneck"])
+    shape = tuple(parts["shape"])
+    lines = [
+        "---",
+        "library_name: narrows",
+        "tags: [autoencoder, representation-learning]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"An autoencoder of narrows for examples of shape {shape}, with the latent",
+        f"`{bottleneck}`.",
+        "",
+        "```python",
+        "import narrows as nw",
+        "",
+        f'model = nw.Autoencoder.from_pretrained("{name}")',
+        f"code = model.encode(x)  # x: [batch, {', '.join(map(str, shape))}] in [0, 1]",
+        "restored = model.decode(code)",
+        "```",
+        "",
+        "| part | made by |",
+        "|---|---|",
+        *(f"| {part} | `{_call(parts[part])}` |" for part in _PARTS),
+        f"| beta | {parts['beta']:g} |",
+    ]
+    return "\n".join(lines + (_table(run) if run is not None else [])) + "\n"
+
+
+_PARTS = ("network", "bottleneck", "likelihood", "prior")
+
+_UNITS = {
+    "mse": "mean squared error per value, values in [0, 1]",
+    "mse_mean": "the same, decoding the posterior's mean",
+    "nmse": "mse over the variance of all training values",
+    "psnr": "dB, peak 1",
+    "nll": "nats per example, -log p(x given the code)",
+    "loss": "nats per example",
+    "bits_per_example": "bits per example, rate of the code",
+    "bits_per_dimension": "bits per value of the example",
+}
+
+
+def _table(run: Measured) -> list[str]:
+    return [
+        "",
+        f"Measured on the test split of `{run.data}` after {len(run.history)} epochs of training:",
+        "",
+        "| measure | value | unit |",
+        "|---|---|---|",
+        *(f"| {k} | {_number(v)} | {_UNITS.get(k, '')} |" for k, v in run.test.items()),
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}" if math.isfinite(value) else str(value)
+
+
+def _call(part: Any) -> str:
+    """A description as the call that makes it, without its modules."""
+    if isinstance(part, Mapping) and "class_path" in part:
+        arguments = (part.get("init_args") or {}).items()
+        inside = ", ".join(f"{key}={_call(value)}" for key, value in arguments)
+        return f"{part['class_path'].rpartition('.')[2]}({inside})"
+    if isinstance(part, list):
+        return f"[{', '.join(map(_call, part))}]"
+    return repr(part)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise FileNotFoundError(f"there is no folder {name!r}")
+    hub = _library()
+    folder = hub.snapshot_download(name, revision=revision, allow_patterns=[*FILES, CARD])
+    return Path(folder)
+
+
+def _library() -> Any:
+    try:
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "the Hugging Face hub needs its library: pip install 'narrows[huggingface]'"
+        ) from None
+    return huggingface_hub
