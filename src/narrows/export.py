@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from narrows.autoencoder import Autoencoder
 from narrows.latent import Code
@@ -178,7 +179,9 @@ def _program(
 
 def _refuse_own_operations(program: Any, model: Autoencoder, part: str) -> None:
     """Refuses programs that would need narrows to run."""
-    own = {str(n.target) for n in program.graph.nodes if str(n.target).startswith("narrows.")}
+    graphs = (m.graph for m in program.graph_module.modules() if isinstance(m, GraphModule))
+    targets = (node.target for graph in graphs for node in graph.nodes)
+    own = {str(target) for target in targets if getattr(target, "namespace", "") == "narrows"}
     if own:
         kind = getattr(model.bottleneck, "code", model.bottleneck)
         raise ExportError(

@@ -128,7 +128,8 @@ def _solve_upper(triangle: Tensor, right: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(triangle, right[..., None], upper=True)[..., 0]
     parts: list[Tensor] = []  # from the last to the first; ONNX has no triangular solve
     for place in reversed(range(right.shape[1])):
-        known = torch.stack(parts[::-1], -1) if parts else right[:, :0]
-        rest = right[:, place] - (triangle[:, place, place + 1 :] * known).sum(-1)
+        rest = right[:, place]
+        if parts:
+            rest = rest - (triangle[:, place, place + 1 :] * torch.stack(parts[::-1], -1)).sum(-1)
         parts.append(rest / triangle[:, place, place])
     return torch.stack(parts[::-1], -1)
