@@ -115,10 +115,10 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self.step = state["epoch"], state["step"]
-        # The first rank's figures were kept: the others start theirs anew, and none counts twice.
-        if self.fabric.is_global_zero:
-            self.examples = state["examples"]
-            self.sums = {k: v.to(self.fabric.device) for k, v in state["sums"].items()}
+        # The first rank's figures were kept: the others start theirs at 0, so none counts twice.
+        own = int(self.fabric.is_global_zero)
+        self.examples = own * state["examples"]
+        self.sums = {name: own * v.to(self.fabric.device) for name, v in state["sums"].items()}
 
     def _rest(self) -> Iterator[list[Tensor]]:
         """The row numbers of this rank's micro-batches, for the steps left in the epoch."""
