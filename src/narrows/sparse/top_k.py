@@ -50,6 +50,8 @@ def strongest(
     Returns:
         Atoms and correlations `[n, k]`, canonical; no gradient.
     """
+    if torch.compiler.is_exporting():  # which does not survive blocks of no_grad in one another
+        return select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
     with torch.no_grad():
         code = kernels.select(signals, dictionary, k, nonnegative)
         if code is not None:
