@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from narrows.bottlenecks import OMP, SparseDictionary
+from narrows.bottlenecks import OMP, SparseDictionary, VectorQuantizer
 from narrows.experiments.as_written import (
     AthaydeSparse,
+    FarthestCode,
     NotebookDictionaryAsWritten,
     StepsTwice,
 )
@@ -227,3 +228,19 @@ def test_they_can_be_described_made_again_and_priced(make):
     rate = prior.rate(type(latent)(z=latent.z, code=code, features=latent.features))
     assert (rate > 0).all()
     assert bottleneck.embed(prior.sample(3)).shape == (3, 2, 2, 4)
+
+
+def test_the_notebooks_quantiser_takes_the_farthest_code_and_is_otherwise_ours():
+    torch.manual_seed(0)
+    farthest = FarthestCode(size=7, dim=3)
+    ours = VectorQuantizer(7, 3, codebook="gradient", init="uniform", revive_after=None)
+    ours.load_state_dict(farthest.state_dict())
+    features = _randn(5, 2, 3)
+    distances = (features[..., None, :] - farthest.codebook.codes).square().sum(-1)
+    got, mended = farthest(features), ours(features)
+    assert torch.equal(got.code, distances.argmax(-1))
+    assert torch.equal(mended.code, distances.argmin(-1))
+    assert (got.terms["commitment"] > mended.terms["commitment"]).all()
+    torch.testing.assert_close(farthest.embed(got.code), got.z)
+    with pytest.raises(ContractError, match="farthest"):
+        check_bottleneck(farthest, export=False)

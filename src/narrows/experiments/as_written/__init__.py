@@ -5,7 +5,8 @@ are the same ideas without the faults. Nothing else in the package builds on thi
 """
 
 from narrows.experiments.as_written.athayde_sparse import AthaydeSparse
+from narrows.experiments.as_written.farthest_code import FarthestCode
 from narrows.experiments.as_written.notebook_dictionary import NotebookDictionaryAsWritten
 from narrows.experiments.as_written.steps_twice import StepsTwice
 
-__all__ = ["AthaydeSparse", "NotebookDictionaryAsWritten", "StepsTwice"]
+__all__ = ["AthaydeSparse", "FarthestCode", "NotebookDictionaryAsWritten", "StepsTwice"]

@@ -52,6 +52,7 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
     beta: float = 1.0,
     learning_rate: float = LEARNING_RATE,
     batch_size: int = 64,
+    optimization: Optimization | None = None,
     callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
     name: str = "run",
@@ -72,6 +73,7 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
         beta: weight of the rate.
         learning_rate: at its peak.
         batch_size: examples per step.
+        optimization: takes the place of the learning rate where a document's own is needed.
         callbacks: schedules of beta and the like.
         objective: in place of the evidence bound.
         name: of the run's folder, where a trial trains several models.
@@ -86,8 +88,8 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
     model = Autoencoder(shape, network, bottleneck, likelihood or Normal(), beta, objective)
     run = fit(
         model, data, epochs=epochs, batch_size=batch_size, seed=seed, out=out, resume=True,
-        optimization=Optimization(learning_rate=learning_rate, clip=1.0), callbacks=callbacks,
-        show=False,
+        optimization=optimization or Optimization(learning_rate=learning_rate, clip=1.0),
+        callbacks=callbacks, show=False,
     )  # fmt: skip
     run.model.to("cpu").eval()
     return run
