@@ -1,8 +1,10 @@
 """A comparison: what it runs, what it keeps, what it says of failures."""
 
 import csv
+import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -114,6 +116,41 @@ def test_the_page_and_its_files_show_everything_that_was_promised(compared):
     for name in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (out / name).stat().st_size > 100
     assert "narrows compare" in text
+
+
+chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(chromium is None, reason="needs the chromium browser")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_the_whole_page_without_scrolling_sideways(compared, tmp_path, width):
+    page = (compared[1] / "report.html").read_text()
+    frame = tmp_path / "frame.html"  # a window of the browser's own has a minimum width
+    frame.write_text(
+        f'<iframe width="{width}" height="900" srcdoc="{html.escape(page)}"></iframe>'
+        "<script>onload = () => { const d = document.querySelector('iframe').contentDocument;"
+        "const drawn = [...d.querySelectorAll('svg.figure, img')];"
+        "const wide = Math.max(...[...d.querySelectorAll('section > *')].map("
+        "e => e.getBoundingClientRect().right));"
+        "document.body.textContent = `RESULT ${d.documentElement.scrollWidth} ${wide} "
+        "${drawn.length} ${drawn.filter(f => f.getBoundingClientRect().width > 100).length} "
+        "${[...d.images].filter(i => !i.naturalWidth || !i.alt).length} END` }</script>"
+    )
+    found = subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+            frame.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=300, check=True,
+    ).stdout  # fmt: skip
+    values = map(float, found.split("RESULT")[1].split("END")[0].split())
+    content, right, pictures, visible, broken = values
+    assert content <= width
+    assert right <= width
+    assert pictures == visible > 15
+    assert broken == 0
 
 
 def test_again_does_only_what_is_missing(compared):

@@ -6,8 +6,8 @@ import pytest
 
 from narrows.experiments.equal_rate import (
     hull,
+    nearest_points,
     quality_at,
-    representative,
     standings,
     target_rate,
     winners,
@@ -58,8 +58,8 @@ def test_nothing_is_said_where_nobody_meets():
     assert target_rate(apart) is None
     assert quality_at(LOW, 0.4) is None
     assert quality_at(LOW, 2.1) is None
-    assert quality_at([(1.0, 9.0)], 1.01) == 9.0
-    assert quality_at([(1.0, 9.0)], 1.05) is None
+    assert quality_at([(1.0, 9.0)], 1.04) == 9.0
+    assert quality_at([(1.0, 9.0)], 1.06) is None
 
 
 def test_a_recipe_that_misses_the_rate_with_one_seed_is_left_out():
@@ -77,9 +77,11 @@ def test_pictures_are_of_the_points_nearest_to_the_common_rate():
         "a (k=1)": ("a", 0.5), "a (k=2)": ("a", 1.0), "a (k=4)": ("a", 2.0),
         "b (n=1)": ("b", 1.0), "b (n=2)": ("b", 4.0), "plain": ("plain", math.nan),
     }  # fmt: skip
-    shown = representative(rates, both())
-    assert shown == {"a": shown["a"], "b": "b (n=1)", "plain": "plain"}
-    assert shown["a"] in ("a (k=2)", "a (k=4)")
+    shown = nearest_points(rates, 1.2)
+    assert shown == {"a": "a (k=2)", "b": "b (n=1)", "plain": "plain"}
+    assert nearest_points(rates, 1.2, within=0.25) == {"a": "a (k=2)", "b": "b (n=1)"}
+    assert nearest_points(rates, 1.3, within=0.25) == {}
+    assert nearest_points(rates, None) == {"a": "a (k=1)", "b": "b (n=1)", "plain": "plain"}
 
 
 def test_neighbouring_rates_with_one_winner_are_told_together():

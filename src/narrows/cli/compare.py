@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--steps",
         type=str,
-        default="0.5,1,2,4,8,16",
+        default="0.5,1,2,4,8",
         help="factors of the step that plain and sparse codes are rounded to: more rates of the "
         "same runs",
     )

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from narrows.experiments import jobs, measuring
-from narrows.experiments.equal_rate import Curve, representative
+from narrows.experiments.equal_rate import Curve, nearest_points, target_rate
 from narrows.experiments.jobs import Job, Outcome
 from narrows.experiments.statistics import interval
 from narrows.recorded import build, spec
@@ -184,12 +184,27 @@ class Comparison:
         }
 
     def representatives(self) -> dict[str, str]:
-        """Each recipe's point that is nearest to the rate that most recipes reach."""
-        rates = {
+        """Each recipe's point, as trained, that is nearest to the rate that most recipes reach.
+
+        Never one whose code was rounded more coarsely than in training: its pictures would be
+        held against a latent that was not made for that rate.
+        """
+        return nearest_points(self._rates(as_trained=True), target_rate(self.curves()))
+
+    def at_equal_rate(self) -> tuple[float, dict[str, str]] | None:
+        """A rate, and the point within a quarter of it of each recipe that has one."""
+        target = target_rate(self.curves())
+        if target is None:
+            return None
+        return target, nearest_points(self._rates(), target, within=0.25)
+
+    def _rates(self, as_trained: bool = False) -> dict[str, tuple[str, float]]:
+        """Recipe and mean rate of each point."""
+        return {
             name: (points[0].label, _mean(points, "bits_per_dimension"))
             for name, points in self.groups().items()
+            if points[0].factor == 1 or not as_trained
         }
-        return representative(rates, self.curves())
 
 
 def compare(

@@ -75,6 +75,7 @@ def sections(
     shown = list(comparison.representatives().values())
     found = [Section("Figures", [_table(comparison, data, shown), page.CONVENTION])]
     found += _equal_rate(comparison)
+    found += _side_by_side(comparison, data)
     runs = _runs(comparison, shown, data)
     models = {name: run.model for name, run in runs.items()}
     histories = {name: run.history for name, run in runs.items()}
@@ -110,6 +111,22 @@ def _equal_rate(comparison: Comparison) -> list[Section]:
     if points := _plotted(comparison):
         blocks.append(rate_distortion(points, caption="Every point, means over seeds, joined."))
     return [Section("Distortion at equal rate", blocks)] if blocks else []
+
+
+def _side_by_side(comparison: Comparison, data: Dataset) -> list[Section]:
+    """Reconstructions at nearly one rate, of the recipes that come near it."""
+    found = comparison.at_equal_rate()
+    if found is None or len(found[1]) < 2 or not gallery.shows_images(data):
+        return []
+    rate, names = found
+    runs = _runs(comparison, list(names.values()), data)
+    rows = gallery.reconstructions(
+        {name: run.model for name, run in runs.items()},
+        gallery.held_out(data, gallery.COLUMNS),
+        f"Held-out images, and each as it comes back at {rate:.2g} bits per dimension, give or "
+        "take a quarter.",
+    )
+    return [Section("Reconstructions at equal rate", [rows])]
 
 
 def _plotted(comparison: Comparison) -> dict[str, list[tuple[float, ...]]]:
@@ -168,7 +185,7 @@ def _table(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table
     seeds = len(comparison.plan.seeds)
     caption = (
         f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
-        f"split, mean ± half width of the 95 % t interval over {seeds} seed(s)"
+        f"split, mean ± half width of the 95 % t interval over {seeds} seed(s)."
     )
     return Table(caption, columns, rows)
 
@@ -196,7 +213,7 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
         "bits_per_dimension": Column("difference in rate", "bits per dimension"),
         "seconds": Column("difference in time", "s"),
     }
-    return Table(f"minus {base_name}, paired on seeds, 95 % t interval", columns, rows)
+    return Table(f"minus {base_name}, paired on seeds, 95 % t interval.", columns, rows)
 
 
 def _failures(comparison: Comparison) -> Table:

@@ -13,7 +13,7 @@ Curve = list[tuple[float, float]]
 Curves = Mapping[str, Mapping[int, Curve]]
 """Label -> seed -> curve."""
 
-SAME = 0.02
+SAME = 0.05
 """Relative difference of rates that are called equal where a curve has one point."""
 MOST = 6
 """Rates that a table compares at."""
@@ -72,7 +72,12 @@ def standings(curves: Curves) -> list[Standing]:
                 values[label] = defined
         if len(values) > 1:
             found.append(Standing(sum(rates.values()) / len(rates), whose, values))
-    return sorted(found, key=lambda standing: standing.rate)
+    kept: list[Standing] = []
+    for standing in sorted(found, key=lambda standing: standing.rate):
+        same = kept and standing.values.keys() == kept[-1].values.keys()
+        if not (same and standing.rate / kept[-1].rate - 1 <= SAME):
+            kept.append(standing)
+    return kept
 
 
 def quality_at(curve: Curve, bits: float) -> float | None:
@@ -97,30 +102,37 @@ def hull(curve: Sequence[tuple[float, float]]) -> Curve:
     return kept
 
 
-def representative(rates: Mapping[str, tuple[str, float]], curves: Curves) -> dict[str, str]:
-    """Each recipe's point for pictures: the nearest to the rate that most recipes reach.
+def nearest_points(
+    rates: Mapping[str, tuple[str, float]], target: float | None, within: float = math.inf
+) -> dict[str, str]:
+    """Each recipe's point whose rate is nearest to a target.
 
     Args:
         rates: point's name -> its recipe and its rate, NaN if it has none.
-        curves: of the recipes.
+        target: bits per dimension; None takes each recipe's first point.
+        within: recipes that stay farther away than this share of the target are left out.
 
     Returns:
         Recipe -> name of the point, in the order of `rates`.
     """
-    target = target_rate(curves)
     found: dict[str, str] = {}
     for name, (label, rate) in rates.items():
         best = found.get(label)
         nearer = best is None or _distance(rate, target) < _distance(rates[best][1], target)
         if nearer:
             found[label] = name
-    return found
+    allowed = math.log2(1 + within)
+    return {
+        label: name
+        for label, name in found.items()
+        if within == math.inf or _distance(rates[name][1], target) <= allowed
+    }
 
 
 def target_rate(curves: Curves) -> float | None:
-    """The rate at which most recipes can be compared, None if there is none."""
+    """The highest of the rates at which most recipes can be compared, None if there is none."""
     found = standings(curves)
-    return max(found, key=lambda s: len(s.values)).rate if found else None
+    return max(found, key=lambda s: (len(s.values), s.rate)).rate if found else None
 
 
 def _anchors(curves: Curves, seeds: Sequence[int]) -> list[tuple[str, dict[int, float]]]:

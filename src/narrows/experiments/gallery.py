@@ -36,10 +36,10 @@ def sections(
         project: how codes are laid out in the plane.
     """
     device = next(iter(models.values())).encoder.parameters()
-    x = data.test.batch(torch.arange(min(POINTS, len(data.test)))).to(next(device).device)
+    x = held_out(data, POINTS).to(next(device).device)
     labels = None if data.test.labels is None else data.test.labels[: len(x)]
     found: dict[str, list[Block | str]] = {}
-    if len(data.shape) == 3 and data.shape[0] in (1, 3):
+    if shows_images(data):
         found |= _images(models, x, labels)
     for section in pictures.training_sections(histories):
         found[section.heading] = list(section.blocks)
@@ -85,10 +85,23 @@ def _images(
     return {heading: blocks for heading, blocks in made.items() if blocks}
 
 
-def reconstructions(models: Mapping[str, Autoencoder], x: Tensor) -> Strips:
+def shows_images(data: Dataset) -> bool:
+    """Whether the examples are images that a page can show."""
+    return len(data.shape) == 3 and data.shape[0] in (1, 3)
+
+
+def held_out(data: Dataset, n: int) -> Tensor:
+    """The first test examples."""
+    return data.test.batch(torch.arange(min(n, len(data.test))))
+
+
+def reconstructions(
+    models: Mapping[str, Autoencoder],
+    x: Tensor,
+    caption: str = "Held-out images, and each as it comes back from its stored code.",
+) -> Strips:
     """Held-out images above what each model makes of them."""
     rows = {"originals": x} | {name: m.reconstruct(x).clamp(0, 1) for name, m in models.items()}
-    caption = "Held-out images, and each as it comes back from its stored code."
     return strips({name: images.cpu().numpy() for name, images in rows.items()}, caption=caption)
 
 

@@ -27,6 +27,11 @@ def sentences(comparison: Comparison) -> list[str]:
     found = standings(comparison.curves())
     said = [_at_rates(found)] if found else [_without_rates(comparison)]
     said += _out_of_reach(comparison, found)
+    if found and (coarse := _rounded(comparison)):
+        said.append(
+            f"The lower rates of {', '.join(coarse)} come from rounding the codes of the same runs "
+            "more coarsely, which does not say what training for those rates gives (--sweep auto)."
+        )
     qualities = [text for text in (_quality(comparison, *q) for q in _QUALITIES) if text]
     said += qualities
     if qualities:
@@ -54,6 +59,11 @@ def _at_rates(found: Sequence[Standing]) -> str:
         )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _rounded(comparison: Comparison) -> list[str]:
+    """Recipes whose curve goes on below their trained points by coarser rounding."""
+    return list(dict.fromkeys(point.label for point in comparison.points if point.factor > 1))
 
 
 def _lead(standing: Standing, first: str, second: str) -> str:

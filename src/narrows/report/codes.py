@@ -128,8 +128,11 @@ def cover(
     axes.scatter(
         *points[~used].T, s=14, facecolors="none", edgecolors=theme.SERIES[1], linewidths=0.8
     )
-    sizes = 8 + 60 * use[used] / max(float(use.max(initial=1)), 1)
-    axes.scatter(*points[used].T, s=sizes, color=theme.SERIES[0], alpha=0.75, linewidths=0)
+    # A few sizes, each drawn at once: a size of its own for every point makes a large file.
+    level = np.ceil(4 * use / max(float(use.max(initial=1)), 1))
+    for size in np.unique(level[used]):
+        members = points[level == size]
+        axes.scatter(*members.T, s=15 * size, color=theme.SERIES[0], alpha=0.75, linewidths=0)
     axes.set_title(title, fontsize=11, color=theme.INK)
     said = f"{int(used.sum())} of {len(codes)} {what}s in use"
     note = _label(axes, share, f"{len(features)} features and {len(codes)} {what}s")
