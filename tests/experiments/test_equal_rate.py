@@ -88,3 +88,19 @@ def test_neighbouring_rates_with_one_winner_are_told_together():
     crossing = {"a": {0: [(1.0, 20.0), (8.0, 26.0)]}, "b": {0: [(1.0, 18.0), (8.0, 30.0)]}}
     found = winners(standings(crossing))
     assert [label for label, _ in found] == ["a", "b"]
+
+
+def test_savings_are_the_bd_rates_over_seeds_where_the_curves_share_qualities():
+    from narrows.experiments.equal_rate import savings
+
+    half = [(rate / 2, quality) for rate, quality in LOW]
+    curves = {
+        "a": {0: LOW, 1: LOW},
+        "half": {0: half, 1: half},
+        "one": {0: [(1.0, 24.0)], 1: [(1.0, 24.0)]},
+        "apart": {0: [(1.0, 90.0), (2.0, 95.0)], 1: LOW},
+    }
+    found = savings(curves, "a")
+    assert set(found) == {"half"}
+    assert found["half"][0] == pytest.approx(-50)
+    assert found["half"][1] == pytest.approx(0, abs=1e-9)

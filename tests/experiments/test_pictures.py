@@ -120,6 +120,14 @@ def test_the_plane_runs_left_to_right_and_bottom_to_top():
     assert (np.diff(second, axis=0) < 0).all()
 
 
+def test_a_spectrum_ends_where_the_directions_do(models):
+    picture = pictures.spectra({"two numbers": models["two numbers"]}, images(60))
+    assert picture is not None
+    assert "two numbers from 1 to" in picture.alt
+    model = models["plain"]
+    assert pictures.spectra({"plain": model}, images(1).repeat(5, 1, 1, 1)) is None
+
+
 def test_only_continuous_codes_are_walked_along(models):
     names = [p.caption for p in pictures.traversals(models, images(20))]
     assert names == ["plain", "normal", "two numbers"]
@@ -173,7 +181,9 @@ def test_a_gallery_puts_tables_beside_their_pictures_and_vectors_have_no_images(
     found = gallery.sections(
         Dataset("v", split, split, split), {"v": vectors}, {"v": [{"epoch": 1.0, "loss": 2.0}]}
     )
-    assert [section.heading for section in found] == ["Training", "Codes"]
+    assert [section.heading for section in found] == [
+        "Training", "Structure of the codes", "Codes",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.data.base import Dataset
 from narrows.experiments import gallery, judgement, page, tables
 from narrows.experiments.compare import Comparison, Point
-from narrows.experiments.equal_rate import standings
+from narrows.experiments.equal_rate import savings, standings
 from narrows.experiments.judge import Judge
 from narrows.experiments.measuring import EXAMPLES
 from narrows.experiments.statistics import paired
@@ -108,9 +108,26 @@ def _equal_rate(comparison: Comparison) -> list[Section]:
             "does not reach that rate."
         )
         blocks.append(Table(caption, columns, rows, corner="recipe"))
+    blocks += _savings(comparison)
     if points := _plotted(comparison):
         blocks.append(rate_distortion(points, caption="Every point, means over seeds, joined."))
     return [Section("Distortion at equal rate", blocks)] if blocks else []
+
+
+def _savings(comparison: Comparison) -> list[Table]:
+    """BD-rates against the first recipe that has a curve."""
+    curves = comparison.curves()
+    whole = [label for label, by in curves.items() if all(len(c) > 1 for c in by.values())]
+    found = savings(curves, whole[0]) if whole else {}
+    if not found:
+        return []
+    column = Column("bits at equal PSNR", f"% against {whole[0]}; negative: fewer", best="lowest")
+    caption = (
+        f"BD-rate against {whole[0]}: mean difference in log bits over the PSNRs that both curves "
+        f"reach; mean over {len(comparison.plan.seeds)} seed(s), 95 % t interval."
+    )
+    rows: dict[str, dict[str, Cell]] = {k: {"bd": _cell(v)} for k, v in found.items()}
+    return [Table(caption, {"bd": column}, rows, corner="recipe")]
 
 
 def _side_by_side(comparison: Comparison, data: Dataset) -> list[Section]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from narrows.experiments.statistics import interval, paired
-from narrows.metrics.rate_curve import at_rate
+from narrows.metrics.rate_curve import at_rate, bd_rate
 
 Curve = list[tuple[float, float]]
 """(bits per dimension, dB) points by rising bits."""
@@ -127,6 +127,25 @@ def nearest_points(
         for label, name in found.items()
         if within == math.inf or _distance(rates[name][1], target) <= allowed
     }
+
+
+def savings(curves: Curves, reference: str) -> dict[str, tuple[float, float]]:
+    """BD-rate of each curve against one: bits more (less) at equal PSNR, %, mean and half width.
+
+    Only of recipes whose curve shares qualities with the reference's for every seed.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for label, by_seed in curves.items():
+        values = []
+        for seed in sorted(by_seed.keys() & curves[reference].keys()):
+            try:
+                values.append(bd_rate(hull(curves[reference][seed]), hull(by_seed[seed])))
+            except ValueError:  # one point, or no quality in common
+                break
+        else:
+            if label != reference and values:
+                found[label] = interval(values)
+    return found
 
 
 def target_rate(curves: Curves) -> float | None:

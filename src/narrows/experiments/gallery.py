@@ -43,6 +43,8 @@ def sections(
         found |= _images(models, x, labels)
     for section in pictures.training_sections(histories):
         found[section.heading] = list(section.blocks)
+    if spectrum := pictures.spectra(models, x):
+        found["Structure of the codes"] = [spectrum]
     scatters = pictures.scatters(models, x, labels, project)
     found["Codes by class" if labels is not None else "Codes"] = [Gallery(scatters)]
     if covers := pictures.covers(models, x, project):

@@ -69,9 +69,10 @@ class Judge:
     def code(self, model: Autoencoder) -> dict[str, float]:
         """Spectrum, sparsity and self-expression of z, flattened or site by site.
 
-        `effective_rank` and `components_95` count directions of the whole z, `hoyer` is that
-        of the sites' vectors, `self_expression` the ratio for them (1: no more than a normal
-        distribution of their covariance; near 0: a union of subspaces or clusters).
+        `effective_rank` and `components_95` count directions of the whole z, `kurtosis` is the
+        median over the sites' dimensions, `hoyer` is that of the sites' vectors, and
+        `self_expression` the ratio for them (1: no more than a normal distribution of their
+        covariance; near 0: a union of subspaces or clusters).
         """
         z = _z(model, self.test)
         sites = z.flatten(0, -2).double()
@@ -82,6 +83,9 @@ class Judge:
             "effective_rank": metrics.effective_rank(z.flatten(1)),
             "components_95": float(metrics.components_for(z.flatten(1))),
         }
+        kurtosis = metrics.excess_kurtosis(sites)
+        if bool(kurtosis.isfinite().any()):
+            found["kurtosis"] = kurtosis.nanmedian().item()
         if sites.shape[1] > 1:
             found["hoyer"] = metrics.hoyer(sites).nanmean().item()
         if sites.shape[1] > 3:

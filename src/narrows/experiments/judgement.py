@@ -18,6 +18,7 @@ CODES = {
     "effective_rank": Column("effective rank", "directions of z"),
     "components_95": Column("components for 95 %", "of the variance of z"),
     "hoyer": Column("Hoyer sparsity", "of a site's z; 1: one entry"),
+    "kurtosis": Column("excess kurtosis", "median dimension; 0: normal"),
     "self_expression": Column("self-expression", "over a normal code's; 1: no subspaces"),
 }
 SAMPLES = {

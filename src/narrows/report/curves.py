@@ -59,6 +59,7 @@ def curves(
     step: str = "epoch",
     caption: str = "",
     order: Sequence[str] = (),
+    smoothed: bool = True,
 ) -> Picture:
     """Draws one curve per model: smoothed, over the values themselves.
 
@@ -72,6 +73,7 @@ def curves(
         step: what the steps count.
         caption: what to look for; the axis and the smoothing are said behind it.
         order: all labels of a page, so that a model looks the same in each of its figures.
+        smoothed: False draws the values as they are: for what is no record of training.
 
     Raises:
         ValueError: if there is no value to draw.
@@ -87,8 +89,8 @@ def curves(
         style = theme.series_style(index)
         if not len(values):
             continue
-        middle = smooth(values, logarithmic=logarithmic)
-        if len(values) >= FEWEST:
+        middle = smooth(values, logarithmic=logarithmic) if smoothed else values
+        if smoothed and len(values) >= FEWEST:
             axes.plot(steps, values, color=style["color"], alpha=0.25, linewidth=0.8)
         axes.plot(
             steps, middle, label=label, linewidth=1.8, markersize=5,
@@ -101,7 +103,7 @@ def curves(
     axes.set_ylabel(f"{quantity} [{unit}]" if unit else quantity)
     theme.legend(axes, always=bool(order))
     note = f"{'Logarithmic' if logarithmic else 'Linear'} axis"
-    if any(len(values) >= FEWEST for _, values in data.values()):
+    if smoothed and any(len(values) >= FEWEST for _, values in data.values()):
         note += "; smoothed (Savitzky-Golay), with the values themselves behind"
     return Picture(theme.to_svg(figure), _alt(data, quantity, step), f"{caption} {note}.".strip())
 

@@ -82,24 +82,19 @@ def to_svg(figure: Figure) -> bytes:
     return _joined(buffer.getvalue().decode()).encode()
 
 
-_POINT = re.compile(
-    r'<g clip-path="(url\(#\w+\))">\s*'
-    r'<use xlink:href="(#\w+)" x="([\d.-]+)" y="([\d.-]+)" style="([^"]*)"/>\s*</g>\s*'
-)
+_POINT = re.compile(r'<use xlink:href="(#\w+)" x="([\d.-]+)" y="([\d.-]+)" style="([^"]*)"/>(\s*)')
 
 
 def _joined(svg: str) -> str:
-    """Neighbouring points of equal style share one group: a third of the bytes of a scatter."""
-    parts, end, last = [], 0, None
+    """Neighbouring points of equal style share one group: half the bytes of a scatter."""
+    parts, end, last = [], 0, ""
     for point in _POINT.finditer(svg):
-        clip, marker, x, y, style = point.groups()
-        if point.start() != end or (clip, style) != last:
-            parts.append("</g>\n" if last else "")
-            parts.append(svg[end : point.start()])
-            parts.append(f'<g clip-path="{clip}" style="{style}">')
+        marker, x, y, style, _ = point.groups()
+        if point.start() != end or style != last:
+            parts += ["</g>" if last else "", svg[end : point.start()], f'<g style="{style}">']
         parts.append(f'<use xlink:href="{marker}" x="{float(x):.1f}" y="{float(y):.1f}"/>')
-        end, last = point.end(), (clip, style)
-    return "".join(parts) + ("</g>\n" if last else "") + svg[end:]
+        end, last = point.end(), style
+    return "".join(parts) + ("</g>" if last else "") + svg[end:]
 
 
 def inline_svg(svg: bytes, label: str) -> str:

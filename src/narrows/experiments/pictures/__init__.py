@@ -6,7 +6,7 @@ nothing of the kind: a code without sites has no map, a discrete one no traversa
 
 from narrows.experiments.pictures.fields import receptive_fields
 from narrows.experiments.pictures.history import training_sections
-from narrows.experiments.pictures.latents import plane, scatters
+from narrows.experiments.pictures.latents import plane, scatters, spectra
 from narrows.experiments.pictures.maps import latent_maps, masked
 from narrows.experiments.pictures.noise import denoised
 from narrows.experiments.pictures.paths import interpolations, traversals
@@ -22,6 +22,7 @@ __all__ = [
     "receptive_fields",
     "responses",
     "scatters",
+    "spectra",
     "training_sections",
     "traversals",
 ]

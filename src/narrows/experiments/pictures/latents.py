@@ -8,11 +8,12 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.experiments.pictures.states import decoded, z_of
 from narrows.latent import Code
-from narrows.report import Picture, grid, scatter
+from narrows.metrics.spectrum import pca_spectrum
+from narrows.report import Picture, curves, grid, scatter
 from narrows.report.codes import Projection, principal_plane
 
-SIDE = 12
-"""Images along one side of a grid of the latent plane."""
+SIDE, FLOOR = 12, 0.003
+"""Images along one side of a grid of the latent plane; smallest share of variance drawn."""
 
 
 def scatters(
@@ -30,6 +31,25 @@ def scatters(
         )
         for name, model in models.items()
     ]  # fmt: skip
+
+
+def spectra(models: Mapping[str, Autoencoder], x: Tensor) -> Picture | None:
+    """Share of the variance of z that is left after the first principal components."""
+    series = {}
+    for name, model in models.items():
+        z = z_of(model, x).flatten(1)
+        if len(z) < 2 or bool((z == z[:1]).all()):
+            continue
+        left = 1 - pca_spectrum(z).cumsum(0)
+        kept = left[left > FLOOR].cpu().numpy()
+        series[name] = (range(len(kept) + 1), [1.0, *kept])
+    if not series:
+        return None
+    caption = "A line that falls fast belongs to a code that uses few directions."
+    return curves(
+        series, quantity="variance of z left over", unit="share", step="principal components",
+        caption=caption, order=list(models), smoothed=False,
+    )  # fmt: skip
 
 
 def plane(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
