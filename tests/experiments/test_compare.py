@@ -305,3 +305,15 @@ def test_umap_that_is_not_there_is_said_before_anything_runs(plain, tmp_path, ca
     assert main([*words, "--out", str(out)]) == 1
     assert "pip install 'narrows[umap]'" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_run_that_was_killed_at_its_very_end_is_made_anew(tmp_path, plain):
+    """Its figures are there, but not what it cost: neither finished nor to be resumed."""
+    job = Job("plain", str(plain), "text", "digits", 0)
+    folder = tmp_path / job.key
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last").touch()
+    assert job.arguments(folder) == ["train", "--resume", str(folder)]
+    (folder / "metrics.json").write_text("{}")
+    assert "--resume" not in job.arguments(folder)
+    assert not folder.exists()

@@ -146,8 +146,12 @@ def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int,
 
 
 def _begun(folder: Path) -> bool:
-    """Whether there is a checkpoint to go on from; what stopped before one starts anew."""
-    if any((folder / "checkpoints").glob("*")):
+    """Whether there is a checkpoint to go on from.
+
+    What stopped before the first one starts anew, and so does what stopped after the last: it
+    has its figures already, but nobody knows what it cost.
+    """
+    if any((folder / "checkpoints").glob("*")) and not (folder / "metrics.json").exists():
         return True
     if folder.exists():
         shutil.rmtree(folder)  # named by the job's own hash: nobody else's

@@ -17,7 +17,7 @@ from narrows.experiments.judge import Judge
 from narrows.experiments.steps import measured_at_steps, with_step
 from narrows.training.run import Run, write_json
 
-EXAMPLES, EPOCHS = 2000, 15
+EXAMPLES, EPOCHS = 1000, 12
 """Of each split that are used, and of the classifier's training."""
 
 

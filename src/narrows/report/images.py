@@ -12,7 +12,7 @@ from narrows.report.blocks import Picture, Strips
 
 GAP = 4
 """Pixels between tiles, transparent, so that the page's background shows."""
-SMALLEST_TILE = 48
+SMALLEST_TILE = 28
 """Small images are enlarged by whole factors until their longer side has this many pixels."""
 
 
@@ -94,6 +94,11 @@ def strips(rows: Mapping[str, ArrayLike], *, caption: str) -> Strips:
 def labelled(rows: Strips) -> Picture:
     """Strips as one picture, the labels written at the left: for where there is no page."""
     files = {label: Image.open(io.BytesIO(row.data)) for label, row in rows.rows.items()}
+    factor = max(1, round(640 / max(file.width for file in files.values())))
+    files = {
+        label: file.resize((factor * file.width, factor * file.height), Image.Resampling.NEAREST)
+        for label, file in files.items()
+    }
     font = ImageFont.load_default(size=14)
     lines = {label: textwrap.wrap(label, 20) or [""] for label in files}
     high = {label: max(file.height, 18 * len(lines[label])) + GAP for label, file in files.items()}
