@@ -51,7 +51,7 @@ class Job:
         """The command that trains it, without `narrows`."""
         values = {**self.settings, **self.point, "fit.seed": str(self.seed)}
         options = [word for name, value in values.items() for word in (f"--{name}", value)]
-        if _begun(folder):
+        if _resumable(folder):
             return ["train", "--resume", str(folder)]
         return ["train", self.recipe, "--data", self.data, "--out", str(folder), *options]
 
@@ -113,12 +113,15 @@ def outcome(job: Job, folder: Path, threads: int) -> Outcome:
         known = json.loads(record.read_text())
         cost = known["seconds"], known["peak_memory"]
         return Outcome(job, folder, *cost, parameters=known.get("parameters", 0))
-    seconds, memory, code, last = _process(job.arguments(folder), threads)
+    command = job.arguments(folder)
+    if folder.exists() and not _resumable(folder):
+        shutil.rmtree(folder)  # named by the job's own hash: nobody else's
+    seconds, memory, code, last = _process(command, threads)
     if code:
         return Outcome(job, folder, seconds, memory, last or f"exit code {code}")
     parameters = _parameters(folder)
     cost = {"seconds": seconds, "peak_memory": memory, "parameters": parameters}
-    write_json(record, {**cost, "seed": job.seed, "command": job.arguments(folder)})
+    write_json(record, {**cost, "seed": job.seed, "command": command})
     return Outcome(job, folder, seconds, memory, parameters=parameters)
 
 
@@ -145,17 +148,13 @@ def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int,
     return time.monotonic() - began, memory, process.returncode, lines[-1] if lines else ""
 
 
-def _begun(folder: Path) -> bool:
+def _resumable(folder: Path) -> bool:
     """Whether there is a checkpoint to go on from.
 
     What stopped before the first one starts anew, and so does what stopped after the last: it
     has its figures already, but nobody knows what it cost.
     """
-    if any((folder / "checkpoints").glob("*")) and not (folder / "metrics.json").exists():
-        return True
-    if folder.exists():
-        shutil.rmtree(folder)  # named by the job's own hash: nobody else's
-    return False
+    return any((folder / "checkpoints").glob("*")) and not (folder / "metrics.json").exists()
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:

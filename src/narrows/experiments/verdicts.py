@@ -53,8 +53,10 @@ def _at_rates(found: Sequence[Standing]) -> str:
         span = f"{first:.2g}" if len(group) == 1 else f"{first:.2g} to {last:.2g}"
         standing = group[len(group) // 2]
         lead = _lead(standing, label, standing.ranking()[1])
+        mean, half = standing.lead(label, standing.ranking()[1])
+        best = "is ahead" if abs(mean) <= half else "reconstructs best"
         parts.append(
-            f"at {span} bits per dimension {label} reconstructs best "
+            f"at {span} bits per dimension {label} {best} "
             f"({standing.mean(label):.1f} dB at {standing.rate:.2g}; {lead})"
         )
     text = "; ".join(parts)
@@ -106,8 +108,8 @@ def _out_of_reach(comparison: Comparison, found: Sequence[Standing]) -> list[str
     if not lost:
         return []
     return [
-        f"Not compared at equal rate, as no other recipe reaches theirs: {', '.join(lost)}; "
-        "--sweep auto or --steps gives them more points."
+        "Not compared at equal rate, as no other recipe reaches theirs with every seed: "
+        f"{', '.join(lost)}; --sweep auto or --steps gives them more points."
     ]
 
 
