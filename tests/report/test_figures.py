@@ -142,9 +142,9 @@ def test_colours_keep_their_order_and_small_images_are_enlarged_by_whole_factors
     image = np.zeros((1, 3, 2, 2))
     image[0, 0, 0, 0] = image[0, 2, 1, 1] = 1
     shown = pixels(report.grid(image, what="dots"))
-    assert shown.shape == (32, 32, 4)
-    assert tuple(shown[0, 0]) == tuple(shown[23, 23]) == (255, 0, 0, 255)
-    assert tuple(shown[24, 24]) == (0, 0, 255, 255)
+    assert shown.shape == (28, 28, 4)
+    assert tuple(shown[0, 0]) == tuple(shown[13, 13]) == (255, 0, 0, 255)
+    assert tuple(shown[14, 14]) == (0, 0, 255, 255)
 
 
 def test_values_outside_the_unit_interval_are_clipped():
