@@ -32,6 +32,7 @@ from narrows.bottlenecks import (
 )
 from narrows.latent import Latent
 from narrows.priors import SparseFactorial
+from narrows.report.theme import new_figure, series_style
 
 STEPS_OF_QUANTISATION = (4.0, 2.0, 1.0, 0.5)
 SETTINGS = {
@@ -115,6 +116,24 @@ def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[s
             "dead": summary.get("dead_atoms"), "points": points}  # fmt: skip
 
 
+def draw(rows: list[dict], path: Path) -> None:
+    """NMSE over bits, one line a contestant, means over the seeds that all of them have."""
+    figure, axes = new_figure(6.4, 4.2)
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    seeds = set.intersection(*({r["seed"] for r in rows if r["name"] == name} for name in names))
+    for index, name in enumerate(names):
+        mine = [row["points"] for row in rows if row["name"] == name and row["seed"] in seeds]
+        points = [
+            [statistics.mean(point[key] for point in step) for key in ("bits", "nmse")]
+            for step in zip(*mine, strict=True)
+        ]
+        axes.plot(*zip(*points, strict=True), label=name, markersize=5, **series_style(index))
+    axes.set(xscale="log", xlabel="bits per image", ylabel="NMSE of the stored code")
+    axes.set_title(f"{rows[0]['data']}, {len(seeds)} seed(s)", loc="left", fontsize=11)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=SETTINGS)
@@ -124,7 +143,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--not-refitted", action="store_true", help="also TopK and lasso as is")
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, help="draw what the JSON file holds, train nothing")
     arguments = parser.parse_args()
+    if arguments.figure:
+        draw(json.loads(arguments.json.read_text()), arguments.figure)
+        return
     settings = dict(SETTINGS[arguments.data])
     hidden = settings.pop("hidden")
     data = nw.data.load(arguments.data, arguments.root)

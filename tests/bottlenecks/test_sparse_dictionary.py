@@ -345,3 +345,22 @@ def test_penalties_that_are_none_are_refused():
 def test_codes_of_another_bottleneck_are_refused():
     with pytest.raises(ValueError, match="atoms in 0"):
         _trained().embed((torch.tensor([[25]]), torch.tensor([[1.0]])))
+
+
+def test_with_one_atom_a_feature_an_image_comes_back_unscrambled_from_channels_first():
+    """D = I and all atoms: NCHW -> channels last -> one code an image -> NCHW is the identity."""
+    bottleneck = SparseDictionary(24, (2, 3, 4), OMP(24), layout="image").eval()
+    with torch.no_grad():
+        bottleneck.dictionary.copy_(torch.eye(24))
+    images = _features(5, 4, 2, 3)
+    z = bottleneck(images.movedim(1, -1)).z.movedim(-1, 1)
+    torch.testing.assert_close(z, images)
+
+
+def test_a_change_at_one_site_changes_the_code_of_that_site_alone():
+    bottleneck = _trained(OMP(2)).eval()
+    features = _features(3, 4, 4, 6)
+    touched = features.clone()
+    touched[1, 2, 3] += 5.0
+    changed = (bottleneck(features).z != bottleneck(touched).z).any(-1)
+    assert changed.nonzero().tolist() == [[1, 2, 3]]
