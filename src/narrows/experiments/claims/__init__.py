@@ -5,7 +5,14 @@ write a trial (a function of `folder` and plain arguments that returns numbers a
 hypotheses over its results, the figures, and put the `Claim` into the document's `CLAIMS`.
 """
 
-from narrows.experiments.claims import document_000, document_001, document_002, document_003, page
+from narrows.experiments.claims import (
+    document_000,
+    document_001,
+    document_002,
+    document_003,
+    document_004,
+    page,
+)
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale
 from narrows.experiments.claims.examination import Examined, Finding, examine
 from narrows.experiments.claims.trial import Trial
@@ -16,6 +23,7 @@ CLAIMS: tuple[Claim, ...] = (
     *document_001.CLAIMS,
     *document_002.CLAIMS,
     *document_003.CLAIMS,
+    *document_004.CLAIMS,
 )
 
 __all__ = [

@@ -1,0 +1,114 @@
+"""The models of document 004: its VQ-VAE, and the AE and VAE that it is set against."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+from narrows.bottlenecks import Identity, Variational, VectorQuantizer
+from narrows.bottlenecks.base import Bottleneck
+from narrows.data.base import Dataset
+from narrows.experiments.claims.claim import Scale
+from narrows.experiments.claims.copying import colour_images, copies, normal
+from narrows.experiments.claims.training import subset, train, whole
+from narrows.experiments.claims.trial import Plain, Result, Trial
+from narrows.metrics import one_nearest_neighbour_accuracy
+from narrows.networks import ResNet
+from narrows.training import Constant, Optimization
+
+KINDS = ("AE", "VAE", "VQ")
+_PLANE = 32  # principal components of pixels in which samples are told from real images
+
+
+def bottleneck(kind: str, data: Dataset, hidden: int, codes: int) -> Bottleneck:
+    """The latent of one of `KINDS`; VQ with the document's beta of 1 on means."""
+    if kind != "VQ":
+        return Identity(hidden) if kind == "AE" else Variational(hidden)
+    _, height, width = data.shape
+    features = math.ceil(height / 4) * math.ceil(width / 4) * hidden
+    return VectorQuantizer(
+        codes, hidden, codebook="gradient", init="uniform", revive_after=None,
+        commitment=math.prod(data.shape) / features,
+    )  # fmt: skip
+
+
+def contrast(  # noqa: PLR0913 (the configuration of a run)
+    folder: Path,
+    *,
+    data: str,
+    kind: str,
+    hidden: int,
+    codes: int,
+    train_examples: int,
+    test_examples: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> Result:
+    """Trains one model, keeps its copies after the first and the last epoch, and draws from it."""
+    images = subset(data, train_examples, test_examples)
+    found: dict[str, Any] = {}
+    for name, passes in (("first", 1), ("last", epochs)):
+        torch.manual_seed(seed)
+        latent = bottleneck(kind, images, hidden, codes)
+        if name == "first" and kind != "VQ":
+            continue
+        run = train(
+            folder, images, latent, ResNet(hidden), epochs=passes, seed=seed, name=name,
+            likelihood=normal(math.sqrt(0.5) if kind == "VQ" else None),
+            optimization=Optimization(learning_rate=learning_rate, schedule=Constant()),
+            batch_size=batch_size,
+        )  # fmt: skip
+        found |= {f"{key}_first" if name == "first" else key: value
+                  for key, value in copies(run, images).items()}  # fmt: skip
+        if name == "last":
+            drawn = draws(run.model, kind, images, len(images.test))
+            found["told_apart"] = told_apart(drawn, images)
+            found["samples"] = drawn[:8].clamp(0, 1).numpy().astype(np.float16)
+    return found
+
+
+@torch.no_grad()
+def draws(model: Autoencoder, kind: str, images: Dataset, n: int) -> Tensor:
+    """Images of n random codes: from the prior; an AE's from normals fitted to each coordinate."""
+    generator = torch.Generator().manual_seed(0)
+    if kind != "AE":
+        return model.sample(n, generator)
+    z = model.latent(whole(images.train.head(500))).z
+    noise = torch.randn((n, *z.shape[1:]), generator=generator)
+    return model.likelihood.mean(model.decoder(z.mean(0) + z.std(0) * noise))
+
+
+def told_apart(drawn: Tensor, images: Dataset) -> float:
+    """How often a nearest neighbour tells draws from held-out images: 1/2 to 1."""
+    x = whole(images.train.head(1000)).flatten(1)
+    axes = torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:_PLANE]
+    first, second = ((part.flatten(1) - x.mean(0)) @ axes.T for part in (drawn, whole(images.test)))
+    return one_nearest_neighbour_accuracy(first, second)
+
+
+def trial(scale: Scale, kind: str, seed: int) -> Trial:
+    """The training and measuring of one model."""
+    arguments: dict[str, Plain] = {
+        "data": colour_images(scale),
+        "kind": kind,
+        "hidden": scale.pick(4, 16, 40),
+        "codes": scale.pick(16, 128, 512),
+        "train_examples": scale.pick(32, 1000, 50_000),
+        "test_examples": scale.pick(32, 300, 10_000),
+        "epochs": scale.pick(2, 10, 10),
+        "batch_size": scale.pick(16, 32, 64),
+        "learning_rate": scale.pick(1e-3, 1e-3, 2e-4),
+        "seed": seed,
+    }
+    return Trial(contrast, arguments)
+
+
+def trials(scale: Scale, *kinds: str) -> list[Trial]:
+    """These kinds, or all, with every seed."""
+    return [trial(scale, kind, seed) for kind in kinds or KINDS for seed in range(scale.seeds)]
