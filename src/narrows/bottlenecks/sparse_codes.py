@@ -251,8 +251,7 @@ class Lasso(SparseCode):
     """As many atoms as the L1 penalty leaves active; at most `dim`.
 
     With `target_l0` the bottleneck moves the weight until so many are active on average. The
-    penalty shrinks values towards 0, and a decoder that sees shrunken values may never start to
-    use them; `refit` undoes that on the atoms it has chosen.
+    penalty shrinks values towards 0; `refit` undoes that on the atoms it has chosen.
 
     Args:
         weight: lambda, in units of the features' running scale; with relative=True the fraction
