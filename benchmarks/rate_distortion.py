@@ -313,21 +313,34 @@ def psnr(rows: list[dict]) -> tuple[float, float]:
     return mean, 0.0 if math.isnan(half) else half
 
 
+SHOWN = (
+    "vq-512-uniform", "vq-512-histogram", "vq-512-PixelCNN", "vq-64-uniform", "vq-64-histogram",
+    "vq-64-PixelCNN", "sparse-factorial, step 1", "sparse-supports, step 1",
+    "plain-histogram, step 0.25 sd", "plain-mixture, step 0.25 sd", "vae-standard normal",
+    "vae-histogram, step 0.25 sd",
+)  # fmt: skip
+"""Family and prior of which samples are shown, where there are any."""
+
+
 def samples(folder: Path, path: Path) -> None:
-    """A row of 12 samples for each prior, its name beside it."""
-    files = sorted(
-        folder.glob("samples-*.pt"),
-        key=lambda file: order(*file.stem.removeprefix("samples-").rsplit("-", 1)),
-    )
-    figure = Figure(figsize=(8.4, 0.6 * len(files)), layout="constrained")
-    for axes, file in zip(figure.subplots(len(files), squeeze=False)[:, 0], files, strict=True):
-        images = torch.load(file, weights_only=True)
+    """A row of 10 samples for each prior, its name beside it."""
+    vae = nw.Autoencoder.load(folder / "vae-0")
+    draw(vae, vae.prior, folder / "samples-vae-standard normal.pt")
+    rows = {
+        name: torch.load(file, weights_only=True)[:10]
+        for name in SHOWN
+        if (file := folder / f"samples-{name}.pt").exists()
+    }
+    figure = Figure(figsize=(6.4, 0.5 * len(rows)), layout="constrained")
+    for axes, (name, images) in zip(
+        figure.subplots(len(rows), squeeze=False)[:, 0], rows.items(), strict=True
+    ):
         strip = images.permute(2, 0, 3, 1).flatten(1, 2).numpy()
         axes.imshow(strip.squeeze(-1) if strip.shape[-1] == 1 else strip, cmap="gray")
         axes.set_axis_off()
-        label = file.stem.removeprefix("samples-").replace("-", " ")
-        axes.text(-0.01, 0.5, label, ha="right", va="center", fontsize=8, transform=axes.transAxes)
-    figure.savefig(path, dpi=90)
+        where = {"ha": "right", "va": "center", "fontsize": 8, "transform": axes.transAxes}
+        axes.text(-0.01, 0.5, name, **where)
+    figure.savefig(path, dpi=80)
 
 
 def main() -> None:
