@@ -119,7 +119,9 @@ def examine(
                 continue
             price = budget.price(claim, scale, share)
             if missing and price > budget.left:
-                text = f"not run: it needs about {price:.1f} minutes of {budget.left:.1f} left"
+                text = (
+                    f"not run: it needs about {price:.1f} minutes of {max(budget.left, 0):.1f} left"
+                )
                 found.append(Examined(claim, scale, problems=[text], trials=len(trials)))
                 continue
 

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from narrows.experiments.claims.verdict import Estimate
 from narrows.report import Block, Picture, Strips, theme
@@ -37,7 +38,9 @@ class Plot(Block):
         buffer = io.BytesIO()
         with matplotlib.rc_context({"font.family": ["sans-serif"]}):
             self.figure.savefig(buffer, format="png", dpi=96, facecolor=theme.PAPER)
-        return buffer.getvalue()
+        small = io.BytesIO()  # a plot has few colours: a palette takes a third of the room
+        Image.open(buffer).convert("RGB").quantize(64).save(small, format="PNG", optimize=True)
+        return small.getvalue()
 
 
 def dots(
@@ -181,8 +184,6 @@ def pictures(blocks: Sequence[Block]) -> list[tuple[bytes, str, str]]:
 
 
 def _stack(block: Strips) -> bytes:
-    from PIL import Image
-
     rows = [Image.open(io.BytesIO(row.data)).convert("RGBA") for row in block.rows.values()]
     width, gap = max(row.width for row in rows), 6
     height = sum(row.height for row in rows) + gap * (len(rows) - 1)

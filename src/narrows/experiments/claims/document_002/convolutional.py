@@ -34,11 +34,15 @@ def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Trial:
 
 
 def trials(scale: Scale) -> list[Trial]:
-    """All three, with every seed; the variational one at three weights, for its curve."""
-    settings = [("ae", 0.001), ("vq", 0.001), *(("vae", weight) for weight in WEIGHTS)]
-    return [
-        trial(scale, kind, seed, weight) for kind, weight in settings for seed in range(scale.seeds)
-    ]
+    """All three, with every seed."""
+    return [trial(scale, kind, seed) for kind in KINDS for seed in range(scale.seeds)]
+
+
+def curve(scale: Scale) -> list[Trial]:
+    """The same, and the variational one at further weights: sharpness over bits."""
+    further = [weight for weight in WEIGHTS if weight != 0.001]
+    more = [trial(scale, "vae", s, weight) for weight in further for s in range(scale.seeds)]
+    return trials(scale) + more
 
 
 def quantised(scale: Scale) -> list[Trial]:

@@ -11,7 +11,13 @@ from narrows.experiments.claims.claim import (
     differences,
     ratios,
 )
-from narrows.experiments.claims.document_002.convolutional import KINDS, WEIGHTS, quantised, trials
+from narrows.experiments.claims.document_002.convolutional import (
+    KINDS,
+    WEIGHTS,
+    curve,
+    quantised,
+    trials,
+)
 from narrows.experiments.claims.figures import dots
 from narrows.experiments.claims.verdict import Estimate
 from narrows.report import Block, strips
@@ -177,7 +183,7 @@ CLAIMS = (
                 at_equal_bits,
             ),
         ),
-        trials=trials,
+        trials=curve,
         figures=sharp_figures,
         minutes=3.0,
         notes=(
