@@ -32,7 +32,7 @@ def bottleneck(kind: str, data: Dataset, hidden: int, codes: int, atoms: int) ->
     if kind == "VQ as written":
         return VectorQuantizer(
             codes, hidden, codebook="gradient", init="uniform", revive_after=None,
-            commitment=pixels / features,
+            commitment=pixels / (4 * features),
         )  # fmt: skip
     if kind == "sparse as written":
         return AthaydeSparse(atoms, (*sites, hidden), commitment=pixels / (4 * features))
