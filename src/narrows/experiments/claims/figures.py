@@ -38,8 +38,8 @@ class Plot(Block):
         buffer = io.BytesIO()
         with matplotlib.rc_context({"font.family": ["sans-serif"]}):
             self.figure.savefig(buffer, format="png", dpi=96, facecolor=theme.PAPER)
-        small = io.BytesIO()  # a plot has few colours: a palette takes a third of the room
-        Image.open(buffer).convert("RGB").quantize(64).save(small, format="PNG", optimize=True)
+        small = io.BytesIO()  # a plot has few colours: a palette takes half the room
+        Image.open(buffer).convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
         return small.getvalue()
 
 
