@@ -12,6 +12,13 @@ from narrows.bottlenecks import SparseDictionary, SpikeAndSlab, TopK, Variationa
 from narrows.cli.main import main
 from narrows.networks import Conv
 
+TILE, GAP = 32, 4  # pixels of a digit, enlarged by 4, and between digits
+
+
+def grid(rows, columns):
+    """Shape of a picture of so many digits."""
+    return rows * (TILE + GAP) - GAP, columns * (TILE + GAP) - GAP
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -95,20 +102,20 @@ def test_traversals_are_written_for_every_kind_of_code(runs, tmp_path, capsys):
         assert dimensions.startswith("dimensions ")
         assert len(values.split(", ")) == 3
         assert len(dimensions.split(", ")) == 2
-        assert picture(out).shape == (2 * 48 + 4, 3 * 48 + 2 * 4)
+        assert picture(out).shape == grid(2, 3)
 
 
 def test_codes_are_masked_site_by_site_or_completed_by_a_prior(runs, tmp_path):
     masked, completed = tmp_path / "masked.png", tmp_path / "completed.png"
     vq = str(runs / "vq")
     assert main(["mask", vq, "--rows", "2", "--out", str(masked)]) == 0
-    assert picture(masked).shape == (2 * 52 - 4, 5 * 52 - 4)  # reconstruction and four sites
+    assert picture(masked).shape == grid(2, 5)  # reconstruction and four sites
     options = ["--epochs", "1", "--width", "8"]
     assert main(["prior", vq, "--kind", "pixelcnn", *options]) == 0
     redrawn = ["--prior", "pixelcnn", "--rows", "2", "--draws", "3", "--out", str(completed)]
     assert main(["mask", vq, *redrawn]) == 0
-    assert picture(completed).shape == (2 * 52 - 4, 4 * 52 - 4)
-    first = [picture(path)[:48, :48] for path in (masked, completed)]
+    assert picture(completed).shape == grid(2, 4)
+    first = [picture(path)[:TILE, :TILE] for path in (masked, completed)]
     assert np.array_equal(*first)  # the whole reconstruction leads both
     assert main(["mask", str(runs / "sparse"), "--prior", "support"]) == 1
 
@@ -123,9 +130,9 @@ def test_noise_is_added_and_removed_and_measured(runs, tmp_path, capsys):
     assert noisy < 12  # clipping takes some: an error of 0.5 would be 6 dB
     assert noisy != restored
     shown = picture(out)
-    assert shown.shape == (3 * 52 - 4, 4 * 52 - 4)
+    assert shown.shape == grid(3, 4)
     clean = nw.data.load("digits").test.images[0, 0].numpy()
-    assert np.array_equal(shown[:48:6, :48:6], clean)
+    assert np.array_equal(shown[:TILE:4, :TILE:4], clean)
 
 
 def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):

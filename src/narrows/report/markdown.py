@@ -89,7 +89,11 @@ def _table(table: Table) -> list[str]:
         for label, row in table.rows.items()
     ]
     lines = [head, ["---", *["---:"] * len(table.columns)], *rows]
-    return [*(f"| {' | '.join(line)} |" for line in lines), "", f"*{_plain(table.caption).rstrip('.')}.*"]
+    return [
+        *(f"| {' | '.join(line)} |" for line in lines),
+        "",
+        f"*{_plain(table.caption).rstrip('.')}.*",
+    ]
 
 
 def _plain(text: str) -> str:
