@@ -182,7 +182,17 @@ class Autoencoder(Shared, nn.Module):
         """
         if self.training and self.objective is not None:
             return self.objective.loss(self, x)
-        latent, output, nll = self.draw(x, self.bottleneck.draws if self.training else 1)
+        return self.bound(x)
+
+    def bound(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """The formula above: the negative evidence bound of a target given the code of x.
+
+        Args:
+            x: what is coded, `[batch, *shape]`.
+            target: what the decoder is to give, of the same shape; x itself by default.
+        """
+        draws = self.bottleneck.draws if self.training else 1
+        latent, output, nll = self.draw(x, draws, target)
         rate = self.prior.rate(latent) if latent.has_rate else None
         cost = nll if rate is None else torch.add(nll, rate, alpha=self.beta)
         for name, weight in self.bottleneck.weights.items():
@@ -193,19 +203,23 @@ class Autoencoder(Shared, nn.Module):
             total = total + self.bottleneck.surrogate(cost, latent).mean()
         return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])
 
-    def draw(self, x: Tensor, draws: int) -> tuple[Latent, Tensor, Tensor]:
+    def draw(
+        self, x: Tensor, draws: int, target: Tensor | None = None
+    ) -> tuple[Latent, Tensor, Tensor]:
         """Codes each example `draws` times, one whole batch after the other, and decodes.
 
         Returns:
-            The latent, the decoder's output and -log p(x | z), all of `[draws * batch]`.
+            The latent, the decoder's output and -log p(target | z), all of `[draws * batch]`;
+            the target is x by default.
         """
         features = self.encoder(self._check(x))
+        target = x if target is None else self._check(target)
         if draws > 1:
             features = features.repeat(draws, *[1] * (features.dim() - 1))
-            x = x.repeat(draws, *[1] * (x.dim() - 1))
+            target = target.repeat(draws, *[1] * (target.dim() - 1))
         latent = self.bottleneck(features)
         output = self.decoder(latent.z)
-        return latent, output, -self.likelihood.log_prob(x, output)
+        return latent, output, -self.likelihood.log_prob(target, output)
 
     # Using a trained model. These switch to eval for their duration and build no graph.
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from narrows.autoencoder import Autoencoder, Loss, Objective
+from narrows.functional.corruption import corrupt
 from narrows.functional.importance import log_mean_exp, vimco_signals
 from narrows.functional.score_function import carrier
 from narrows.latent import Code, Latent
@@ -60,6 +61,40 @@ class ImportanceWeighted(Objective):
         for name, weight in model.bottleneck.weights.items():
             total = total + weight * latent.terms[name].mean()
         return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])
+
+
+class Denoising(Objective):
+    """The evidence bound of a clean image given the code of a noisy one.
+
+    loss = -log p(x | z) + beta * rate + terms, z coded from clip(x + weight * noise, 0, 1).
+    Evaluation codes what it is given, as always; `narrows.metrics.denoising` measures how well
+    noise is removed.
+
+    Args:
+        weight: standard deviation of the noise, for data in [0, 1].
+
+    Raises:
+        ValueError: if the weight is negative.
+
+    Source: Vincent et al. (2008), section 3; with a rate, Im et al. (2017).
+
+    Example:
+        >>> import torch, narrows as nw
+        >>> model = nw.Autoencoder.for_vectors(
+        ...     4, nw.bottlenecks.Identity(2), objective=Denoising(0.25)
+        ... )
+        >>> model.loss(torch.rand(3, 4)).total.shape
+        torch.Size([])
+    """
+
+    def __init__(self, weight: float = 0.5) -> None:
+        if not weight >= 0:
+            raise ValueError(f"Denoising: weight must be at least 0, got {weight}")
+        self.weight = weight
+
+    def loss(self, model: Autoencoder, x: Tensor) -> Loss:
+        """The bound for a batch; noise from the caller's random numbers."""
+        return model.bound(corrupt(x, self.weight), target=x)
 
 
 def log_q(latent: Latent, code: Code) -> Tensor:

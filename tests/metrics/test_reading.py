@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from narrows.functional.corruption import corrupt
 from narrows.metrics.classifier import accuracy, extract, train_classifier
-from narrows.metrics.denoising import corrupt, denoising
+from narrows.metrics.denoising import denoising
 from narrows.metrics.probe import baselines, knn_probe, linear_probe
 from narrows.metrics.retention import retention
 

@@ -10,7 +10,8 @@ def run(arguments: list[str]) -> None:
     import torch
 
     from narrows import data as sources
-    from narrows.metrics.denoising import corrupt, denoising
+    from narrows.functional.corruption import corrupt
+    from narrows.metrics.denoising import denoising
     from narrows.report.images import tile, to_png
     from narrows.training.run import Run
 

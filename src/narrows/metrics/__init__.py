@@ -7,7 +7,7 @@ useless and a misleading code.
 from narrows.metrics.atoms import explained_by_atoms
 from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
 from narrows.metrics.codebook_fit import codebook_fit
-from narrows.metrics.denoising import corrupt, denoising
+from narrows.metrics.denoising import denoising
 from narrows.metrics.distortion import mse, nmse, psnr, ssim
 from narrows.metrics.evidence import Evidence, evidence
 from narrows.metrics.floor import against_floor
@@ -49,7 +49,6 @@ __all__ = [
     "bd_rate",
     "codebook_fit",
     "components_for",
-    "corrupt",
     "denoising",
     "divergence_per_unit",
     "effective_rank",

@@ -13,9 +13,9 @@ from narrows.experiments.claims.claim import Claim, Evidence, Scale
 from narrows.experiments.claims.document_001 import additive, divergence, models, sparse
 from narrows.experiments.claims.document_002 import derivations, gradients, linear, quantised
 from narrows.experiments.claims.document_002.models import layout, likelihood
-from narrows.experiments.claims.document_002.noise import Denoising
 from narrows.experiments.claims.examination import _judged
 from narrows.experiments.claims.trial import Outcome, Trial, execute
+from narrows.objectives import Denoising
 
 
 def random(*shape, seed=0):

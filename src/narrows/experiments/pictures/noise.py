@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.metrics.denoising import corrupt
+from narrows.functional.corruption import corrupt
 from narrows.report import Strips, strips
 
 

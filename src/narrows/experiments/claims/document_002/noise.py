@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from torch import Tensor
-
-from narrows.autoencoder import Autoencoder, Loss, Objective
 from narrows.experiments.claims.claim import (
     Claim,
     Evidence,
@@ -25,36 +22,13 @@ from narrows.experiments.claims.document_002.models import (
 from narrows.experiments.claims.figures import lines
 from narrows.experiments.claims.training import copies, subset, train, whole
 from narrows.experiments.claims.trial import Result, Trial
-from narrows.metrics import corrupt, denoising
+from narrows.functional.corruption import corrupt
+from narrows.metrics import denoising
 from narrows.networks import Mlp
+from narrows.objectives import Denoising
 from narrows.report import Block, strips
 
 KINDS = ("ae", "vae")
-
-
-class Denoising(Objective):
-    """The evidence bound of a clean image given the code of a noisy one.
-
-    loss = -log p(x | z) + beta * rate + terms, z coded from clip(x + weight * noise, 0, 1).
-
-    Args:
-        weight: standard deviation of the noise.
-
-    Source: Vincent et al. (2008); with a rate, Im et al. (2017).
-    """
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-
-    def loss(self, model: Autoencoder, x: Tensor) -> Loss:
-        """The objective of a batch; noise from the caller's random numbers."""
-        latent, output = model(corrupt(x, self.weight))
-        nll = -model.likelihood.log_prob(x, output)
-        rate = model.prior.rate(latent) if latent.has_rate else None
-        cost = nll if rate is None else nll + model.beta * rate
-        for name, weight in model.bottleneck.weights.items():
-            cost = cost + weight * latent.terms[name]
-        return Loss(cost.mean(), nll, rate, latent.terms, latent, output)
 
 
 def denoiser(  # noqa: PLR0913 (the configuration of a run)
