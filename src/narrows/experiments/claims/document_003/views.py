@@ -53,12 +53,12 @@ def atoms_in_the_plane(atoms: NDArray[Any]) -> tuple[NDArray[Any], str]:
     """
     if len(atoms) < 100 or find_spec("umap") is None:
         plane, share = principal_plane(atoms)
-        return plane, f"principal components, {share.sum():.0%} of the variance"
+        return plane, f"PCA, {share.sum():.0%} of variance"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap names parts of it that are not installed
         umap = importlib.import_module("umap")
         made = umap.UMAP(n_neighbors=3, min_dist=0.1, metric="cosine", random_state=0, n_jobs=1)
-        return np.asarray(made.fit_transform(atoms)), "UMAP by cosine, 3 neighbours"
+        return np.asarray(made.fit_transform(atoms)), "UMAP (cosine)"
 
 
 def maps_and_atoms(evidence: Evidence) -> list[Block]:

@@ -49,7 +49,7 @@ CLAIMS = (
         name="vq-loss-curve",
         document="004",
         place="results, figures",
-        says="Ten epochs at its settings bring the training loss down and the images into focus.",
+        says="Ten epochs at its settings bring the training loss down.",
         hypotheses=(
             Hypothesis(
                 "train NMSE after the last epoch over that after the first",
@@ -59,6 +59,21 @@ CLAIMS = (
                     e.values("nmse_train", kind="VQ"), e.values("nmse_train_first", kind="VQ")
                 ),
             ),
+        ),
+        trials=lambda scale: trials(scale, "VQ"),
+        figures=training,
+        minutes=0.6,
+        notes=(
+            "Its 40 channels, 512 codes, batch of 64 and rate of 2e-4 are those of --full; by "
+            "default 16, 128, 32 and 1e-3 on 1,000 images.",
+        ),
+    ),
+    Claim(
+        name="vq-comes-into-focus",
+        document="004",
+        place="results, images after the first and last epoch",
+        says="Images are sharper after the last epoch than after the first.",
+        hypotheses=(
             Hypothesis(
                 "sharpness of copies (energy above 1/4 cycle) after the last less the first epoch",
                 "above",
@@ -73,8 +88,8 @@ CLAIMS = (
         figures=training,
         minutes=0.6,
         notes=(
-            "Its 40 channels, 512 codes, batch of 64 and rate of 2e-4 are those of --full; by "
-            "default 16, 128, 32 and 1e-3 on 1,000 images.",
+            "After one epoch copies hold fine noise, which a measure of sharpness counts; above "
+            "1 is as bad as below. The error falls: see `vq-loss-curve`.",
         ),
     ),
     Claim(
