@@ -100,9 +100,11 @@ def test_traversals_are_written_for_every_kind_of_code(runs, tmp_path, capsys):
         assert main(["traverse", str(runs / run), *options]) == 0
         dimensions, values, _ = capsys.readouterr().out.splitlines()
         assert dimensions.startswith("dimensions ")
-        assert len(values.split(", ")) == 3
+        count = len(values.split(", "))
+        # A codebook is traversed over the codes in use, which may be fewer after one epoch.
+        assert count == 3 or (run == "vq" and 1 <= count < 3)
         assert len(dimensions.split(", ")) == 2
-        assert picture(out).shape == grid(2, 3)
+        assert picture(out).shape == grid(2, count)
 
 
 def test_codes_are_masked_site_by_site_or_completed_by_a_prior(runs, tmp_path):
