@@ -37,7 +37,7 @@ def run(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise RuntimeError(
             "--ray needs Ray, which is not installed: pip install 'narrows[ray]'; without it, "

@@ -47,7 +47,7 @@ def umap_plane(codes: ArrayLike) -> tuple[NDArray[np.float64], None]:
     with warnings.catch_warnings():  # its own: TensorFlow missing, one thread when seeded
         warnings.simplefilter("ignore")
         try:
-            from umap import UMAP
+            from umap import UMAP  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise RuntimeError(
                 "UMAP is not installed: pip install 'narrows[umap]', or leave --umap out for PCA"
