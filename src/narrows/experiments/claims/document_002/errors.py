@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale, ratios
 from narrows.experiments.claims.document_002.models import (
     SIZES,
     WEIGHTS,
-    bottleneck,
-    likelihood,
+    fitted,
     pairs,
     trial,
 )
 from narrows.experiments.claims.figures import dots, lines
-from narrows.experiments.claims.training import copies, subset, train, whole
+from narrows.experiments.claims.training import copies, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.experiments.claims.verdict import Estimate
-from narrows.networks import Mlp
 from narrows.report import Block, strips
 
 NOTE = (
@@ -63,24 +62,10 @@ def _by_size(evidence: Evidence, figure: str, kind: str) -> list[list[float]]:
     return [evidence.values(figure, kind=kind, dim=dim) for dim in found]
 
 
-def error_alone(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    kind: str,
-    dim: int,
-    weight: float,
-    epochs: int,
-    seed: int,
-) -> Result:
+def error_alone(folder: Path, **setting: Any) -> Result:
     """Trains a model and measures its reconstructions only."""
-    examples = subset(data, train_examples, test_examples)
-    model = train(
-        folder, examples, bottleneck(kind, dim), Mlp((512,)), epochs=epochs, seed=seed,
-        likelihood=likelihood(examples, weight),
-    ).model  # fmt: skip
+    examples, run = fitted(folder, **setting)
+    model = run.model
     y = whole(examples.test)
     return {
         "mse": float((copies(model, y) - y).square().mean()),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows import metrics
-from narrows.autoencoder import Autoencoder
+from narrows.autoencoder import Autoencoder, Objective
 from narrows.bottlenecks import Bottleneck, Identity, Variational
 from narrows.data.base import Dataset
 from narrows.experiments.claims.claim import Claim, Scale
@@ -28,7 +28,7 @@ from narrows.experiments.claims.trial import Plain, Result, Trial
 from narrows.likelihoods import Normal
 from narrows.networks import Mlp
 from narrows.priors import GaussianMixture
-from narrows.training import latents
+from narrows.training import Run, latents
 
 NOISE = (0.25, 0.5, 0.75)
 SIZES = (128, 256, 512)
@@ -102,7 +102,7 @@ def likelihood(data: Dataset, weight: float) -> Normal:
     return Normal((data.dimensions * weight / 2) ** 0.5)
 
 
-def dense(  # noqa: PLR0913 (the configuration of a run)
+def fitted(  # noqa: PLR0913 (the configuration of a run)
     folder: Path,
     *,
     data: str,
@@ -113,13 +113,21 @@ def dense(  # noqa: PLR0913 (the configuration of a run)
     weight: float,
     epochs: int,
     seed: int,
-) -> Result:
-    """Trains a fully connected model and measures all that the claims compare."""
+    objective: Objective | None = None,
+) -> tuple[Dataset, Run]:
+    """The data, and a fully connected model trained on them."""
     examples = subset(data, train_examples, test_examples)
     run = train(
         folder, examples, bottleneck(kind, dim), Mlp((512,)), epochs=epochs, seed=seed,
-        likelihood=likelihood(examples, weight),
+        likelihood=likelihood(examples, weight), objective=objective,
     )  # fmt: skip
+    return examples, run
+
+
+def dense(folder: Path, **setting: Any) -> Result:
+    """Trains a fully connected model and measures all that the claims compare."""
+    examples, run = fitted(folder, **setting)
+    judge = reader(*(setting[name] for name in ("data", "train_examples", "test_examples")))
     model, y = run.model, whole(examples.test)
     again, z = copies(model, y), codes(model, y)
     found: dict[str, Any] = {
@@ -131,12 +139,12 @@ def dense(  # noqa: PLR0913 (the configuration of a run)
         "code_labels": labels(examples.test)[:1000].numpy(),
         **layout(z, labels(examples.test)),
         **denoised(model, y),
-        **sampled(model, examples, reader(data, train_examples, test_examples), seed),
-        **between(model, examples, reader(data, train_examples, test_examples)),
+        **sampled(model, examples, judge, setting["seed"]),
+        **between(model, examples, judge),
     }
-    if kind == "vae":
+    if setting["kind"] == "vae":
         found |= {"kl": run.test["kl_nats"], "bits": run.test["bits_per_example"]}
-        found["loss"] = run.test["mse"] + weight * run.test["kl_nats"]
+        found["loss"] = run.test["mse"] + setting["weight"] * run.test["kl_nats"]
     else:
         found["loss"] = found["mse"]
     return found

@@ -1,6 +1,7 @@
 """Denoising by noise weight: trained on clean images, and trained to denoise."""
 
 from pathlib import Path
+from typing import Any
 
 from narrows.experiments.claims.claim import (
     Claim,
@@ -13,43 +14,26 @@ from narrows.experiments.claims.claim import (
 from narrows.experiments.claims.document_002.models import (
     BASE,
     NOISE,
-    bottleneck,
-    likelihood,
+    fitted,
     pairs,
     sizes,
     small,
 )
 from narrows.experiments.claims.figures import lines
-from narrows.experiments.claims.training import copies, subset, train, whole
+from narrows.experiments.claims.training import copies, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.functional.corruption import corrupt
 from narrows.metrics import denoising
-from narrows.networks import Mlp
 from narrows.objectives import Denoising
 from narrows.report import Block, strips
 
 KINDS = ("ae", "vae")
 
 
-def denoiser(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    kind: str,
-    dim: int,
-    weight: float,
-    noise: float,
-    epochs: int,
-    seed: int,
-) -> Result:
+def denoiser(folder: Path, *, noise: float, **setting: Any) -> Result:
     """Trains a model to denoise at one noise weight and measures it there."""
-    examples = subset(data, train_examples, test_examples)
-    model = train(
-        folder, examples, bottleneck(kind, dim), Mlp((512,)), epochs=epochs, seed=seed,
-        likelihood=likelihood(examples, weight), objective=Denoising(noise),
-    ).model  # fmt: skip
+    examples, run = fitted(folder, objective=Denoising(noise), **setting)
+    model = run.model
     y = whole(examples.test)
     (row,) = denoising(lambda x: copies(model, x), y, (noise,))
     return {

@@ -2,19 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from narrows import metrics
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale, differences
 from narrows.experiments.claims.document_002.models import (
     BASE,
-    bottleneck,
-    likelihood,
+    fitted,
     sizes,
 )
 from narrows.experiments.claims.figures import dots
-from narrows.experiments.claims.training import copies, labels, subset, train, whole
+from narrows.experiments.claims.training import copies, labels, subset, whole
 from narrows.experiments.claims.trial import Result, Trial
-from narrows.networks import Mlp
 from narrows.report import Block
 
 KINDS = ("ae", "vae")
@@ -22,24 +21,10 @@ READ, EPOCHS = 1000, 5
 """Images and passes of the classifiers."""
 
 
-def retained(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    kind: str,
-    dim: int,
-    weight: float,
-    epochs: int,
-    seed: int,
-) -> Result:
+def retained(folder: Path, **setting: Any) -> Result:
     """Trains a model, then classifiers on images and on its reconstructions of them."""
-    examples = subset(data, train_examples, test_examples)
-    model = train(
-        folder, examples, bottleneck(kind, dim), Mlp((512,)), epochs=epochs, seed=seed,
-        likelihood=likelihood(examples, weight),
-    ).model  # fmt: skip
+    examples, run = fitted(folder, **setting)
+    model = run.model
     head = examples.train.head(READ)
     return metrics.retention(
         lambda x: copies(model, x),
@@ -47,7 +32,7 @@ def retained(  # noqa: PLR0913 (the configuration of a run)
         (whole(examples.test), labels(examples.test)),
         epochs=EPOCHS,
         seed=0,
-        real=reader(data, train_examples, test_examples),
+        real=reader(*(setting[name] for name in ("data", "train_examples", "test_examples"))),
     )
 
 
