@@ -137,6 +137,18 @@ def test_noise_is_added_and_removed_and_measured(runs, tmp_path, capsys):
     assert np.array_equal(shown[:TILE:4, :TILE:4], clean)
 
 
+def test_pictures_are_of_the_run_s_own_data_with_the_options_it_was_trained_with(tmp_path):
+    run, out = str(tmp_path / "run"), tmp_path / "new" / "picture.png"
+    own = ["--data", "templates", "--data-options", "{size: 12, n: 200}"]
+    small = ["--model.network", "Conv", "--model.network.hidden", "4"]
+    assert main(["train", "vq", *own, *small, "--fit.epochs", "1", "--out", run]) == 0
+    for command in ("interpolate", "traverse", "mask", "denoise"):
+        shown = tmp_path / "new" / f"{command}.png"  # the folder is made
+        assert main([command, run, "--out", str(shown)]) == 0
+        assert min(picture(shown).shape) > 12
+    assert main(["interpolate", run, "--data", "digits", "--out", str(out)]) == 1  # 8x8
+
+
 def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
     vq = str(runs / "vq")
     fit = ["--kind", "pixelcnn", "--conditional", "true", "--epochs", "1", "--width", "8"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from narrows.cli import parsing
+from narrows.cli import parsing, trained
 
 FORMATS = ("torch", "onnx", "hub")
 _ABOUT = """Export a run's model.
@@ -21,11 +21,9 @@ def run(arguments: list[str]) -> int:
     from narrows.cli.prior import load
 
     parser = parsing.parser("export", _ABOUT)
-    parser.add_argument("run", type=str, help="a run's folder")
+    trained.add_options(parser)
     parser.add_argument("--format", type=str, default="torch", choices=list(FORMATS))
     parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
-    parser.add_argument("--data", type=str, default=None, help="default: the run's own")
-    parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     parser.add_argument("--n", type=int, default=16, help="test images to compare on")
     parser.add_argument("--out", type=str, default=None, help="folder; default RUN/export")
     config = parsing.parse(parser, arguments)
@@ -47,12 +45,10 @@ def _programs(model: Any, config: Any) -> int:
     """Both parts; one that is refused does not keep the other."""
     import torch
 
-    from narrows import data as sources
     from narrows.export import ExportError, export_onnx, export_torch
-    from narrows.training.run import Run
 
     folder = Path(config.out or Path(config.run) / "export")
-    data = sources.load(config.data or Run.load(config.run).data, root=config.data_root)
+    _, data = trained.load(config)
     examples = data.test.batch(torch.arange(min(config.n, len(data.test))))
     export = export_onnx if config.format == "onnx" else export_torch
     refused = 0

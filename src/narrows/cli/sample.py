@@ -1,9 +1,8 @@
 """`narrows sample RUN`: images of codes drawn from the prior."""
 
-from pathlib import Path
 from typing import Any
 
-from narrows.cli import parsing
+from narrows.cli import parsing, pictures
 
 
 def run(arguments: list[str]) -> None:
@@ -11,7 +10,6 @@ def run(arguments: list[str]) -> None:
     import torch
 
     from narrows.cli.prior import load
-    from narrows.report.images import tile, to_png
 
     parser = parsing.parser("sample", "Draw codes from the prior of a run and decode them.")
     parser.add_argument("run", type=str, help="a run's folder")
@@ -21,7 +19,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--top-k", type=int, default=None, help="likeliest symbols to draw from")
     parser.add_argument("--label", type=int, default=None, help="class, of a conditional prior")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument("--out", type=str, default=None, help="default RUN/samples[-PRIOR].png")
+    pictures.add_out(parser, "samples[-PRIOR]")
     config = parsing.parse(parser, arguments)
     if config.n < 1:
         raise ValueError(f"expected at least 1 sample, got --n {config.n}")
@@ -31,9 +29,7 @@ def run(arguments: list[str]) -> None:
     generator = torch.Generator().manual_seed(config.seed)
     images = model.sample(config.n, generator, **_options(config, model))
     name = "samples" if config.prior is None else f"samples-{config.prior}"
-    out = Path(config.out) if config.out else Path(config.run) / f"{name}.png"
-    out.write_bytes(to_png(tile(images.cpu().numpy(), 8)))
-    print(out)
+    pictures.write(config, name, images, columns=8)
 
 
 def _options(config: Any, model: Any) -> dict[str, Any]:

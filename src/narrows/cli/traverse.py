@@ -1,9 +1,8 @@
 """`narrows traverse RUN`: one dimension of a test image's code moved at a time."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.cli import parsing
+from narrows.cli import parsing, pictures, trained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,26 +16,20 @@ def run(arguments: list[str]) -> None:
     """Writes one PNG, a dimension in each row."""
     import torch
 
-    from narrows import data as sources
     from narrows import generation
-    from narrows.report.images import tile, to_png
-    from narrows.training.run import Run
 
     parser = parsing.parser(
         "traverse",
         "Decode a test image's code with one dimension moved: a feature of a continuous code, an "
         "atom's coefficient of a sparse one, an index of a discrete one.",
     )
-    parser.add_argument("run", type=str, help="a run's folder")
+    trained.add_options(parser)
     parser.add_argument("--image", type=int, default=0, help="which test image")
     parser.add_argument("--rows", type=int, default=8, help="most dimensions shown")
     parser.add_argument("--steps", type=int, default=8, help="values of each")
-    parser.add_argument("--data", type=str, default=None, help="default: the run's own")
-    parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
-    parser.add_argument("--out", type=str, default=None, help="default RUN/traversal.png")
+    pictures.add_out(parser, "traversal")
     config = parsing.parse(parser, arguments)
-    loaded = Run.load(config.run)
-    data = sources.load(config.data or loaded.data, root=config.data_root)
+    loaded, data = trained.load(config)
     if not 0 <= config.image < len(data.test) or config.rows < 1 or config.steps < 1:
         raise ValueError(
             f"expected an image in 0..{len(data.test) - 1} and at least 1 row and step, got "
@@ -46,11 +39,9 @@ def run(arguments: list[str]) -> None:
     dimensions, values = usual(loaded.model.encode(others), config.rows, config.steps)
     x = data.test.batch(torch.tensor([config.image]))
     images = generation.traverse(loaded.model, x, values, dimensions)
-    out = Path(config.out) if config.out else Path(config.run) / "traversal.png"
-    out.write_bytes(to_png(tile(images.flatten(0, 1).cpu().numpy(), len(values))))
     print(f"dimensions {', '.join(map(str, dimensions))}")
     print(f"values {', '.join(f'{value:.3g}' for value in values)}")
-    print(out)
+    pictures.write(config, "traversal", images, len(values))
 
 
 def usual(code: "Code", rows: int, steps: int) -> tuple[list[int], list[float]]:
