@@ -67,7 +67,7 @@ def test_a_page_with_all_verdicts_is_written_whole(tmp_path):
     content = json.loads((tmp_path / "out" / "claims.json").read_text())
     assert content[0]["hypotheses"][0]["interval_95"][0] > 0.9
     markdown = (tmp_path / "out" / "claims.md").read_text()
-    for name in ("claims-up-1.png", "claims-up-2.png"):
+    for name in ("claims/up-1.png", "claims/up-2.png"):
         assert f"]({name})" in markdown
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
 

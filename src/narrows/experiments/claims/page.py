@@ -25,7 +25,7 @@ TITLE = "Claims of the five documents, put to the test"
 
 
 def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
-    """Writes `claims.html`, `claims.md`, `claims.json` and the pictures to a folder.
+    """Writes `claims.html`, `claims.md`, `claims.json` and `claims/`, the pictures, to a folder.
 
     Args:
         examined: in the order shown.
@@ -173,7 +173,8 @@ def markdown(examined: Sequence[Examined], out: Path, command: str) -> str:
         if one.findings:
             lines += _rows(one)
         for index, (data, alt, caption) in enumerate(pictures(one.figures), 1):
-            name = f"claims-{one.claim.name}-{index}.png"
+            name = f"claims/{one.claim.name}-{index}.png"
+            (out / name).parent.mkdir(exist_ok=True)
             write_bytes(out / name, data)
             lines += ["", f"![{alt}]({name})", "", f"*{caption}*"]
         for text in (*one.claim.notes, *one.problems, cost(one)):
