@@ -12,7 +12,8 @@ import narrows as nw
 from narrows.experiments.claims.claim import Claim, Evidence, Scale
 from narrows.experiments.claims.document_001 import additive, divergence, models, sparse
 from narrows.experiments.claims.document_002 import derivations, gradients, linear, quantised
-from narrows.experiments.claims.document_002.models import layout, likelihood
+from narrows.experiments.claims.document_002.measures import layout
+from narrows.experiments.claims.document_002.models import likelihood
 from narrows.experiments.claims.examination import _judged
 from narrows.experiments.claims.trial import Outcome, Trial, execute
 from narrows.objectives import Denoising

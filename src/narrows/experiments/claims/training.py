@@ -1,8 +1,7 @@
 """Training as the claims do it: parts in, a finished run out, resumable in the trial's folder."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.data.base import Dataset, Split
 from narrows.likelihoods import Likelihood, Normal
 from narrows.networks import Network
-from narrows.training import Callback, Optimization, Run, fit
-
-LEARNING_RATE = 2e-3
+from narrows.training import Optimization, Run, fit
 
 
 @cache  # a worker sees the same few data sets again and again
@@ -40,22 +37,43 @@ def subset(name: str, train: int, test: int, **options: Any) -> Dataset:
     )
 
 
-def train(  # noqa: PLR0913 (what a model and its training are; all but four have defaults)
+@dataclass(frozen=True)
+class Setting:
+    """What a trial trains on, for how long and from which seed, as its arguments name it.
+
+    Attributes:
+        data: name of the data set.
+        train_examples: at most so many.
+        test_examples: at most so many to validate and to test on.
+        epochs: passes.
+        seed: of weights, batch order and draws.
+        batch_size: examples per step.
+        learning_rate: at its peak.
+    """
+
+    data: str
+    train_examples: int
+    test_examples: int
+    epochs: int
+    seed: int
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+
+    def images(self, **options: Any) -> Dataset:
+        """The data; options are of the source."""
+        return subset(self.data, self.train_examples, self.test_examples, **options)
+
+
+def train(  # noqa: PLR0913 (what a model and its training are)
     folder: Path,
     data: Dataset,
     bottleneck: Bottleneck,
     network: Network,
+    setting: Setting,
     *,
-    epochs: int,
-    seed: int,
     likelihood: Likelihood | None = None,
-    beta: float = 1.0,
-    learning_rate: float = LEARNING_RATE,
-    batch_size: int = 64,
     optimization: Optimization | None = None,
-    callbacks: Sequence[Callback] = (),
     objective: Objective | None = None,
-    name: str = "run",
 ) -> Run:
     """Trains on whatever device there is and returns the run with its model on the CPU.
 
@@ -63,33 +81,28 @@ def train(  # noqa: PLR0913 (what a model and its training are; all but four hav
     from the seed too, so that models of equal shapes start from equal weights.
 
     Args:
-        folder: of the trial.
+        folder: of the trial, or one in it where a trial trains several models.
         data: what to train on.
         bottleneck: the latent.
         network: encoder and decoder.
-        epochs: passes.
-        seed: of weights, batch order and draws.
+        setting: passes, seed, batch size, learning rate.
         likelihood: default `Normal("optimal")`.
-        beta: weight of the rate.
-        learning_rate: at its peak.
-        batch_size: examples per step.
-        optimization: takes the place of the learning rate where a document's own is needed.
-        callbacks: schedules of beta and the like.
+        optimization: in place of Adam with clipped gradients and a falling learning rate.
         objective: in place of the evidence bound.
-        name: of the run's folder, where a trial trains several models.
     """
-    out = folder / name
+    out = folder / "run"
     if (out / "metrics.json").is_file():
         return Run.load(out)
     if out.exists() and not any((out / "checkpoints").glob("*")):
         shutil.rmtree(out)  # stopped before its first checkpoint; named by the trial's own hash
-    torch.manual_seed(seed)
-    shape = data.shape
-    model = Autoencoder(shape, network, bottleneck, likelihood or Normal(), beta, objective)
+    torch.manual_seed(setting.seed)
+    model = Autoencoder(
+        data.shape, network, bottleneck, likelihood or Normal(), objective=objective
+    )
+    usual = Optimization(learning_rate=setting.learning_rate, clip=1.0)
     run = fit(
-        model, data, epochs=epochs, batch_size=batch_size, seed=seed, out=out, resume=True,
-        optimization=optimization or Optimization(learning_rate=learning_rate, clip=1.0),
-        callbacks=callbacks, show=False,
+        model, data, epochs=setting.epochs, batch_size=setting.batch_size, seed=setting.seed,
+        out=out, resume=True, optimization=optimization or usual, show=False,
     )  # fmt: skip
     run.model.to("cpu").eval()
     return run

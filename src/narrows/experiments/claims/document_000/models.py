@@ -1,6 +1,7 @@
 """The models of document 000: its VQ-VAE and sparse VAE as written, and both without faults."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from narrows.data.base import Dataset
 from narrows.experiments.as_written import AthaydeSparse, StepsTwice
 from narrows.experiments.claims.claim import Scale
 from narrows.experiments.claims.copying import colour_images, copies, normal, rate_points, samples
-from narrows.experiments.claims.training import subset, train, whole
+from narrows.experiments.claims.training import Setting, train, whole
 from narrows.experiments.claims.trial import Plain, Result, Trial
 from narrows.networks import ResNet
 from narrows.training import Constant, Optimization, evaluate
@@ -24,11 +25,11 @@ KINDS = ("VQ as written", "sparse as written", "VQ", "sparse", "plain")
 orthogonal matching pursuit, unit norms; and the same network with no bottleneck at all."""
 
 
-def bottleneck(kind: str, data: Dataset, hidden: int, codes: int, atoms: int) -> Bottleneck:
+def bottleneck(kind: str, shape: Sequence[int], hidden: int, codes: int, atoms: int) -> Bottleneck:
     """The latent of one of `KINDS`; features are as wide as the report's network."""
-    _, height, width = data.shape
+    _, height, width = shape
     sites = (math.ceil(height / 4), math.ceil(width / 4))
-    pixels, features = math.prod(data.shape), math.prod(sites) * hidden
+    pixels, features = math.prod(shape), math.prod(sites) * hidden
     if kind == "VQ as written":
         return VectorQuantizer(
             codes, hidden, codebook="gradient", init="uniform", revive_after=None,
@@ -41,31 +42,17 @@ def bottleneck(kind: str, data: Dataset, hidden: int, codes: int, atoms: int) ->
     return SparseDictionary(codes, hidden, OMP(4)) if kind == "sparse" else Identity(hidden)
 
 
-def copier(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    kind: str,
-    hidden: int,
-    codes: int,
-    atoms: int,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> Result:
+def copier(folder: Path, *, kind: str, hidden: int, codes: int, atoms: int, **rest: Any) -> Result:
     """Trains one model and measures its copies, its code and its bits."""
-    images = subset(data, train_examples, test_examples)
-    torch.manual_seed(seed)
-    latent = bottleneck(kind, images, hidden, codes, atoms)
+    setting = Setting(**rest)
+    images = setting.images()
+    torch.manual_seed(setting.seed)
+    latent = bottleneck(kind, images.shape, hidden, codes, atoms)
     rule = StepsTwice if kind == "sparse as written" else Optimization
     run = train(
-        folder, images, latent, ResNet(hidden, bounded=True), epochs=epochs, seed=seed,
+        folder, images, latent, ResNet(hidden, bounded=True), setting,
         likelihood=normal(math.sqrt(0.5) if kind.endswith("written") else None),
-        optimization=rule(learning_rate=learning_rate, schedule=Constant()),
-        batch_size=batch_size,
+        optimization=rule(learning_rate=setting.learning_rate, schedule=Constant()),
     )  # fmt: skip
     found: dict[str, Any] = copies(run, images)
     if kind == "plain":

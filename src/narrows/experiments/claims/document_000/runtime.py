@@ -56,9 +56,9 @@ def _step(kind: str, hidden: int, codes: int, atoms: int, batch_size: int) -> Ca
     data = subset("digits", batch_size, 1)
     large: Tensor = torch.nn.functional.interpolate(whole(data.train), (32, 32))
     x = large.repeat(1, 3, 1, 1).to(device)
-    shape = _Shape((3, 32, 32))
-    latent = bottleneck(kind, shape, hidden, codes, atoms)  # pyright: ignore[reportArgumentType]
-    model = Autoencoder((3, 32, 32), ResNet(hidden, bounded=True), latent, Normal(0.70711))
+    shape = (3, 32, 32)
+    latent = bottleneck(kind, shape, hidden, codes, atoms)
+    model = Autoencoder(shape, ResNet(hidden, bounded=True), latent, Normal(0.70711))
     model.to(device).train()
     rule = StepsTwice if kind == "sparse as written" else Optimization
     optimizer = rule(learning_rate=1e-4, schedule=Constant()).optimizer(model)
@@ -71,13 +71,6 @@ def _step(kind: str, hidden: int, codes: int, atoms: int, batch_size: int) -> Ca
         model.bottleneck.update([loss.latent])
 
     return step
-
-
-class _Shape:
-    """What a bottleneck needs to know of the data."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
 
 
 def times(evidence: Evidence, kind: str) -> list[float]:

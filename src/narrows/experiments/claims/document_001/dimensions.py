@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +12,16 @@ from narrows.experiments.claims.document_001.models import (
     PLANE,
     TEMPLATES,
     Task,
-    bottleneck,
     family,
-    load,
+    fitted,
     z_of,
 )
 from narrows.experiments.claims.figures import dots, planes
-from narrows.experiments.claims.training import labels, train, whole
+from narrows.experiments.claims.training import labels, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.experiments.claims.verdict import Estimate
 from narrows.likelihoods import Bernoulli
 from narrows.metrics.information import divergence_per_unit
-from narrows.networks import Mlp
 from narrows.report import Block
 from narrows.training import latents
 
@@ -40,26 +39,10 @@ def figures(evidence: Evidence) -> list[Block]:
     ]
 
 
-def bernoulli(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    size: int,
-    kind: str,
-    dim: int,
-    hidden: str,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    seed: int,
-) -> Result:
+def bernoulli(folder: Path, **setting: Any) -> Result:
     """The same model under cross-entropy, the likelihood of the code that the document used."""
-    examples, _ = load(data, size, train_examples, test_examples)
-    network = Mlp(tuple(int(width) for width in hidden.split()))
-    model = train(
-        folder, examples, bottleneck(kind, dim), network, epochs=epochs, seed=seed,
-        likelihood=Bernoulli(),
-    ).model  # fmt: skip
+    examples, _, run = fitted(folder, likelihood=Bernoulli(), **setting)
+    model = run.model
     kl = divergence_per_unit(model, latents(model, examples.test))
     return {
         "largest_share": float(kl.max() / kl.sum()),

@@ -5,6 +5,26 @@ from narrows.experiments.claims.document_001.models import DIGITS, KINDS, SCENES
 from narrows.experiments.claims.figures import dots
 from narrows.report import Block
 
+READ = {
+    "label_bits": "bits about the class per coordinate",
+    "linear_probe": "accuracy of a linear reader",
+    "knn_probe": "accuracy of 5 nearest neighbours",
+    "bits": "KL(q || p), bits per image",
+}
+
+
+def figures(evidence: Evidence, what: str) -> list[Block]:
+    """All that was read, for the three kinds."""
+    caption = f"Held-out images, {what}."
+    return [
+        dots(
+            {kind: evidence.values(figure, kind=kind) for kind in KINDS},
+            quantity=quantity,
+            caption=caption,
+        )
+        for figure, quantity in READ.items()
+    ]
+
 
 def claim(task: Task, name: str, what: str, minutes: float) -> Claim:
     """What can be read from the three codes on one task."""
@@ -16,18 +36,6 @@ def claim(task: Task, name: str, what: str, minutes: float) -> Claim:
             0.0,
             lambda e: differences(e.values(figure, kind=better), e.values(figure, kind=worse)),
         )
-
-    def figures(evidence: Evidence) -> list[Block]:
-        found: list[Block] = []
-        for figure, quantity in (
-            ("label_bits", "bits about the class per coordinate"),
-            ("linear_probe", "accuracy of a linear reader"),
-            ("knn_probe", "accuracy of 5 nearest neighbours"),
-            ("bits", "KL(q || p), bits per image"),
-        ):
-            values = {kind: evidence.values(figure, kind=kind) for kind in KINDS}
-            found.append(dots(values, quantity=quantity, caption=f"Held-out images, {what}."))
-        return found
 
     bits, accuracy = "mutual information of class and coordinate, bits", "linear probe accuracy"
     return Claim(
@@ -45,7 +53,7 @@ def claim(task: Task, name: str, what: str, minutes: float) -> Claim:
             more("linear_probe", accuracy, "cauchy", "laplace"),
         ),
         trials=task.trials,
-        figures=figures,
+        figures=lambda e: figures(e, what),
         minutes=minutes,
         needs="cifar10" if task is SCENES else None,
         notes=(

@@ -16,16 +16,20 @@ from narrows.bottlenecks import Variational
 from narrows.data import templates
 from narrows.data.base import Dataset, Split
 from narrows.experiments.claims.claim import Evidence, Scale
-from narrows.experiments.claims.training import labels, subset, train, whole
+from narrows.experiments.claims.training import Setting, labels, train, whole
 from narrows.experiments.claims.trial import Plain, Result, Trial
 from narrows.families import Cauchy, Laplace
+from narrows.likelihoods import Likelihood
 from narrows.metrics.information import divergence_per_unit
 from narrows.networks import Mlp
-from narrows.training import latents
+from narrows.training import Run, latents
 
 KINDS = ("normal", "laplace", "cauchy")
 """The document's three: normal posterior and prior; Laplace prior under a normal posterior with
 its divergence by one draw, as the document computes it; Cauchy posterior and prior."""
+
+Truth = tuple[tuple[NDArray[np.float64], NDArray[np.float64]], Tensor]
+"""Weights of the templates (train, test), and the clean test images."""
 
 
 @dataclass(frozen=True)
@@ -76,27 +80,12 @@ def bottleneck(kind: str, dim: int) -> Variational:
     return Variational(dim, posterior=Cauchy()) if kind == "cauchy" else Variational(dim)
 
 
-def family(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    size: int,
-    kind: str,
-    dim: int,
-    hidden: str,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    seed: int,
-) -> Result:
+def family(folder: Path, **setting: Any) -> Result:
     """Trains one model and measures reconstruction, code and what can be read from it."""
-    examples, truth = load(data, size, train_examples, test_examples)
-    network = Mlp(tuple(int(width) for width in hidden.split()))
-    run = train(folder, examples, bottleneck(kind, dim), network, epochs=epochs, seed=seed)
-    model = run.model
+    examples, truth, run = fitted(folder, **setting)
+    model, y = run.model, whole(examples.test)
     kl = divergence_per_unit(model, latents(model, examples.test))
-    x, y = whole(examples.train), whole(examples.test)
-    codes, new = z_of(model, x), z_of(model, y)
+    codes, new = z_of(model, whole(examples.train)), z_of(model, y)
     found: dict[str, Any] = {
         "mse": run.test["mse_mean"],
         "mse_draw": run.test["mse"],
@@ -114,33 +103,58 @@ def family(  # noqa: PLR0913 (the configuration of a run)
         "fields": fields(model).astype(np.float16),
     }
     if truth is None:
-        read = (codes, labels(examples.train), new, labels(examples.test))
-        found |= {
-            "linear_probe": metrics.linear_probe(*read),
-            "knn_probe": metrics.knn_probe(*read),
-            "label_bits": label_information(new, labels(examples.test)),
-        }
-    else:
-        weights, clean = truth
-        reader = LinearRegression().fit(codes.numpy(), weights[0])
-        found |= {
-            "weights_r2": float(reader.score(new.numpy(), weights[1])),
-            "mse_clean": float((model.reconstruct(y) - clean).square().mean()),
-            "mse_noise": float((y - clean).square().mean()),
-            "weights": weights[1][:1000],
-        }
-    return found
+        return found | classes_read(examples, codes, new)
+    return found | factors_read(truth, codes, new) | errors(model, y, truth[1])
 
 
-Truth = tuple[tuple[NDArray[np.float64], NDArray[np.float64]], Tensor]
+def fitted(
+    folder: Path,
+    *,
+    size: int,
+    kind: str,
+    dim: int,
+    hidden: str,
+    likelihood: Likelihood | None = None,
+    **rest: Any,
+) -> tuple[Dataset, Truth | None, Run]:
+    """The data, what they were made of where that is known, and a model trained on them."""
+    setting = Setting(**rest)
+    examples, truth = load(setting, size)
+    network = Mlp(tuple(int(width) for width in hidden.split()))
+    latent = bottleneck(kind, dim)
+    return examples, truth, train(folder, examples, latent, network, setting, likelihood=likelihood)
 
 
-def load(name: str, size: int, n: int, test: int) -> tuple[Dataset, Truth | None]:
+def classes_read(examples: Dataset, codes: Tensor, new: Tensor) -> dict[str, float]:
+    """What can be read of the class from held-out codes, by readers trained on training codes."""
+    read = (codes, labels(examples.train), new, labels(examples.test))
+    return {
+        "linear_probe": metrics.linear_probe(*read),
+        "knn_probe": metrics.knn_probe(*read),
+        "label_bits": label_information(new, labels(examples.test)),
+    }
+
+
+def factors_read(truth: Truth, codes: Tensor, new: Tensor) -> dict[str, Any]:
+    """How well the true weights can be read from held-out codes, linearly."""
+    known, wanted = truth[0]
+    reader = LinearRegression().fit(codes.numpy(), known)
+    return {"weights_r2": float(reader.score(new.numpy(), wanted)), "weights": wanted[:1000]}
+
+
+def errors(model: Autoencoder, y: Tensor, clean: Tensor) -> dict[str, float]:
+    """Squared errors of reconstructions, and of the noisy images, against images without noise."""
+    return {
+        "mse_clean": float((model.reconstruct(y) - clean).square().mean()),
+        "mse_noise": float((y - clean).square().mean()),
+    }
+
+
+def load(setting: Setting, size: int) -> tuple[Dataset, Truth | None]:
     """The data; of templates also the true weights (train, test) and the clean test images."""
-    if name != "templates":
-        options = {"size": size} if size else {}
-        return subset(name, n, test, **options), None
-    n = min(n, 4000)
+    if setting.data != "templates":
+        return setting.images(**({"size": size} if size else {})), None
+    n, test = min(setting.train_examples, 4000), setting.test_examples
     images, weights = templates.draw(n + 2 * test, size, 0.05, seed=0)
     clean = np.tensordot(weights[-test:], templates.templates(size), 1)[:, None]
     classes = torch.from_numpy((weights[:, 1] > weights[:, 0]).astype(np.int64))

@@ -11,8 +11,9 @@ from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
 from narrows.data.base import Dataset
 from narrows.experiments.claims.claim import Scale
-from narrows.experiments.claims.document_002.models import likelihood, reader, sizes, small
-from narrows.experiments.claims.training import copies, subset, train, whole
+from narrows.experiments.claims.document_002.measures import READ, reader, small
+from narrows.experiments.claims.document_002.models import likelihood, sizes
+from narrows.experiments.claims.training import Setting, copies, train, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.networks import Conv
 from narrows.priors import fit_pixelcnn
@@ -57,27 +58,15 @@ def bottleneck(kind: str) -> Bottleneck:
     return Variational(WIDTH) if kind == "vae" else Identity(WIDTH)
 
 
-def convolutional(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    kind: str,
-    weight: float,
-    hidden: int,
-    epochs: int,
-    seed: int,
-) -> Result:
+def convolutional(folder: Path, *, kind: str, weight: float, hidden: int, **rest: Any) -> Result:
     """Trains one of the three and measures errors, losses, sharpness and, of codes, samples."""
-    examples = subset(data, train_examples, test_examples)
+    setting = Setting(**rest)
+    examples = setting.images()
     network = Conv(hidden, 2, max(4, hidden // 4), 2)
     # The mean over pixels plus terms that are means over features, as the document's loss is:
     # with 2 s^2 = 1 the squared error is a sum over D pixels, and terms are sums over features.
     scale = likelihood(examples, weight if kind == "vae" else 1 / examples.dimensions)
-    run = train(
-        folder, examples, bottleneck(kind), network, epochs=epochs, seed=seed, likelihood=scale
-    )
+    run = train(folder, examples, bottleneck(kind), network, setting, likelihood=scale)
     model, y = run.model, whole(examples.test)
     again = copies(model, y)
     found: dict[str, Any] = {
@@ -90,7 +79,8 @@ def convolutional(  # noqa: PLR0913 (the configuration of a run)
     found["loss"] = found["mse"] + extra(model, y, weight, run.test)
     if kind == "vq":
         found["usage"] = run.test["usage"]
-        found |= drawn(model, examples, reader(data, train_examples, test_examples), seed, epochs)
+        judge = reader(setting.data, min(READ, setting.train_examples))
+        found |= drawn(model, examples, judge, setting)
     return found
 
 
@@ -109,14 +99,15 @@ def extra(model: Autoencoder, y: Tensor, weight: float, test: dict[str, float]) 
 
 
 def drawn(
-    model: Autoencoder, data: Dataset, judge: metrics.Classifier, seed: int, epochs: int
+    model: Autoencoder, data: Dataset, judge: metrics.Classifier, setting: Setting
 ) -> dict[str, Any]:
     """Samples from uniform codes and from a PixelCNN's, and their distances to real images."""
     y = whole(data.test)
     real, count = metrics.extract(judge, y), min(1000, len(y) // 2)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(setting.seed)
     uniform = torch.randint(CODES, (count, *model.sites), generator=generator)
-    prior = fit_pixelcnn(model, data, width=32, layers=4, epochs=2 * epochs, seed=seed)
+    passes = 2 * setting.epochs
+    prior = fit_pixelcnn(model, data, width=32, layers=4, epochs=passes, seed=setting.seed)
     found: dict[str, Any] = {"pixelcnn_bits": prior.report.test}  # pyright: ignore[reportAttributeAccessIssue]
     for name, code in (("uniform", uniform), ("pixelcnn", prior.sample(count, generator))):
         images = model.decode(code)

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from narrows.bottlenecks import Variational
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale
 from narrows.experiments.claims.document_002.models import likelihood, sizes
 from narrows.experiments.claims.figures import dots
-from narrows.experiments.claims.training import subset, train, whole
+from narrows.experiments.claims.training import Setting, train, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.experiments.claims.verdict import Estimate
 from narrows.functional.score_function import leave_one_out
@@ -19,18 +20,7 @@ from narrows.networks import Mlp
 from narrows.report import Block
 
 
-def spreads(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    dim: int,
-    images: int,
-    draws: int,
-    epochs: int,
-    seed: int,
-) -> Result:
+def spreads(folder: Path, *, dim: int, images: int, draws: int, **rest: Any) -> Result:
     """Trains a small VAE and estimates d E_q log p(x|z) / d (mean, log scale) by one draw each.
 
     `ratio`: total variance of the score function's estimates over that of the reparameterised
@@ -38,12 +28,12 @@ def spreads(  # noqa: PLR0913 (the configuration of a run)
     as a baseline; `gap`: root mean square of the difference of the two means over its standard
     error, 1 if both estimate the same.
     """
-    examples = subset(data, train_examples, test_examples)
-    model = train(
-        folder, examples, Variational(dim), Mlp((256,)), epochs=epochs, seed=seed,
-        likelihood=likelihood(examples, 0.001),
-    ).model  # fmt: skip
-    torch.manual_seed(seed)
+    setting = Setting(**rest)
+    examples = setting.images()
+    scale = likelihood(examples, 0.001)
+    latent, network = Variational(dim), Mlp((256,))
+    model = train(folder, examples, latent, network, setting, likelihood=scale).model
+    torch.manual_seed(setting.seed)
     logs, baseline_logs, gaps = [], [], []
     for x in whole(examples.test)[:images].split(1):
         path, score, better = estimates(model, x, draws)

@@ -1,6 +1,7 @@
 """A linear autoencoder is PCA."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -8,28 +9,18 @@ from narrows.bottlenecks import Identity
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale
 from narrows.experiments.claims.document_002.models import sizes
 from narrows.experiments.claims.figures import dots
-from narrows.experiments.claims.training import copies, subset, train, whole
+from narrows.experiments.claims.training import Setting, copies, train, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.experiments.claims.verdict import Estimate
 from narrows.networks import Mlp
 from narrows.report import Block, grid, stretch
 
 
-def linear(
-    folder: Path,
-    *,
-    data: str,
-    train_examples: int,
-    test_examples: int,
-    dim: int,
-    epochs: int,
-    seed: int,
-) -> Result:
+def linear(folder: Path, *, dim: int, **rest: Any) -> Result:
     """Trains an affine autoencoder and compares it with PCA of the same training images."""
-    examples = subset(data, train_examples, test_examples)
-    model = train(
-        folder, examples, Identity(dim), Mlp(()), epochs=epochs, seed=seed, learning_rate=5e-3
-    ).model
+    setting = Setting(**rest, learning_rate=5e-3)
+    examples = setting.images()
+    model = train(folder, examples, Identity(dim), Mlp(()), setting).model
     x = whole(examples.train)
     flat = x.flatten(1).double()
     centred = flat - flat.mean(0)

@@ -11,14 +11,8 @@ from narrows.experiments.claims.claim import (
     differences,
     ratios,
 )
-from narrows.experiments.claims.document_002.models import (
-    BASE,
-    NOISE,
-    fitted,
-    pairs,
-    sizes,
-    small,
-)
+from narrows.experiments.claims.document_002.measures import NOISE, small
+from narrows.experiments.claims.document_002.models import BASE, fitted, pairs, sizes
 from narrows.experiments.claims.figures import lines
 from narrows.experiments.claims.training import copies, whole
 from narrows.experiments.claims.trial import Result, Trial

@@ -1,18 +1,14 @@
 """What a classifier can still learn from reconstructions."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from narrows import metrics
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale, differences
-from narrows.experiments.claims.document_002.models import (
-    BASE,
-    fitted,
-    sizes,
-)
+from narrows.experiments.claims.document_002.measures import reader
+from narrows.experiments.claims.document_002.models import BASE, fitted, sizes
 from narrows.experiments.claims.figures import dots
-from narrows.experiments.claims.training import copies, labels, subset, whole
+from narrows.experiments.claims.training import copies, labels, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.report import Block
 
@@ -32,15 +28,8 @@ def retained(folder: Path, **setting: Any) -> Result:
         (whole(examples.test), labels(examples.test)),
         epochs=EPOCHS,
         seed=0,
-        real=reader(*(setting[name] for name in ("data", "train_examples", "test_examples"))),
+        real=reader(setting["data"], len(head)),
     )
-
-
-@cache
-def reader(data: str, train_examples: int, test_examples: int) -> metrics.Classifier:
-    """The classifier of real images, the same for every model."""
-    head = subset(data, train_examples, test_examples).train.head(READ)
-    return metrics.train_classifier(whole(head), labels(head), epochs=EPOCHS, seed=0)
 
 
 def trials(scale: Scale) -> list[Trial]:

@@ -15,7 +15,7 @@ from narrows.data.base import Dataset, Split
 from narrows.experiments.as_written import FarthestCode, NotebookDictionaryAsWritten
 from narrows.experiments.claims.claim import Scale
 from narrows.experiments.claims.copying import colour_images, copies, normal, rate_points
-from narrows.experiments.claims.training import subset, train
+from narrows.experiments.claims.training import Setting, train
 from narrows.experiments.claims.trial import Plain, Result, Trial
 from narrows.functional.nearest import nearest
 from narrows.networks import Conv
@@ -58,31 +58,17 @@ def bottleneck(kind: str, data: Dataset, dim: int, size: int, seed: int) -> Bott
     return SoftmaxDictionary(size, dim, k) if kind == "dictionary" else Identity(dim)
 
 
-def notebook(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    kind: str,
-    hidden: int,
-    dim: int,
-    size: int,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> Result:
+def notebook(folder: Path, *, kind: str, hidden: int, dim: int, size: int, **rest: Any) -> Result:
     """Trains one model and measures copies, codes and what the decoder is given besides them."""
-    images = subset(data, train_examples, test_examples)
-    torch.manual_seed(seed)
-    latent = bottleneck(kind, images, dim, size, seed)
+    setting = Setting(**rest)
+    images = setting.images()
+    torch.manual_seed(setting.seed)
+    latent = bottleneck(kind, images, dim, size, setting.seed)
     free = kind in ("dictionary", "dense")
     run = train(
-        folder, images, latent, Conv(hidden, 2, max(1, hidden // 4)), epochs=epochs, seed=seed,
+        folder, images, latent, Conv(hidden, 2, max(1, hidden // 4)), setting,
         likelihood=normal(None if free else math.sqrt(0.5)),
-        optimization=Optimization(learning_rate=learning_rate, schedule=Constant()),
-        batch_size=batch_size,
+        optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
     )  # fmt: skip
     found: dict[str, Any] = copies(run, images, shown=32)
     found["nmse_given"] = nmse_given(run.model, images.test, images.variance)

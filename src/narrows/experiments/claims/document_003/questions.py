@@ -13,7 +13,7 @@ from narrows.data.base import Dataset
 from narrows.experiments.claims.claim import Claim, Evidence, Hypothesis, Scale, ratios
 from narrows.experiments.claims.document_003.models import features, sizes
 from narrows.experiments.claims.figures import dots, lines
-from narrows.experiments.claims.training import subset, train, whole
+from narrows.experiments.claims.training import Setting, train, whole
 from narrows.experiments.claims.trial import Result, Trial
 from narrows.experiments.claims.verdict import Estimate
 from narrows.functional.kmeans import kmeans, spread
@@ -29,27 +29,12 @@ _ROWS = 6000
 _COMPARED = 600
 
 
-def answers(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    hidden: int,
-    dim: int,
-    size: int,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> Result:
+def answers(folder: Path, *, hidden: int, dim: int, size: int, **rest: Any) -> Result:
     """Trains the network without a bottleneck and looks at its z; see the claims."""
-    images = subset(data, train_examples, test_examples)
+    setting = Setting(**rest)
+    images, seed = setting.images(), setting.seed
     network = Conv(hidden, 2, max(1, hidden // 4))
-    run = train(
-        folder, images, Identity(dim), network, epochs=epochs, seed=seed, batch_size=batch_size,
-        learning_rate=learning_rate,
-    )  # fmt: skip
+    run = train(folder, images, Identity(dim), network, setting)
     generator = torch.Generator().manual_seed(seed)
     known = features(run.model, images.train)
     known = known[torch.randperm(len(known), generator=generator)[:_ROWS]]

@@ -1,6 +1,7 @@
 """The models of document 004: its VQ-VAE, and the AE and VAE that it is set against."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.data.base import Dataset
 from narrows.experiments.claims.claim import Scale
 from narrows.experiments.claims.copying import colour_images, copies, normal
-from narrows.experiments.claims.training import subset, train, whole
+from narrows.experiments.claims.training import Setting, train, whole
 from narrows.experiments.claims.trial import Plain, Result, Trial
 from narrows.metrics import one_nearest_neighbour_accuracy
 from narrows.networks import ResNet
-from narrows.training import Constant, Optimization
+from narrows.training import Constant, Optimization, Run
 
 KINDS = ("AE", "VAE", "VQ")
 _PLANE = 32  # principal components of pixels in which samples are told from real images
@@ -36,40 +37,29 @@ def bottleneck(kind: str, data: Dataset, hidden: int, codes: int) -> Bottleneck:
     )  # fmt: skip
 
 
-def contrast(  # noqa: PLR0913 (the configuration of a run)
-    folder: Path,
-    *,
-    data: str,
-    kind: str,
-    hidden: int,
-    codes: int,
-    train_examples: int,
-    test_examples: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> Result:
+def contrast(folder: Path, *, kind: str, hidden: int, codes: int, **rest: Any) -> Result:
     """Trains one model, keeps its copies after the first and the last epoch, and draws from it."""
-    images = subset(data, train_examples, test_examples)
-    found: dict[str, Any] = {}
-    for name, passes in (("first", 1), ("last", epochs)):
-        torch.manual_seed(seed)
-        latent = bottleneck(kind, images, hidden, codes)
-        if name == "first" and kind != "VQ":
-            continue
-        run = train(
-            folder, images, latent, ResNet(hidden), epochs=passes, seed=seed, name=name,
+    setting = Setting(**rest)
+    images = setting.images()
+
+    def after(name: str, epochs: int) -> Run:
+        torch.manual_seed(setting.seed)
+        return train(
+            folder / name, images, bottleneck(kind, images, hidden, codes), ResNet(hidden),
+            replace(setting, epochs=epochs),
             likelihood=normal(math.sqrt(0.5) if kind == "VQ" else None),
-            optimization=Optimization(learning_rate=learning_rate, schedule=Constant()),
-            batch_size=batch_size,
+            optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
         )  # fmt: skip
-        found |= {f"{key}_first" if name == "first" else key: value
-                  for key, value in copies(run, images).items()}  # fmt: skip
-        if name == "last":
-            drawn = draws(run.model, kind, images, len(images.test))
-            found["told_apart"] = told_apart(drawn, images)
-            found["samples"] = drawn[:8].clamp(0, 1).numpy().astype(np.float16)
+
+    found: dict[str, Any] = {}
+    if kind == "VQ":
+        first = copies(after("first", 1), images)
+        found |= {f"{name}_first": value for name, value in first.items()}
+    last = after("last", setting.epochs)
+    found |= copies(last, images)
+    drawn = draws(last.model, kind, images, len(images.test))
+    found["told_apart"] = told_apart(drawn, images)
+    found["samples"] = drawn[:8].clamp(0, 1).numpy().astype(np.float16)
     return found
 
 
