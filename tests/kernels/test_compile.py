@@ -68,6 +68,20 @@ def test_the_cache_is_keyed_by_source_and_cpu(monkeypatch):
 
 
 @needs_compiler
+def test_a_changed_header_compiles_the_kernels_that_may_include_it_again(tmp_path):
+    source, header = tmp_path / "kernel.cpp", tmp_path / "shared.h"
+    header.write_text("constexpr int ANSWER = 1;\n")
+    source.write_text('#include "shared.h"\nextern "C" int answer() { return ANSWER; }\n')
+    compiler = mechanism._compiler()
+    first = mechanism._build(source, compiler, tmp_path)
+    assert mechanism._build(source, compiler, tmp_path) == first
+    header.write_text("constexpr int ANSWER = 2;\n")
+    second = mechanism._build(source, compiler, tmp_path)
+    assert ctypes.CDLL(str(first)).answer() == 1
+    assert ctypes.CDLL(str(second)).answer() == 2
+
+
+@needs_compiler
 def test_processes_that_compile_at_once_all_get_a_whole_library(tmp_path):
     code = (
         "import ctypes; from narrows import kernels; k = kernels.load('probe');"

@@ -24,6 +24,25 @@ def test_the_code_is_zero_from_lambda_max_on(solve, problem):
     assert (solve(signals, atoms, L1(0.999, relative=True), **EXACT).l0 == 1).all()
 
 
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_lambda_max_is_the_largest_correlation_with_or_without_its_gradient(nonnegative, problem):
+    signals, atoms = problem()
+    correlations = signals @ atoms.T
+    expected = correlations.clamp_min(0) if nonnegative else correlations.abs()
+    plain = max_penalty(signals, atoms, nonnegative=nonnegative)
+    torch.testing.assert_close(plain, expected.amax(1))
+    followed = max_penalty(signals.requires_grad_(), atoms, nonnegative=nonnegative)
+    torch.testing.assert_close(followed.detach(), plain)
+    (gradient,) = torch.autograd.grad(followed.sum(), signals)
+    torch.testing.assert_close((gradient * signals).sum(1), followed)  # homogeneous
+
+
+def test_lambda_max_of_signals_that_do_not_fit_is_refused(problem):
+    signals, atoms = problem()
+    with pytest.raises(RuntimeError):
+        max_penalty(signals[:, :5], atoms)
+
+
 @solvers
 def test_an_orthonormal_dictionary_gives_soft_thresholding(solve, problem):
     signals, atoms = problem(size=12)

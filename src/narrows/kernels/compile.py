@@ -1,9 +1,10 @@
 """C++ compiled on first use into the user's cache, and called through ctypes.
 
-A kernel is one file `narrows/kernels/NAME.cpp` with `extern "C"` functions over raw pointers. It
-is built in a second or two without torch's headers, once for each (source, compiler, CPU), and
-found in the cache from then on. Where it cannot be had (no compiler, no place to write,
-`NARROWS_KERNELS=off`) `load` returns None and the caller computes the same with torch.
+A kernel is one file `narrows/kernels/NAME.cpp` with `extern "C"` functions over raw pointers; what
+several share stands in headers beside them. It is built in a second or two without torch's
+headers, once for each (source, compiler, CPU), and found in the cache from then on. Where it cannot
+be had (no compiler, no place to write, `NARROWS_KERNELS=off`) `load` returns None and the caller
+computes the same with torch.
 
     library = load("nearest")
     if library is None: ...                        # the torch version
@@ -100,7 +101,7 @@ def _library(name: str) -> tuple[ctypes.CDLL | None, str]:
 
 def _build(source: Path, compiler: str, cache: Path) -> Path:
     """Compiles `source` into `cache` unless it is there already."""
-    key = _key(source.read_bytes(), compiler)
+    key = _key(_text(source), compiler)
     target = cache / f"{source.stem}-{key}.so"
     if target.is_file():
         return target
@@ -114,6 +115,12 @@ def _build(source: Path, compiler: str, cache: Path) -> Path:
     finally:
         Path(scratch).unlink(missing_ok=True)
     return target
+
+
+def _text(source: Path) -> bytes:
+    """A kernel's source and all headers beside it, any of which it may include."""
+    headers = sorted(source.parent.glob("*.h"))
+    return b"\0".join(path.read_bytes() for path in (source, *headers))
 
 
 def _compile(compiler: str, source: Path, target: str) -> None:

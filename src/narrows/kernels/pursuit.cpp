@@ -14,48 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "coding.h"
+
 namespace {
-
-// 64-byte vectors in the compiler's own notation: one AVX-512 register, or what the CPU has.
-template <class T>
-struct Vector;
-template <>
-struct Vector<float> {
-    typedef float type __attribute__((vector_size(64), aligned(4), may_alias));
-    typedef int32_t integer;
-    typedef int32_t integers __attribute__((vector_size(64)));
-};
-template <>
-struct Vector<double> {
-    typedef double type __attribute__((vector_size(64), aligned(8), may_alias));
-    typedef int64_t integer;
-    typedef int64_t integers __attribute__((vector_size(64)));
-};
-
-template <class T>
-using V = typename Vector<T>::type;
-template <class T>
-constexpr long LANES = 64 / sizeof(T);
-
-template <class T>
-V<T> load(const T* p) {
-    return *reinterpret_cast<const V<T>*>(p);
-}
-template <class T>
-void store(T* p, V<T> v) {
-    *reinterpret_cast<V<T>*>(p) = v;
-}
-
-template <class T>
-T dot(const T* a, const T* b, long n) {
-    V<T> sums = {};
-    long i = 0;
-    for (; i + LANES<T> <= n; i += LANES<T>) sums += load(a + i) * load(b + i);
-    T sum = 0;
-    for (long j = 0; j < LANES<T>; ++j) sum += sums[j];
-    for (; i < n; ++i) sum += a[i] * b[i];
-    return sum;
-}
 
 template <class T>
 struct Problem {
@@ -292,17 +253,6 @@ struct Pursuit {
         }
     }
 };
-
-// Ascending atoms with nonzero values, then padding.
-template <class T>
-void write(std::vector<std::pair<long, T>>& kept, int64_t* out_atoms, T* out_values, long width) {
-    std::sort(kept.begin(), kept.end());
-    for (long i = 0; i < width; ++i) {
-        const bool there = i < static_cast<long>(kept.size());
-        out_atoms[i] = there ? kept[i].first : 0;
-        out_values[i] = there ? kept[i].second : T(0);
-    }
-}
 
 template <class T>
 void omp_one(Pursuit<T>& s, const T* x, const T* correlations, long k, T tolerance) {

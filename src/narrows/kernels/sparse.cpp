@@ -12,52 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "coding.h"
+
 namespace {
-
-// 64-byte vectors in the compiler's own notation: one AVX-512 register, or what the CPU has.
-template <class T>
-struct Vector;
-template <>
-struct Vector<float> {
-    typedef float type __attribute__((vector_size(64), aligned(4), may_alias));
-};
-template <>
-struct Vector<double> {
-    typedef double type __attribute__((vector_size(64), aligned(8), may_alias));
-};
-
-template <class T>
-using V = typename Vector<T>::type;
-template <class T>
-constexpr long LANES = 64 / sizeof(T);
-
-template <class T>
-V<T> load(const T* p) {
-    return *reinterpret_cast<const V<T>*>(p);
-}
-template <class T>
-void store(T* p, V<T> v) {
-    *reinterpret_cast<V<T>*>(p) = v;
-}
-template <class T>
-T total(V<T> v) {
-    T sum = 0;
-    for (long i = 0; i < LANES<T>; ++i) sum += v[i];
-    return sum;
-}
-
-template <class T>
-T dot(const T* a, const T* b, long n) {
-    V<T> one = {}, two = {};
-    long i = 0;
-    for (; i + 2 * LANES<T> <= n; i += 2 * LANES<T>) {
-        one += load(a + i) * load(b + i);
-        two += load(a + i + LANES<T>) * load(b + i + LANES<T>);
-    }
-    T sum = total<T>(one + two);
-    for (; i < n; ++i) sum += a[i] * b[i];
-    return sum;
-}
 
 template <class T>
 struct Problem {
@@ -171,8 +128,8 @@ struct Active {
         }
     }
 
-    // Largest magnitude in c (or largest value), and where.
-    long largest(bool nonnegative, T& value) const {
+    // Largest magnitude in c, or largest value where nonnegative.
+    T largest(bool nonnegative) const {
         constexpr long W = LANES<T>;
         V<T> best = {};
         long k = 0;
@@ -181,32 +138,18 @@ struct Active {
             if (!nonnegative) v = v < 0 ? -v : v;
             best = v > best ? v : best;
         }
-        value = 0;
+        T value = 0;
         for (long i = 0; i < W; ++i) value = std::max(value, best[i]);
         for (; k < p.size; ++k) {
             value = std::max(value, nonnegative ? c[k] : std::abs(c[k]));
         }
-        // Block by block: within one there is no early exit, so that it runs on whole vectors.
-        constexpr long BLOCK = 64;
-        for (k = 0; k < p.size; k += BLOCK) {
-            const long end = std::min(k + BLOCK, p.size);
-            int found = 0;
-            for (long i = k; i < end; ++i) {
-                found |= (nonnegative ? c[i] : std::abs(c[i])) == value;
-            }
-            if (!found) continue;
-            for (long i = k; i < end; ++i) {
-                if ((nonnegative ? c[i] : std::abs(c[i])) == value) return i;
-            }
-        }
-        return -1;
+        return value;
     }
 };
 
-// Ascending atoms with nonzero values, then padding.
-template <class T, class State>
-void write(const State& s, std::vector<std::pair<long, T>>& kept, int64_t* out_atoms,
-           T* out_values, long width) {
+template <class T>
+void write_code(const Active<T>& s, std::vector<std::pair<long, T>>& kept, int64_t* out_atoms,
+                T* out_values, long width) {
     kept.clear();
     for (long i = 0; i < s.count; ++i) {
         if (s.z[i] != 0) kept.emplace_back(s.atoms[i], s.z[i]);
@@ -216,12 +159,7 @@ void write(const State& s, std::vector<std::pair<long, T>>& kept, int64_t* out_a
                   [](auto& a, auto& b) { return std::abs(a.second) > std::abs(b.second); });
         kept.resize(width);
     }
-    std::sort(kept.begin(), kept.end());
-    for (long i = 0; i < width; ++i) {
-        const bool there = i < static_cast<long>(kept.size());
-        out_atoms[i] = there ? kept[i].first : 0;
-        out_values[i] = there ? kept[i].second : T(0);
-    }
+    write(kept, out_atoms, out_values, width);
 }
 
 template <class T>
@@ -264,6 +202,9 @@ struct Start {
     long width;
 };
 
+// Atoms that enter at once where there are none: fewer take more rounds, more are dropped again.
+constexpr long FIRST = 6;
+
 template <class T>
 struct Outcome {
     T objective, gap;
@@ -305,8 +246,7 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
             zz += s.z[i] * s.z[i];
             s.c[s.atoms[i]] -= options.ridge * s.z[i];  // correlation of the augmented problem
         }
-        T worst;
-        s.largest(options.nonnegative, worst);
+        const T worst = s.largest(options.nonnegative);
         const T xr = norm2 - zc0, rr = xr - zc;  // <x, r>, |r|^2
         out.objective = rr / 2 + lambda * l1 + options.ridge * zz / 2;
         const T scale = worst > lambda ? lambda / worst : T(1);
@@ -322,10 +262,10 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
             const T value = options.nonnegative ? s.c[k] : std::abs(s.c[k]);
             if (value >= bar) entering.emplace_back(-value, k);
         }
-        std::sort(entering.begin(), entering.end());
-        const long most = std::min<long>({static_cast<long>(entering.size()),
-                                          std::max<long>(2, s.count / 2),
+        const long wanted = s.count == 0 ? FIRST : std::max<long>(2, s.count / 2);
+        const long most = std::min<long>({static_cast<long>(entering.size()), wanted,
                                           s.capacity - s.count});
+        std::partial_sort(entering.begin(), entering.begin() + most, entering.end());
         bool grown = false;
         for (long e = 0; e < most; ++e) {
             const long atom = entering[e].second;
@@ -359,8 +299,8 @@ void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options,
 #pragma omp for schedule(dynamic, 16)
         for (long row = 0; row < p.n; ++row) {
             const auto out = lasso_one(s, row, lambdas[row], options, given, sign, entering);
-            write(s, kept, atoms + row * options.width, values + row * options.width,
-                  options.width);
+            write_code(s, kept, atoms + row * options.width, values + row * options.width,
+                       options.width);
             objective[row] = out.objective;
             gap[row] = out.gap;
             converged[row] = out.converged;

@@ -1,7 +1,7 @@
 """Sparse codes of signals over a dictionary: pure, batched, certified."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from narrows.sparse.coordinate_descent import coordinate_descent
 from narrows.sparse.dictionary import MOD, Gradient, Online, learn_dictionary
@@ -14,10 +14,13 @@ from narrows.sparse.products import combine
 from narrows.sparse.solution import SparseSolution, canonical
 from narrows.sparse.top_k import top_k
 
+if TYPE_CHECKING:
+    from narrows.sparse.estimators import DictionaryLearner, SparseCoder
+
 # scikit-learn takes a second to import: only for those who use it.
 _ESTIMATORS = ("DictionaryLearner", "SparseCoder")
 
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
     "L1",
     "MOD",
     "DictionaryLearner",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from narrows.kernels import sparse as kernels
+
 
 @dataclass(frozen=True, eq=False)
 class L1:
@@ -65,6 +67,11 @@ class L1:
 
 def max_penalty(signals: Tensor, dictionary: Tensor, *, nonnegative: bool = False) -> Tensor:
     """lambda_max = max_j |<x, d_j>|, above which the lasso's solution is 0; `[n]`."""
+    differentiated = torch.is_grad_enabled() and (signals.requires_grad or dictionary.requires_grad)
+    if signals.shape[1:] == dictionary.shape[1:] and not differentiated:
+        strongest = kernels.select(signals, dictionary, 1, nonnegative)
+        if strongest is not None:
+            return strongest[1][:, 0].abs()
     correlations = signals @ dictionary.T
     if nonnegative:
         return correlations.amax(-1).clamp_min(0)
