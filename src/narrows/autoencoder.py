@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.functional.in_parts import in_parts
 from narrows.hub import Shared
 from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
@@ -48,7 +49,13 @@ class Loss:
 
 
 class Objective(Recorded, ABC):
-    """What training minimises in place of the evidence bound; see `narrows.objectives`."""
+    """What training minimises in place of the evidence bound; see `narrows.objectives`.
+
+    Attributes:
+        whole_batch: whether a batch's loss is no mean of losses that its parts have alone.
+    """
+
+    whole_batch: bool = False
 
     @abstractmethod
     def loss(self, model: "Autoencoder", x: Tensor) -> Loss:
@@ -69,6 +76,13 @@ class Autoencoder(Shared, nn.Module):
         beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
             sets it between steps.
         objective: what training minimises in place of the formula; None for the formula.
+
+    Attributes:
+        micro_batch: of how many examples encoder and decoder hold activations at a time while
+            a gradient is taken; None (at first) for the whole batch. With a number they compute
+            each part again when its gradient is asked for, and loss and gradient remain those
+            of the whole batch: bottleneck, prior and likelihood see all of it at once. A plain
+            attribute; `fit` sets it where it accumulates.
 
     Raises:
         ValueError: if the network cannot carry this shape.
@@ -106,6 +120,16 @@ class Autoencoder(Shared, nn.Module):
         )
         self.likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)
+        self.micro_batch: int | None = None
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether a batch's training loss is no mean of losses that its parts have alone.
+
+        So it is where a part of the model takes a mean, a scale or a choice over the batch.
+        """
+        parts = (self.bottleneck, self.likelihood, self.objective)
+        return any(part.whole_batch for part in parts if part is not None)
 
     @classmethod
     def for_images(
@@ -212,13 +236,14 @@ class Autoencoder(Shared, nn.Module):
             The latent, the decoder's output and -log p(target | z), all of `[draws * batch]`;
             the target is x by default.
         """
-        features = self.encoder(self._check(x))
+        features = in_parts(self.encoder, self._check(x), self.micro_batch)
         target = x if target is None else self._check(target)
         if draws > 1:
             features = features.repeat(draws, *[1] * (features.dim() - 1))
             target = target.repeat(draws, *[1] * (target.dim() - 1))
         latent = self.bottleneck(features)
-        output = self.decoder(latent.z)
+        part = None if self.micro_batch is None else draws * self.micro_batch
+        output = in_parts(self.decoder, latent.z, part)
         return latent, output, -self.likelihood.log_prob(target, output)
 
     # Using a trained model. These switch to eval for their duration and build no graph.

@@ -94,15 +94,19 @@ FAMILIES = {
 
 
 class SharedDraws(TorchDispatchMode):
-    """Draws what a step draws for the batch of all ranks, and gives this rank its rows.
+    """Draws what a step draws for the whole batch, and gives each part of it its rows.
 
     Args:
         draws: codes drawn per example: the first axis of what is drawn is `draws * batch`.
+
+    Attributes:
+        part, parts: which part is to draw, of how many: this rank of all ranks.
     """
 
     def __init__(self, draws: int) -> None:
         super().__init__()
         self.draws, self.generator, self.calls = draws, torch.Generator().manual_seed(7), 0
+        self.part, self.parts = rank(), ranks()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
@@ -119,7 +123,7 @@ class SharedDraws(TorchDispatchMode):
             ))  # fmt: skip
         if name in ("rand", "randint"):
             place = len(args) - 1  # the size comes last
-            size = [args[place][0] * ranks(), *args[place][1:]]
+            size = [args[place][0] * self.parts, *args[place][1:]]
             kwargs.pop("generator", None)
             self.calls += 1
             drawn = getattr(torch, name)(*args[:place], size, generator=self.generator, **kwargs)
@@ -132,14 +136,14 @@ class SharedDraws(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _whole(self, mine):
-        """Room for the rows of all ranks."""
+        """Room for the rows of all parts."""
         self.calls += 1
-        return mine.new_empty(mine.shape[0] * ranks(), *mine.shape[1:])
+        return mine.new_empty(mine.shape[0] * self.parts, *mine.shape[1:])
 
     def _mine(self, whole):
-        """This rank's part of each draw's batch."""
-        parts = whole.unflatten(0, (self.draws, ranks(), -1))
-        return parts[:, rank()].flatten(0, 1).contiguous()
+        """This part of each draw's batch."""
+        parts = whole.unflatten(0, (self.draws, self.parts, -1))
+        return parts[:, self.part].flatten(0, 1).contiguous()
 
 
 class Sharing(Callback):
@@ -190,12 +194,14 @@ def train(name, strategy="auto", **options):
     if name == "mapped from a file":
         data = replace(data, train=mapped(parts[0]))
     torch.manual_seed(0)
-    bottleneck = FAMILIES.get(name, FAMILIES["normal"])()
+    family, micro_batches = name.removesuffix(ACCUMULATED), name.endswith(ACCUMULATED)
+    bottleneck = FAMILIES.get(family, FAMILIES["normal"])()
+    accumulate = 2 if micro_batches and ranks() > 1 else 1
     model = nw.Autoencoder.for_images(
         data.shape,
         bottleneck,
         nw.networks.Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1),
-        nw.likelihoods.Normal(0.5) if name == "geco" else None,
+        nw.likelihoods.Normal(0.5) if name in ("geco", "vq ema" + ACCUMULATED) else None,
         objective=ImportanceWeighted(3) if name == "importance weighted" else None,
     )
     # The first rank's weights count, as after any difference in what happened before.
@@ -210,9 +216,15 @@ def train(name, strategy="auto", **options):
         model,
         data,
         epochs=EPOCHS,
-        batch_size=BATCH // ranks(),
+        batch_size=BATCH // ranks() // accumulate,
         optimization=Optimization(learning_rate=1e-2, clip=1.0),
-        engine=Engine("cpu", devices=ranks(), strategy=strategy, precision="64-true"),
+        engine=Engine(
+            "cpu",
+            devices=ranks(),
+            strategy=strategy,
+            precision="64-true",
+            accumulate=accumulate,
+        ),
         callbacks=callbacks,
         checkpoints=Checkpoints(seconds=0),
         show=False,
@@ -227,7 +239,17 @@ def train(name, strategy="auto", **options):
     return state
 
 
-NAMES = [*FAMILIES, "geco", "importance weighted", "mapped from a file"]
+ACCUMULATED = ", accumulated"  # by each of the two; the one process has the batch whole
+NAMES = [
+    *FAMILIES,
+    "geco",
+    "importance weighted",
+    "mapped from a file",
+    *(
+        name + ACCUMULATED
+        for name in ("free bits", "categorical nvil", "sparse batch top-k", "vq ema")
+    ),
+]
 
 
 def main(folder):

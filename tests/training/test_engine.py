@@ -1,8 +1,6 @@
 """What the engine's options change, and what they must not."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,17 +10,7 @@ from narrows.bottlenecks import Variational, VectorQuantizer
 from narrows.networks import Conv
 from narrows.training import Callback, Constant, Engine, Optimization
 
-PROGRAM = Path(__file__).with_name("ranks_program.py")
-spec = importlib.util.spec_from_file_location("ranks_program", PROGRAM)
-assert spec is not None
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
-
 NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
-RANDOM = ("normal", "laplace", "cauchy", "free", "spike", "categorical", "split", "residual")
-DETERMINISTIC = [
-    *(name for name in program.FAMILIES if not name.startswith(RANDOM)), "split of quantisers",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +20,11 @@ def digits():
     return dataclasses.replace(whole, train=parts[0], validation=parts[1], test=parts[2])
 
 
-def trained(data, bottleneck, **options):
+def trained(data, bottleneck, likelihood=None, **options):
     """The model after training, and its run."""
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck(), NETWORK, nw.likelihoods.Normal(0.3))
+    likelihood = likelihood or nw.likelihoods.Normal(0.3)
+    model = nw.Autoencoder.for_images(data.shape, bottleneck(), NETWORK, likelihood)
     arguments = {"epochs": 1, "batch_size": 32, "show": False} | options
     return nw.fit(model, data, **arguments)
 
@@ -46,23 +35,6 @@ def largest_difference(one, two):
         for name, value in one.items()
         if value.numel()
     )
-
-
-@pytest.mark.parametrize("name", [n for n in DETERMINISTIC if "batch top-k" not in n])
-def test_accumulated_micro_batches_are_one_large_batch(digits, name):
-    """Weights and all running state, k-means start, averages and revival included.
-
-    Not so for what looks at a whole batch at once (docs/training.md): BatchTopK's selection.
-    """
-    states = []
-    for batch_size, accumulate in ((48, 1), (16, 3)):
-        engine = Engine("cpu", precision="64-true", accumulate=accumulate)
-        run = trained(
-            digits, program.FAMILIES[name], epochs=2, batch_size=batch_size, engine=engine,
-            optimization=Optimization(learning_rate=1e-2, clip=1.0),
-        )  # fmt: skip
-        states.append(run.model.state_dict())
-    assert largest_difference(*states)[0] < 1e-9, largest_difference(*states)
 
 
 def test_a_sharded_strategy_is_refused_with_the_reason():
@@ -115,12 +87,14 @@ def test_weights_in_half_precision_are_refused_with_the_reason():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
-def test_compiled_networks_train_to_the_same_weights(digits):
+@pytest.mark.parametrize("whole", [False, True])
+def test_compiled_networks_train_to_the_same_weights(digits, whole):
+    sigma = "optimal" if whole else 0.3
     states = [
         trained(
-            digits, lambda: VectorQuantizer(8, 4),
+            digits, lambda: VectorQuantizer(8, 4), nw.likelihoods.Normal(sigma), batch_size=16,
             optimization=Optimization(learning_rate=1e-3, schedule=Constant()),
-            engine=Engine("cpu", precision="64-true", compile=compiled),
+            engine=Engine("cpu", precision="64-true", compile=compiled, accumulate=2),
         ).model.state_dict()
         for compiled in (False, True)
     ]  # fmt: skip

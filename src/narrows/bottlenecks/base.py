@@ -32,11 +32,14 @@ class Bottleneck(Recorded, nn.Module, ABC):
         per_site: whether each site is coded from its own features alone.
         draws: codes drawn per example in a training step. With several, the model passes the
             features of the batch that many times, one whole batch after the other.
+        whole_batch: whether a training step takes something over the whole batch (a mean, a
+            scale, a choice), so that a batch coded in parts would not be the same batch.
     """
 
     gradient: Literal["exact", "straight_through", "estimated"] = "exact"
     per_site: bool = True
     draws: int = 1
+    whole_batch: bool = False
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()

@@ -57,6 +57,7 @@ class Categorical(Bottleneck):
         self.estimator = copy.deepcopy(estimator) if estimator is not None else RLOO()
         self.estimator.prepare(self.in_features)
         self.draws = self.estimator.draws
+        self.whole_batch = self.estimator.whole_batch
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
     def forward(self, features: Tensor) -> Latent:

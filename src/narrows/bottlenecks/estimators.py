@@ -20,10 +20,12 @@ class Estimator(Recorded, nn.Module, ABC):
     Attributes:
         draws: draws per example and optimiser step.
         scores: whether the gradient comes from log q (score function) and not through z.
+        whole_batch: whether the surrogate takes something over the whole batch.
     """
 
     draws: int = 1
     scores: bool = False
+    whole_batch: bool = False
 
     @abstractmethod
     def draw(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,6 +94,8 @@ class NVIL(ScoreFunction):
     Source: Mnih & Gregor (2014), section 2.3, without its variance normalisation (which makes
         the learning rate depend on the cost's scale, as Adam already prevents).
     """
+
+    whole_batch = True
 
     def __init__(self, width: int = 100) -> None:
         super().__init__()

@@ -29,12 +29,14 @@ class SparseCode(Recorded, ABC):
         by_threshold: whether the level follows the smallest correlation that was kept.
         overcounts: whether values are correlations as they are, which count twice what two
             atoms have in common.
+        whole_batch: whether a training code depends on the rest of its batch.
     """
 
     first_level: float = 1.0
     controllable: ClassVar[bool] = False
     by_threshold: ClassVar[bool] = False
     overcounts: bool = False
+    whole_batch: ClassVar[bool] = False
 
     @abstractmethod
     def width(self, size: int, dim: int) -> int:
@@ -147,6 +149,7 @@ class BatchTopK(SparseCode):
 
     first_level = 0.0
     by_threshold = True
+    whole_batch = True
     _WIDEST = 4
     _DECAY = 0.99
 

@@ -102,6 +102,7 @@ class SparseDictionary(Bottleneck):
         self.code = code
         self.code_width = code.width(size, math.prod(shape))
         self.per_site = layout == "position"
+        self.whole_batch = code.whole_batch
         self.gradient = "exact" if gradient == "implicit" else "straight_through"
         self.commitment = float(commitment)
         self.target_l0 = target_l0

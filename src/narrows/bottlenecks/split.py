@@ -51,6 +51,7 @@ class Split(Bottleneck):
             )
         self.draws = several.pop() if several else 1
         self.per_site = all(part.per_site for part in parts)
+        self.whole_batch = any(part.whole_batch for part in parts)
         if len({part.gradient for part in parts}) == 1:
             self.gradient = parts[0].gradient
         else:

@@ -75,6 +75,7 @@ class Variational(Bottleneck):
         if free_bits < 0:
             raise ValueError(f"Variational: free_bits must be at least 0, got {free_bits}")
         self.free_bits = free_bits
+        self.whole_batch = free_bits > 0
         self.squash = self.posterior.heavy_tailed if squash is None else squash
         self.register_buffer("nodes", _quantiles(self.posterior), persistent=False)
         if self.posterior.heavy_tailed and not self.squash:

@@ -21,9 +21,11 @@ class Likelihood(Recorded, nn.Module, ABC):
     Attributes:
         discrete: whether `log_prob` is that of 8-bit values, so that -log p / ln 2 is a number
             of bits; else it is a density, whose value depends on the unit of x.
+        whole_batch: whether log p of an example depends in training on the rest of its batch.
     """
 
     discrete: ClassVar[bool] = False
+    whole_batch: bool = False
 
     def channels(self, data_channels: int) -> int:
         """Parameters per pixel that the decoder has to deliver (of the vector, for vectors)."""

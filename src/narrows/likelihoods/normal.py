@@ -51,6 +51,7 @@ class Normal(Likelihood):
     def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
         super().__init__()
         self.sigma = sigma
+        self.whole_batch = sigma == "optimal"
         if sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif sigma == "optimal":

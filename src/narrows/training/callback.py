@@ -29,7 +29,10 @@ class Callback(Recorded):
         """Before each optimiser step; `progress` is the fraction of steps done, in [0, 1)."""
 
     def after_step(self, model: Autoencoder, loss: Loss) -> None:
-        """After each optimiser step, with the loss of its last micro-batch."""
+        """After each optimiser step, with its loss.
+
+        Where micro-batches were added up, `loss.latent` is that of the last of them.
+        """
 
     def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
         """After each epoch, with its figures; True ends training."""

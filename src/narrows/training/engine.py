@@ -23,8 +23,9 @@ class Engine(Recorded):
             batch); "ddp_find_unused_parameters_true" for a bottleneck of your own some of whose
             parameters take no part in some steps.
         precision: of the networks; bottlenecks compute in float32 or better all the same.
-        accumulate: micro-batches per optimiser step: one large batch, but for what is taken over
-            a micro-batch, as the sigma of `Normal("optimal")` is; docs/training.md lists these.
+        accumulate: micro-batches per optimiser step, which is the step of one large batch. Where
+            a part of the model looks at the whole batch, as `Normal("optimal")` does, encoder
+            and decoder compute each micro-batch twice; docs/training.md says which do.
         channels_last: keep images and kernels channels-last in memory.
         compile: run the networks through `torch.compile`.
 

@@ -25,8 +25,11 @@ class NonFiniteLossError(RuntimeError):
 class Loop:
     """The optimiser's steps over a training split, resumable between any two of them.
 
-    A step takes `accumulate` micro-batches of `batch_size` examples on each rank; with the mean
-    over all of them it is the step of one batch of that many examples.
+    A step takes `accumulate` micro-batches of `batch_size` examples on each rank, and is the step
+    of one batch of that many examples. Where the loss is a mean over examples, the micro-batches'
+    gradients are added up; where the model takes anything over the whole batch, the loss is that
+    of the whole batch, and encoder and decoder alone take it in micro-batches
+    (`Autoencoder.micro_batch`), at the cost of one more forward pass through them.
 
     Args:
         fabric: launched.
@@ -56,6 +59,7 @@ class Loop:
     ) -> None:
         self.fabric, self.optimization = fabric, optimization
         self.batch_size, self.seed = batch_size, seed
+        self.whole = engine.accumulate > 1 and model.whole_batch
         self.train = train.to(fabric.device)
         self.model = model
         self.channels_last = engine.channels_last and len(model.shape) == 3
@@ -76,6 +80,8 @@ class Loop:
     ) -> dict[str, float]:
         """Trains to the end of the present epoch; means over all ranks' examples, in nats."""
         self.model.train()
+        if self.whole:
+            self.model.micro_batch = self.batch_size
         for micro_batches in self._rest():
             number = self.epoch * self.steps_per_epoch + self.step
             seed_step(self.seed, number, self.fabric.global_rank, self.fabric.device)
@@ -84,13 +90,15 @@ class Loop:
             rate = self.optimization.set_rate(self.optimizer, number / total_steps)
             losses = self._step(micro_batches, number, rate)
             for callback in callbacks:
-                callback.after_step(self.model, losses[-1])
+                callback.after_step(self.model, _joined(losses))
             self._count(micro_batches, losses)
             self.step += 1
             after_step()
         seen = int(sum_over_ranks(torch.tensor(self.examples, device=self.fabric.device)))
         row = {name: sum_over_ranks(value).item() / seen for name, value in self.sums.items()}
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if self.whole:
+            self.model.micro_batch = None
         self.last_examples = seen
         self.epoch, self.step, self.examples, self.sums = self.epoch + 1, 0, 0, {}
         return row
@@ -121,12 +129,13 @@ class Loop:
         self.sums = {name: own * v.to(self.fabric.device) for name, v in state["sums"].items()}
 
     def _rest(self) -> Iterator[list[Tensor]]:
-        """The row numbers of this rank's micro-batches, for the steps left in the epoch."""
+        """The row numbers of what this rank adds up, for the steps left in the epoch."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         for index in batches(
             len(self.train), self.global_batch, self.seed, self.epoch, start=self.step
         ):
-            yield list(share(index, rank, world).split(self.batch_size))
+            rows = share(index, rank, world)
+            yield [rows] if self.whole else list(rows.split(self.batch_size))
 
     def _step(self, micro_batches: list[Tensor], number: int, rate: float) -> list[Loss]:
         """One optimiser step and the running updates that follow it."""
@@ -229,6 +238,28 @@ def _detached(loss: Loss) -> Loss:
         terms=latent.terms,
         latent=latent,
         output=loss.output.detach(),
+    )
+
+
+def _joined(losses: list[Loss]) -> Loss:
+    """The loss of a step from those of its micro-batches; the latent is that of the last."""
+    if len(losses) == 1:
+        return losses[0]
+    sizes = [len(loss.output) for loss in losses]
+
+    def whole(values: list[Tensor]) -> Tensor:
+        draws = len(values[0]) // sizes[0]
+        return torch.cat([value.unflatten(0, (draws, -1)) for value in values], 1).flatten(0, 1)
+
+    rates = [loss.rate for loss in losses if loss.rate is not None]
+    total = sum(loss.total * size for loss, size in zip(losses, sizes, strict=True))
+    return Loss(
+        total=torch.as_tensor(total) / sum(sizes),
+        nll=whole([loss.nll for loss in losses]),
+        rate=whole(rates) if rates else None,
+        terms={name: whole([loss.terms[name] for loss in losses]) for name in losses[0].terms},
+        latent=losses[-1].latent,
+        output=torch.cat([loss.output for loss in losses]),
     )
 
 
