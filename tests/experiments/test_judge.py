@@ -1,12 +1,16 @@
 """The judge on models whose worth is known."""
 
+import math
+
 import pytest
 import torch
 
+import narrows as nw
 from narrows import data as sources
 from narrows.data import Dataset, Split
 from narrows.experiments.judge import Judge
 from narrows.experiments.judgement import judge_all, sections
+from narrows.priors.base import NoRateError
 
 
 class Copier:
@@ -34,6 +38,21 @@ class Copier:
 
     def reconstruct(self, x):
         return x
+
+    def parameters(self):
+        yield self.drawn
+
+    def modules(self):
+        return iter(())
+
+    def encoder(self, x):
+        return x
+
+    def __call__(self, features):
+        return None
+
+    def stored_rate(self, latent):
+        raise NoRateError("numbers of no step")
 
     def sample(self, n, generator):
         return self.drawn[torch.randperm(len(self.drawn), generator=generator)[:n]]
@@ -91,6 +110,30 @@ def test_a_collapsed_model_is_shown_to_be_useless(figures):
     assert collapsed["coverage"] < 0.1
     assert collapsed["two_sample"] > 0.95
     assert collapsed["denoised_0.25"] < figures["the mean image"]["denoised_0.25"]
+
+
+@pytest.mark.parametrize(
+    "bottleneck", [nw.bottlenecks.FiniteScalarQuantizer((8, 8)), nw.bottlenecks.Variational(2)]
+)
+def test_information_of_a_code_is_part_of_the_rate_and_has_its_ceilings(judge, digits, bottleneck):
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_images(digits.shape, bottleneck, nw.networks.Conv(8))
+    found = judge.information(model)
+    rate = model.eval().bits(judge.test).mean().item()
+    assert found["unit_information"] + found["rate_less_units"] == pytest.approx(rate, rel=1e-5)
+    assert found["log_examples"] == pytest.approx(math.log2(len(judge.test)))
+    assert 0 < found["whole_information"] < found["log_examples"] + 1e-9
+    assert -0.1 < found["class_chance"] < 0.1
+    assert found["class_information"] < found["class_entropy"] <= math.log2(10)
+    assert 0 < found["best_unit_class"] < found["class_entropy"]
+    html = "".join(
+        block.html()
+        for section in sections({"it": found}, len(judge.test))
+        for block in section.blocks
+        if not isinstance(block, str)
+    )
+    assert "log2 of the examples" in html
+    assert "classes shuffled" in html
 
 
 def test_references_stand_beside_the_models(figures):

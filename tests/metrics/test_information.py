@@ -4,13 +4,12 @@ import pytest
 import torch
 
 import narrows as nw
-from narrows.bottlenecks import Categorical, Identity, ScoreFunction, Variational
+from narrows.bottlenecks import Categorical, Identity, Variational
 from narrows.metrics.evidence import evidence
 from narrows.metrics.importance import importance_estimate
 from narrows.metrics.information import (
     active_units,
     divergence_per_unit,
-    mutual_information,
     unit_variances,
 )
 
@@ -33,59 +32,6 @@ def passing(bottleneck):
 
 def logits_of(n, certainty):
     return certainty * torch.eye(n)
-
-
-def test_a_perfect_code_of_n_examples_has_log_n_nats_of_information():
-    model = passing(Categorical(8))
-    assert mutual_information(model, logits_of(8, 100.0)) == pytest.approx(math.log(8))
-
-
-def test_a_useless_code_has_none():
-    torch.manual_seed(0)
-    model = passing(Variational(3))
-    assert mutual_information(model, torch.zeros(50, 6)) == pytest.approx(0, abs=1e-6)
-    assert mutual_information(passing(Categorical(8)), torch.zeros(50, 8)) == pytest.approx(
-        0, abs=1e-6
-    )
-
-
-def test_duplicating_the_data_changes_nothing():
-    torch.manual_seed(0)
-    model = passing(Variational(2))
-    x = torch.randn(40, 4)
-    one, two = (mutual_information(model, data, draws=200) for data in (x, torch.cat([x, x])))
-    assert one == pytest.approx(two, abs=0.05)
-
-
-def test_discrete_information_equals_enumeration():
-    torch.manual_seed(0)
-    model = passing(Categorical(5, estimator=ScoreFunction()))
-    logits = 2 * torch.randn(6, 5)
-    p = logits.double().softmax(1)
-    exact = float((p * (p / p.mean(0)).log()).sum(1).mean())
-    assert mutual_information(model, logits, draws=1000) == pytest.approx(exact, abs=0.03)
-
-
-def test_a_gaussian_channel_has_the_information_shannon_gave_it():
-    """Locations N(0, s^2) and unit noise: I = log(1 + s^2) / 2."""
-    torch.manual_seed(0)
-    x = torch.zeros(3000, 2)
-    x[:, 0] = 3 * torch.randn(3000)
-    model = passing(Variational(1))
-    expected = 0.5 * math.log(1 + float(x[:, 0].var()))
-    # Another seed than the data's, whose very numbers the noise would repeat otherwise.
-    assert mutual_information(model, x, draws=2, chunk=600_000, seed=7) == pytest.approx(
-        expected, abs=0.04
-    )
-
-
-def test_chunks_change_nothing():
-    torch.manual_seed(0)
-    model = passing(Variational(2))
-    x = torch.randn(30, 4)
-    values = [mutual_information(model, x, chunk=chunk) for chunk in (1, 70, 10_000)]
-    assert values[0] == pytest.approx(values[1], abs=1e-5)
-    assert values[0] == pytest.approx(values[2], abs=1e-5)
 
 
 def test_unit_variances_are_those_of_the_locations_however_large_their_mean():
@@ -130,8 +76,6 @@ def test_what_has_no_rate_or_posterior_is_refused():
     x = torch.randn(4, 3)
     with pytest.raises(ValueError, match="infinitely many bits"):
         evidence(plain, x)
-    with pytest.raises(ValueError, match="deterministic"):
-        mutual_information(plain, x)
     with pytest.raises(ValueError, match="at least 1"):
         evidence(passing(Variational(2)), torch.randn(3, 4), draws=0)
     with pytest.raises(TypeError, match="by dimension"):

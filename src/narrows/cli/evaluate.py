@@ -16,8 +16,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--measures",
         action="store_true",
-        help="also sharpness, structure of the codes, samples, what is retained, denoising; "
-        "trains a small classifier, which takes a minute",
+        help="also sharpness, structure of the codes and information in them (bits), samples, "
+        "what is retained, denoising; trains a small classifier, which takes a minute",
     )
     config = parsing.parse(parser, arguments)
     loaded, data = trained.load(config)

@@ -58,9 +58,9 @@ def sections(
 
 _ORDER = (
     "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising", "Training",
-    "Usage and sparsity over training", "Structure of the codes", "Codes by class", "Codes",
-    "The latent plane", "Codebooks and dictionaries", "Single units", "Latent maps",
-    "Receptive fields", "Between codes", "Along single features",
+    "Usage and sparsity over training", "Structure of the codes", "Information in the codes",
+    "Codes by class", "Codes", "The latent plane", "Codebooks and dictionaries", "Single units",
+    "Latent maps", "Receptive fields", "Between codes", "Along single features",
 )  # fmt: skip
 
 

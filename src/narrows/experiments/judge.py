@@ -11,9 +11,12 @@ from narrows import metrics
 from narrows.autoencoder import Autoencoder
 from narrows.data.base import Dataset, Split
 from narrows.metrics.retention import in_batches
+from narrows.priors.base import NoRateError
 
 NOISE = (0.25, 0.5, 0.75)
 """Noise weights of the denoising measure."""
+PAIRED = 1000
+"""Examples whose codes are held against each other's: the work grows with the square."""
 
 
 class Judge:
@@ -47,7 +50,7 @@ class Judge:
 
     def judge(self, model: Autoencoder) -> dict[str, float]:
         """Every measure that this data set and this model allow, by name."""
-        found = self.code(model)
+        found = self.code(model) | self.information(model)
         if len(self.data.shape) == 3:
             found |= self.reconstruction(model) | self.denoising(model)
         if self.train_labels is not None:
@@ -92,6 +95,44 @@ class Judge:
             about_zero = sites[some] - sites.mean(0)
             found["self_expression"] = metrics.self_expression(about_zero)["ratio"]
         return found
+
+    def information(self, model: Autoencoder) -> dict[str, float]:
+        """What the code says about the example and its class, in bits per example.
+
+        `unit_information` sums I(x; unit) over the code's numbers, `rate_less_units` is what the
+        rate has over that, and `whole_information` is I(x; code), at most `log_examples`. With
+        labels, `best_unit_class` is the largest I(class; unit) and `best_unit_chance` the same
+        with shuffled classes, `class_information` what a linear reader of z gets of the
+        `class_entropy`, and `class_chance` that with shuffled training classes. Nothing where
+        the code has no rate.
+        """
+        x, labels = self.test[:PAIRED], self.test_labels
+        own = None if labels is None else labels[:PAIRED]
+        try:
+            about = metrics.code_information(model, x, own, seed=self.seed)
+        except NoRateError:
+            return {}
+        found = {
+            "unit_information": float(about.units.sum()),
+            "rate_less_units": about.prior_gap,
+            "whole_information": about.whole,
+            "log_examples": math.log(len(x)),
+        }
+        if about.classes is not None and about.floor is not None:
+            found["best_unit_class"] = about.classes.max().item()
+            found["best_unit_chance"] = about.floor
+            found |= self._class_information(model)
+        return {name: nats / math.log(2) for name, nats in found.items()}
+
+    def _class_information(self, model: Autoencoder) -> dict[str, float]:
+        """Nats that a linear reader of z has about the class, beside all and beside chance."""
+        labels, answers = self._labels(self.train_labels), self._labels(self.test_labels)
+        codes = (_z(model, self.train), labels, _z(model, self.test), answers)
+        return {
+            "class_information": metrics.decodable_information(*codes, seed=self.seed),
+            "class_chance": metrics.decodable_information(*codes, shuffle=True, seed=self.seed),
+            "class_entropy": metrics.entropies(answers[:, None]).item(),
+        }
 
     def samples(self, model: Autoencoder) -> dict[str, float]:
         """Distances of samples to test examples, each beside its real-against-real floor."""

@@ -21,6 +21,28 @@ CODES = {
     "kurtosis": Column("excess kurtosis", "median dimension; 0: normal"),
     "self_expression": Column("self-expression", "over a normal code's; 1: no subspaces"),
 }
+INFORMATION = {
+    "unit_information": Column("about the example", "bits, sum over the code's numbers"),
+    "rate_less_units": Column("rate less that", "bits per example", best="lowest"),
+    "whole_information": Column("whole code", "bits; at most the next"),
+    "log_examples": Column("ceiling", "log2 of the examples"),
+    "class_information": Column("about the class", "bits, linear reader of z", best="highest"),
+    "class_chance": Column("by chance", "classes shuffled"),
+    "class_entropy": Column("ceiling", "entropy of the classes"),
+    "best_unit_class": Column("best number about the class", "bits", best="highest"),
+    "best_unit_chance": Column("by chance", "classes shuffled"),
+}
+ABOUT_INFORMATION = (
+    "Mutual information in bits per example, the test examples used being the whole population. A "
+    "code's numbers are its indices, its rounded values, or the dimensions of its posterior (one "
+    "draw), each at its site. The first column adds what each of them says by itself: what several "
+    "say counts several times. The rate is larger by what a prior fitted to every number at every "
+    "site would save; it is smaller where a learned prior knows how the numbers hang together. The "
+    "whole code shows at most the logarithm of the number of examples; near that, it says no more "
+    "than that different examples have different codes. About the class, a linear reader on new "
+    "examples gives a lower bound for the whole code; a single number is read off the very "
+    "examples that it is counted on, and is worth what it has over its chance."
+)
 SAMPLES = {
     "kid": Column("KID", "own features", best="lowest"),
     "kid_floor": Column("its floor", "real against real"),
@@ -61,6 +83,7 @@ def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
             RECONSTRUCTIONS,
         ),
         ("Structure of the codes", "What z uses of its space", CODES),
+        ("Information in the codes", "What the stored code says", INFORMATION),
         (
             "Samples",
             "Samples against test examples, in the features of our own classifier",
@@ -80,7 +103,8 @@ def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
         if rows:
             over = "one seed" if seeds == 1 else f"mean ± 95 % t interval over {seeds} seeds"
             note = f"{caption}; {examples:,} test examples, {over}."
-            found.append(Section(heading, [Table(note, columns, rows)]))
+            about = [ABOUT_INFORMATION] if known is INFORMATION else []
+            found.append(Section(heading, [Table(note, columns, rows), *about]))
     return found
 
 

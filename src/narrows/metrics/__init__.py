@@ -6,7 +6,10 @@ useless and a misleading code.
 
 from narrows.metrics.atoms import explained_by_atoms
 from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
+from narrows.metrics.code_information import CodeInformation, code_information
 from narrows.metrics.codebook_fit import codebook_fit
+from narrows.metrics.counting import class_information, entropies
+from narrows.metrics.decodable import decodable_information
 from narrows.metrics.denoising import denoising
 from narrows.metrics.distortion import mse, nmse, psnr, ssim
 from narrows.metrics.evidence import Evidence, evidence
@@ -18,7 +21,6 @@ from narrows.metrics.importance import ImportanceEstimate, importance_estimate
 from narrows.metrics.information import (
     active_units,
     divergence_per_unit,
-    mutual_information,
     unit_variances,
 )
 from narrows.metrics.kid import kid
@@ -36,6 +38,7 @@ from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
 
 __all__ = [
     "Classifier",
+    "CodeInformation",
     "Evidence",
     "GaborFit",
     "ImportanceEstimate",
@@ -47,11 +50,15 @@ __all__ = [
     "baselines",
     "bd_quality",
     "bd_rate",
+    "class_information",
+    "code_information",
     "codebook_fit",
     "components_for",
+    "decodable_information",
     "denoising",
     "divergence_per_unit",
     "effective_rank",
+    "entropies",
     "evidence",
     "excess_kurtosis",
     "explained_by_atoms",
@@ -69,7 +76,6 @@ __all__ = [
     "linear_dictionary",
     "linear_probe",
     "mse",
-    "mutual_information",
     "near_zero",
     "nearest",
     "nmse",

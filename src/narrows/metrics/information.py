@@ -1,15 +1,12 @@
-"""What the code says about the data: units that vary, nats per unit, mutual information."""
+"""Which units of a random code are in use: those that vary, and the nats that each costs."""
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code, Latent
-from narrows.metrics.measuring import measuring
-from narrows.objectives import log_q
+from narrows.latent import Latent
 
 
 def unit_variances(latents: Iterable[Latent]) -> Tensor:
@@ -74,56 +71,6 @@ def divergence_per_unit(model: Autoencoder, latents: Iterable[Latent]) -> Tensor
     if total is None or not count:
         raise ValueError("divergence_per_unit: expected at least one latent, got none")
     return total / count
-
-
-@torch.no_grad()
-def mutual_information(
-    model: Autoencoder, x: Tensor, draws: int = 1, *, chunk: int = 4096, seed: int = 0
-) -> float:
-    """I(x; code) under q, in nats per example, over the examples given.
-
-    I = mean_i E_{z ~ q(z | x_i)} [log q(z | x_i) - log 1/n sum_j q(z | x_j)], exact up to the
-    draws for the n examples as the whole population, and at most log n: take n far above e^I.
-
-    Args:
-        model: with a random code.
-        x: `[n, *shape]`.
-        draws: codes per example.
-        chunk: pairs of examples at a time.
-        seed: of the draws, another than the data's; the caller's random numbers are left alone.
-
-    Raises:
-        ValueError: if the code is not random.
-
-    Source: Hoffman & Johnson (2016), "ELBO surgery", the index-code mutual information.
-    """
-    with measuring(model, seed):
-        features = model.encoder(x)
-        total = sum(_surprise(model, features, chunk) for _ in range(draws))
-    return float(total / draws)
-
-
-def _surprise(model: Autoencoder, features: Tensor, chunk: int) -> Tensor:
-    """Mean over examples of log q(z_i | x_i) - log mean_j q(z_i | x_j), a fresh z_i each."""
-    n = len(features)
-    latent = model.bottleneck(features)
-    log_q(latent, latent.code)  # refuses a deterministic code
-    assert latent.posterior is not None
-    code = cast("Callable[[], Code]", latent.posterior.sample)()
-    own = log_q(latent, code).double()
-    total = torch.zeros((), dtype=torch.float64, device=features.device)
-    for rows in torch.arange(n, device=features.device).split(max(1, chunk // n)):
-        # Every chosen code under every example's posterior.
-        repeated = model.bottleneck(features.repeat(len(rows), *[1] * (features.dim() - 1)))
-        pairs = log_q(repeated, _repeat(code, rows, n)).double().unflatten(0, (len(rows), n))
-        total += (own[rows] - pairs.logsumexp(1) + torch.tensor(n).double().log()).sum()
-    return total / n
-
-
-def _repeat(code: Code, rows: Tensor, n: int) -> Code:
-    if isinstance(code, tuple):
-        return tuple(part[rows].repeat_interleave(n, 0) for part in code)
-    return code[rows].repeat_interleave(n, 0)
 
 
 def _locations(latent: Latent) -> Tensor:

@@ -27,7 +27,7 @@ def linear_probe(
         test_labels: theirs.
         penalty: weight of the squared coefficients; choose it on validation data.
     """
-    codes, answers, new, expected = _arrays(train, train_labels, test, test_labels)
+    codes, answers, new, expected = arrays(train, train_labels, test, test_labels)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():  # not all the way to the optimum is near enough here
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -49,7 +49,7 @@ def knn_probe(
         test_labels: theirs.
         k: neighbours.
     """
-    codes, answers, new, expected = _arrays(train, train_labels, test, test_labels)
+    codes, answers, new, expected = arrays(train, train_labels, test, test_labels)
     return float(KNeighborsClassifier(k).fit(codes, answers).score(new, expected))
 
 
@@ -69,7 +69,7 @@ def baselines(
         components (as many as there are, if fewer); `random`, relu of d random projections of
         the centred data.
     """
-    x, _, y, _ = _arrays(train, torch.zeros(len(train)), test, torch.zeros(len(test)))
+    x, _, y, _ = arrays(train, torch.zeros(len(train)), test, torch.zeros(len(test)))
     pca = PCA(min(d, *x.shape), svd_solver="full").fit(x)
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], d)) / x.shape[1] ** 0.5
     mean = x.mean(0)
@@ -83,7 +83,7 @@ def baselines(
     }
 
 
-def _arrays(
+def arrays(
     train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Flat float64 codes and labels.
