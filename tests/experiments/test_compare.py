@@ -78,6 +78,7 @@ def test_every_run_and_step_has_its_row_and_the_intervals_are_over_seeds(compare
     mean, half = summary["intervals_95"]["plain"]["nmse"]
     assert mean == pytest.approx(sum(own) / 2)
     assert half == pytest.approx(12.706 * abs(own[0] - own[1]) / 2, rel=1e-3)  # t, one degree
+    assert all(float(row["processor_seconds"]) > 1 for row in rows)
     assert float(rows[1]["bits_per_dimension"]) < float(rows[0]["bits_per_dimension"])
     assert "digits (400 training examples, 120 test examples)" in summary["data"]
 
@@ -95,6 +96,7 @@ def test_the_points_shown_are_measured_for_every_seed(compared):
     _, out, _ = compared
     summary = json.loads((out / "metrics.json").read_text())
     shown = summary["intervals_95"][summary["shown"]["plain"]]
+    assert {"unit_information", "whole_information", "class_information"} <= shown.keys()
     assert {"kid", "kid_floor", "linear_probe", "laplacian_ratio", "denoised_0.5"} <= shown.keys()
     assert shown["real_on_real"][0] > 0.7
     assert len(list(out.rglob("measures-*.json"))) == 2
@@ -106,7 +108,7 @@ def test_the_page_and_its_files_show_everything_that_was_promised(compared):
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     assert {
         "Figures", "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising",
-        "Training", "Structure of the codes", "Codes by class", "Single units", "Latent maps",
+        "Training", "Structure of the codes", "Information in the codes", "Codes by class", "Single units", "Latent maps",
         "Receptive fields", "Between codes", "Along single features",
         "Paired differences over seeds", "Every point of the curves", "Commands and versions",
     } <= set(headings)  # fmt: skip

@@ -54,6 +54,16 @@ def test_one_seed_is_said_to_be_one(tmp_path):
     assert "on one seed" in text
 
 
+def test_cost_is_processor_time_where_every_run_has_one(tmp_path):
+    curves = {"a": (A, 0.1), "b": (B, 0.1)}
+    assert sentences(comparison(tmp_path, curves))[-1].startswith("A run took 3 s (a) to 3 s")
+    known = comparison(tmp_path, curves)
+    for index, p in enumerate(known.points):
+        p.figures["processor_seconds"] = 5.0 if index < 6 else 7.0
+    said = sentences(known)[-1]
+    assert said.startswith("A run took 5 s of processor time (a) to 7 s (b)")
+
+
 def test_without_a_common_rate_nobody_wins(tmp_path):
     curves = {"a": ([(0.5, 20.0)], 0.1), "b": ([(4.0, 30.0)], 0.1)}
     text = sentences(comparison(tmp_path, curves))[0]

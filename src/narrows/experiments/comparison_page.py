@@ -192,7 +192,8 @@ def _table(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table
     intervals = comparison.intervals()
     known = {
         **page.COLUMNS,
-        "seconds": Column("time", "s, whole process"),
+        "processor_seconds": Column("processor time", "s, all threads of the process"),
+        "seconds": Column("wall-clock", "s, whole process"),
         "peak_memory": Column("memory", "MiB, peak of the process"),
     }
     columns = {k: c for k, c in known.items() if any(k in intervals[n] for n in names)}
@@ -218,7 +219,7 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
     rows: dict[str, dict[str, Cell]] = {}
     for name in itertools.islice(names, 1, None):
         row: dict[str, Cell] = {}
-        for key in ("nmse", "bits_per_dimension", "seconds"):
+        for key in ("nmse", "bits_per_dimension", "processor_seconds"):
             one = {p.seed: p.figures[key] for p in base if key in p.figures}
             two = {p.seed: p.figures[key] for p in groups[name] if key in p.figures}
             shared = sorted(one.keys() & two.keys())
@@ -228,7 +229,7 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
     columns = {
         "nmse": Column("difference in NMSE", ""),
         "bits_per_dimension": Column("difference in rate", "bits per dimension"),
-        "seconds": Column("difference in time", "s"),
+        "processor_seconds": Column("difference in processor time", "s"),
     }
     return Table(f"minus {base_name}, paired on seeds, 95 % t interval.", columns, rows)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -67,6 +68,8 @@ class Outcome:
         peak_memory: of that process, MiB.
         error: the last line that it printed if it failed, else None.
         parameters: that the model learned.
+        processor_seconds: of all its threads in that process: what it cost, whatever else the
+            machine did; NaN where it was not taken.
     """
 
     job: Job
@@ -75,6 +78,7 @@ class Outcome:
     peak_memory: float
     error: str | None = None
     parameters: int = 0
+    processor_seconds: float = math.nan
 
 
 def run(
@@ -111,22 +115,23 @@ def outcome(job: Job, folder: Path, threads: int) -> Outcome:
     record = folder / "job.json"
     if record.is_file() and (folder / "metrics.json").is_file():
         known = json.loads(record.read_text())
-        cost = known["seconds"], known["peak_memory"]
-        return Outcome(job, folder, *cost, parameters=known.get("parameters", 0))
+        return Outcome(job, folder, **{name: known[name] for name in _COST if name in known})
     command = job.arguments(folder)
     if folder.exists() and not _resumable(folder):
         shutil.rmtree(folder)  # named by the job's own hash: nobody else's
-    seconds, memory, code, last = _process(command, threads)
+    cost, code, last = _process(command, threads)
     if code:
-        return Outcome(job, folder, seconds, memory, last or f"exit code {code}")
-    parameters = _parameters(folder)
-    cost = {"seconds": seconds, "peak_memory": memory, "parameters": parameters}
-    write_json(record, {**cost, "seed": job.seed, "command": command})
-    return Outcome(job, folder, seconds, memory, parameters=parameters)
+        return Outcome(job, folder, **cost, error=last or f"exit code {code}")
+    kept = {**cost, "parameters": _parameters(folder)}
+    write_json(record, {**kept, "seed": job.seed, "command": command})
+    return Outcome(job, folder, **kept)
 
 
-def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int, str]:
-    """Seconds, peak MiB, exit code and last line of a `narrows` process."""
+_COST = ("seconds", "peak_memory", "processor_seconds", "parameters")
+
+
+def _process(arguments: Sequence[str], threads: int) -> tuple[dict[str, Any], int, str]:
+    """What a `narrows` process cost (as in `Outcome`), its exit code and its last line."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     began = time.monotonic()
     process = subprocess.Popen(
@@ -144,8 +149,12 @@ def _process(arguments: Sequence[str], threads: int) -> tuple[float, float, int,
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     per_mib = 1024 if sys.platform != "darwin" else 1024**2  # KiB on Linux, bytes on macOS
-    memory = usage.ru_maxrss / per_mib
-    return time.monotonic() - began, memory, process.returncode, lines[-1] if lines else ""
+    cost = {
+        "seconds": time.monotonic() - began,
+        "peak_memory": usage.ru_maxrss / per_mib,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+    }
+    return cost, process.returncode, lines[-1] if lines else ""
 
 
 def _resumable(folder: Path) -> bool:
@@ -162,9 +171,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     content = json.loads((outcome.folder / "metrics.json").read_text())
     return {
         **content["test"],
-        "parameters": outcome.parameters,
-        "seconds": outcome.seconds,
-        "peak_memory": outcome.peak_memory,
+        **{name: getattr(outcome, name) for name in _COST},
     }
 
 

@@ -160,14 +160,16 @@ def _rates_shown(comparison: Comparison) -> str:
 
 def _cost(comparison: Comparison) -> str:
     """Seconds of the fastest and the slowest recipe."""
-    seconds = {
-        label: comparison.intervals()[name]["seconds"][0]
-        for label, name in comparison.representatives().items()
-    }
+    shown = {n: comparison.intervals()[p] for n, p in comparison.representatives().items()}
+    key = (
+        "processor_seconds" if all("processor_seconds" in f for f in shown.values()) else "seconds"
+    )
+    seconds = {label: figures[key][0] for label, figures in shown.items()}
+    kind = " of processor time" if key == "processor_seconds" else ""
     fastest, slowest = min(seconds, key=seconds.__getitem__), max(seconds, key=seconds.__getitem__)
     return (
-        f"A run took {seconds[fastest]:.0f} s ({fastest}) to {seconds[slowest]:.0f} s ({slowest}), "
-        "start-up and evaluation included."
+        f"A run took {seconds[fastest]:.0f} s{kind} ({fastest}) to {seconds[slowest]:.0f} s "
+        f"({slowest}), start-up and evaluation included."
     )
 
 
