@@ -274,7 +274,10 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
                 continue;  // active already: only rounding makes it violate
             }
             sign[s.count] = s.c[atom] > 0 ? 1 : -1;
-            s.append(atom, start[atom]);
+            if (s.append(atom, start[atom]) < dependent && grown) {
+                --s.count;  // in the span of what has just entered: it may violate no longer
+                continue;
+            }
             grown = true;
         }
         if (!grown) return out;
