@@ -18,7 +18,7 @@ def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:
     return {
         "atom_counts": active.new_zeros(size).index_add(0, atoms.flatten(), active),
         "l0_sum": active.sum(),
-        "coded_sites": active.new_full((), len(atoms)),
+        "coded_sites": active.new_full((), atoms.shape[0]),
     }
 
 
