@@ -149,6 +149,18 @@ def test_pictures_are_of_the_run_s_own_data_with_the_options_it_was_trained_with
     assert main(["interpolate", run, "--data", "digits", "--out", str(out)]) == 1  # 8x8
 
 
+def test_a_run_on_vectors_in_memory_has_no_pictures_and_says_which_data_it_lacks(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    data = nw.data.from_array(np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
+    model = nw.Autoencoder.for_vectors(5, VectorQuantizer(4, 2))
+    nw.fit(model, data, epochs=1, out=run, show=False)
+    for command in ("sample", "interpolate", "traverse", "mask", "denoise"):
+        assert main([command, run]) == 1
+        assert "a run on images" in capsys.readouterr().err
+    assert main(["evaluate", run]) == 1
+    assert "--data names others" in capsys.readouterr().err
+
+
 def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
     vq = str(runs / "vq")
     fit = ["--kind", "pixelcnn", "--conditional", "true", "--epochs", "1", "--width", "8"]

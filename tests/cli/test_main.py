@@ -14,6 +14,25 @@ def test_help_lists_every_command(capsys):
     assert all(command in text for command in COMMANDS)
 
 
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"train"}))
+def test_the_help_of_a_command_names_its_options_and_no_insides_of_the_program(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code in (0, None)
+    text = capsys.readouterr().out
+    assert f"usage: narrows {command}" in text
+    assert not [word for word in ("<function", "type: ", "null", "SUPPRESS") if word in text]
+
+
+def test_help_keeps_tables_and_says_a_default_that_is_zero(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "\nonnx   encoder.onnx" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["sample", "--help"])
+    assert "of the draws (default: 0)" in capsys.readouterr().out
+
+
 def test_help_does_not_import_torch():
     code = (
         "import sys; from narrows.cli.main import main; main(['--help']); "

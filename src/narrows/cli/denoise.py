@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     pictures.add_out(parser, "denoised")
     config = parsing.parse(parser, arguments)
-    loaded, data = trained.load(config)
+    loaded, data = pictures.load(config)
     if not 1 <= config.n <= len(data.test) or config.measured < 1:
         raise ValueError(
             f"expected 1 to {len(data.test)} images shown and at least 1 measured, got --n "

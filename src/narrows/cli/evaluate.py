@@ -12,7 +12,9 @@ def run(arguments: list[str]) -> None:
 
     parser = parsing.parser("evaluate", "Measure a run's model on a split.")
     trained.add_options(parser)
-    parser.add_argument("--split", type=str, default="test", choices=list(SPLITS))
+    parser.add_argument(
+        "--split", type=str, default="test", choices=list(SPLITS), help="of the data"
+    )
     parser.add_argument(
         "--measures",
         action="store_true",

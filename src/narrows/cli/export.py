@@ -10,7 +10,7 @@ _ABOUT = """Export a run's model.
 
 torch  encoder.pt2 and decoder.pt2, programs of torch.export
 onnx   encoder.onnx and decoder.onnx (extra: export), run by onnxruntime
-hub    model, weights and a model card with the measured table, as from_pretrained reads them
+hub    model, weights, card with the measured table, as from_pretrained reads
 
 Programs are compared with the model on test images of the run's own data.
 """
@@ -22,7 +22,9 @@ def run(arguments: list[str]) -> int:
 
     parser = parsing.parser("export", _ABOUT)
     trained.add_options(parser)
-    parser.add_argument("--format", type=str, default="torch", choices=list(FORMATS))
+    parser.add_argument(
+        "--format", type=str, default="torch", choices=list(FORMATS), help="as above"
+    )
     parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
     parser.add_argument("--n", type=int, default=16, help="test images to compare on")
     parser.add_argument("--out", type=str, default=None, help="folder; default RUN/export")

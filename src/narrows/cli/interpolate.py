@@ -15,10 +15,12 @@ def run(arguments: list[str]) -> None:
     trained.add_options(parser)
     parser.add_argument("--rows", type=int, default=8, help="number of paths")
     parser.add_argument("--steps", type=int, default=8, help="images on each, ends included")
-    parser.add_argument("--path", type=str, default=None, choices=list(_PATHS))
+    parser.add_argument(
+        "--path", type=str, default=None, choices=list(_PATHS), help="default: what suits the code"
+    )
     pictures.add_out(parser, "interpolation")
     config = parsing.parse(parser, arguments)
-    loaded, data = trained.load(config)
+    loaded, data = pictures.load(config)
     if len(data.test) < 2 * config.rows or config.rows < 1:
         raise ValueError(
             f"expected 1 to {len(data.test) // 2} rows for this test split, got {config.rows}"

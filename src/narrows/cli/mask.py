@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     pictures.add_out(parser, "masked[-PRIOR]")
     config = parsing.parse(parser, arguments)
-    _, data = trained.load(config)
+    _, data = pictures.load(config)
     if not 1 <= config.rows <= len(data.test) or config.draws < 1:
         raise ValueError(
             f"expected 1 to {len(data.test)} rows and at least 1 draw, got {config.rows} and "

@@ -4,14 +4,39 @@ import argparse
 import difflib
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from narrows.cli.main import UsageError
+
+
+class Help(DefaultHelpFormatter):
+    """Paragraphs and tables of a description stay; plain options show their default alone."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = [
+            block if "  " in block else textwrap.fill(block, width)
+            for block in text.strip().split("\n\n")
+        ]
+        return textwrap.indent("\n\n".join(blocks), indent)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        flag = action.nargs == 0 and action.const is True
+        kind = getattr(action, "_typehint", action.type)  # of jsonargparse's own actions
+        if not (flag or kind in _PLAIN or action.choices):
+            return super()._get_help_string(action)
+        words = action.help or ""
+        empty = action.default == {} or any(action.default is one for one in _EMPTY)
+        return words if empty else f"{words} (default: %(default)s)".lstrip()
+
+
+_PLAIN = (str, int, float, bool, dict)
+_EMPTY = (None, False, argparse.SUPPRESS)
 
 
 def parser(command: str, description: str) -> ArgumentParser:
@@ -19,6 +44,7 @@ def parser(command: str, description: str) -> ArgumentParser:
     return ArgumentParser(
         prog=f"narrows {command}",
         description=description,
+        formatter_class=Help,
         exit_on_error=False,
         allow_abbrev=False,
     )

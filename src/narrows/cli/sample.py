@@ -24,8 +24,7 @@ def run(arguments: list[str]) -> None:
     if config.n < 1:
         raise ValueError(f"expected at least 1 sample, got --n {config.n}")
     model = load(config.run, config.prior)
-    if len(model.shape) != 3:
-        raise ValueError("samples are shown as images, but this model is of vectors")
+    pictures.check(model)
     generator = torch.Generator().manual_seed(config.seed)
     images = model.sample(config.n, generator, **_options(config, model))
     name = "samples" if config.prior is None else f"samples-{config.prior}"

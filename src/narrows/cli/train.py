@@ -144,5 +144,7 @@ def summary(run: Run) -> str:
     lines += [f"  {run.test[key]:10.4g}  {label}" for key, label in _SHOWN if key in run.test]
     lines += [f"  note: {sentence}" for sentence in run.advice]
     lines += ["", f"written to {run.folder}, report: {run.folder}/report.html", "next:"]
-    lines += [f"  narrows evaluate {run.folder} --split test", "  narrows recipes"]
+    if len(run.model.shape) == 3:
+        lines += [f"  narrows sample {run.folder}", f"  narrows interpolate {run.folder}"]
+    lines += [f"  narrows evaluate {run.folder} --measures"]
     return "\n".join(lines)

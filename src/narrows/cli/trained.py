@@ -19,17 +19,33 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def load(config: Namespace) -> "tuple[Run, Dataset]":
-    """The run, and its own data as it was trained on them, or those that --data names.
+    """The run and its data.
 
     Raises:
-        FileNotFoundError: if the folder holds no finished run, or the data are not there.
+        FileNotFoundError: if the folder holds no finished run.
     """
-    from narrows import data as sources
     from narrows.training.run import Run
 
     run = Run.load(config.run)
-    options = {} if config.data else _options(Path(config.run))
-    return run, sources.load(config.data or run.data, root=config.data_root, **options)
+    return run, data(config, run)
+
+
+def data(config: Namespace, run: "Run") -> "Dataset":
+    """The data that --data names, else the run's own as it was trained on them.
+
+    Raises:
+        FileNotFoundError: if they are not there.
+        ValueError: if there are no such data; a run on arrays in memory has none to load.
+    """
+    from narrows import data as sources
+
+    if config.data:
+        return sources.load(config.data, root=config.data_root)
+    try:
+        return sources.load(run.data, root=config.data_root, **_options(Path(config.run)))
+    except (ValueError, FileNotFoundError) as error:
+        text = f"the data of this run, {run.data!r}, cannot be loaded; --data names others"
+        raise type(error)(f"{text}\n{error}") from error
 
 
 def _options(folder: Path) -> dict[str, Any]:

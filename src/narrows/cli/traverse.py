@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=8, help="values of each")
     pictures.add_out(parser, "traversal")
     config = parsing.parse(parser, arguments)
-    loaded, data = trained.load(config)
+    loaded, data = pictures.load(config)
     if not 0 <= config.image < len(data.test) or config.rows < 1 or config.steps < 1:
         raise ValueError(
             f"expected an image in 0..{len(data.test) - 1} and at least 1 row and step, got "
