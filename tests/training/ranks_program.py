@@ -1,7 +1,8 @@
 """Trains one model of every family through `fit` and keeps its state and figures.
 
 Run alone it is one process on the whole batch; under `torchrun --nproc-per-node 2` two processes
-share each batch. Random numbers of a training step are drawn for the whole batch from one stream
+share each batch, once with the whole model on each (ddp) and once with half of its networks
+(fsdp). Random numbers of a training step are drawn for the whole batch from one stream
 and every rank takes its own rows, so that both runs compute the same thing.
 
     python ranks_program.py FOLDER
@@ -46,9 +47,19 @@ from narrows.data.mapped import MappedSplit, map_array
 from narrows.families import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
-from narrows.training import Callback, Checkpoints, Engine, Geco, Optimization, WeightAverage
+from narrows.training import (
+    Callback,
+    Checkpoints,
+    EarlyStopping,
+    Engine,
+    Geco,
+    Optimization,
+    WeightAverage,
+)
+from narrows.training.sharding import local
 
 BATCH, STEPS, EPOCHS = 32, 4, 2
+NETWORK = nw.networks.Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
 
 FAMILIES = {
     "plain": lambda: Identity(3),
@@ -186,6 +197,15 @@ class CrashAt(Callback):
                 raise Crash
 
 
+class Share(Callback):
+    """Notes which share of the networks' weights and gradients lies on this rank."""
+
+    def after_step(self, model, loss):
+        weights = [*model.encoder.parameters(), *model.decoder.parameters()]
+        held = sum(local(weight).numel() for weight in weights)
+        self.share = held / sum(weight.numel() for weight in weights)
+
+
 def train(name, strategy="auto", **options):
     """The state after a few steps, the optimiser's included, and what was measured."""
     whole = nw.data.load("digits")
@@ -200,7 +220,7 @@ def train(name, strategy="auto", **options):
     model = nw.Autoencoder.for_images(
         data.shape,
         bottleneck,
-        nw.networks.Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1),
+        nw.networks.ResNet(hidden=8) if name == "batch norm" else NETWORK,
         nw.likelihoods.Normal(0.5) if name in ("geco", "vq ema" + ACCUMULATED) else None,
         objective=ImportanceWeighted(3) if name == "importance weighted" else None,
     )
@@ -209,9 +229,11 @@ def train(name, strategy="auto", **options):
         with torch.no_grad():
             next(model.parameters()).add_(1)
     draws = 3 if name == "importance weighted" else bottleneck.draws
-    callbacks = [Sharing(draws), WeightAverage(0.5), CrashAt()]
+    callbacks = [Sharing(draws), Share(), WeightAverage(0.5), CrashAt()]
     if name == "geco":
         callbacks.append(Geco(30.0))
+    if name == "early stopping":  # the worst is taken for the best, and gone back to
+        callbacks[2] = EarlyStopping(2, "-validation_loss")
     run = nw.fit(
         model,
         data,
@@ -236,37 +258,65 @@ def train(name, strategy="auto", **options):
     state |= {f"figure {k}": torch.tensor(v, dtype=torch.float64) for k, v in figures.items()}
     state["beta"] = torch.tensor(run.model.beta, dtype=torch.float64)
     state["calls"] = torch.tensor(callbacks[0].mode.calls)
-    return state
+    return state, callbacks[1].share
 
 
 ACCUMULATED = ", accumulated"  # by each of the two; the one process has the batch whole
-NAMES = [
-    *FAMILIES,
+OTHERS = [
     "geco",
     "importance weighted",
-    "mapped from a file",
+    "early stopping",
     *(
         name + ACCUMULATED
         for name in ("free bits", "categorical nvil", "sparse batch top-k", "vq ema")
     ),
 ]
+# Shards of the networks know nothing of what a family has in variants: each family once.
+NAMES = {
+    "ddp": [*FAMILIES, *OTHERS, "mapped from a file"],
+    "fsdp": [
+        "plain",
+        "normal",
+        "spike and slab",
+        "categorical rloo",
+        "categorical gumbel",
+        "split",
+        "vq ema k-means",
+        "vq ema",
+        "vq gradient warm-up",
+        "residual",
+        "fsq",
+        "lfq",
+        "simvq",
+        "sparse lasso",
+        "sparse image",
+        "softmax dictionary",
+        *OTHERS,
+    ],
+}
 
 
 def main(folder):
     torch.set_num_threads(1)
     Engine("cpu", devices=int(os.environ["WORLD_SIZE"]), strategy="ddp").fabric()
-    for name in NAMES:
-        save_file(train(name, "ddp"), Path(folder) / f"{name}.{rank()}.safetensors")
-    save_file(crashed_and_resumed(folder), Path(folder) / f"resumed.{rank()}.safetensors")
+    for strategy in NAMES:
+        for name in [*NAMES[strategy], "batch norm"]:
+            state, share = train(name, strategy)
+            state["share"] = torch.tensor(share)
+            save_file(state, Path(folder) / f"{name}.{strategy}.{rank()}.safetensors")
+    for first in NAMES:
+        for then in NAMES:
+            state = crashed_and_resumed(Path(folder), first, then)
+            save_file(state, Path(folder) / f"{first} then {then}.{rank()}.safetensors")
 
 
-def crashed_and_resumed(folder):
+def crashed_and_resumed(folder, first, then):
     """A run in a folder that crashes within its second epoch, and goes on."""
-    out = Path(folder) / "run"
+    out = folder / f"{first} then {then}"
     CrashAt.step = STEPS + 3
     with contextlib.suppress(Crash):
-        train("vq ema", "ddp", out=out)
-    return train("vq ema", "ddp", out=out, resume=True)
+        train("vq ema", first, out=out)
+    return train("vq ema", then, out=out, resume=True)[0]
 
 
 if __name__ == "__main__":

@@ -37,9 +37,12 @@ def largest_difference(one, two):
     )
 
 
-def test_a_sharded_strategy_is_refused_with_the_reason():
+def test_what_cannot_be_cut_into_shards_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="whole on every rank"):
-        Engine(strategy="fsdp")
+        Engine(strategy="deepspeed")
+    for options in ({"compile": True}, {"precision": "16-mixed"}):
+        with pytest.raises(ValueError, match="fsdp goes without compile and 16-mixed"):
+            Engine(strategy="fsdp", **options)
 
 
 def test_channels_last_changes_the_layout_and_no_number(digits):

@@ -19,6 +19,7 @@ from narrows.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from narrows.training.sharding import gathered
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Keeper:
         policy: when, and what is best.
         state: gives everything that a resumed run needs, but what the keeper itself knows.
         writes: False on all ranks but the first, which only read.
+        together: where the state lies in shards, gives every rank the first rank's answer to
+            whether a thing is due; then all of them gather it, for the first to write.
     """
 
     def __init__(
@@ -74,37 +77,41 @@ class Keeper:
         policy: Checkpoints,
         state: Callable[[], dict[str, Any]],
         writes: bool = True,
+        together: Callable[[bool], bool] | None = None,
     ) -> None:
         self.folder = None if folder is None else folder / "checkpoints"
         self.policy, self._state = policy, state
         self.writes = writes and folder is not None
+        self.together = together if folder is not None else None
         self.best = math.inf
         self._unwritten: dict[str, Any] | None = None
         self._written = time.monotonic()
 
     def save_if_due(self) -> None:
         """Writes a checkpoint if it is time."""
-        if self.writes and time.monotonic() - self._written >= self.policy.seconds:
+        if self._agreed(self.writes and time.monotonic() - self._written >= self.policy.seconds):
             self.save()
 
     def compare(self, model: Autoencoder, row: Mapping[str, float]) -> None:
         """Copies the weights that were measured if they are the best; `save` writes them."""
         value = self.policy.value(row)
-        if not (self.writes and value < self.best):
+        if not self._agreed(self.writes and value < self.best):
             return
         self.best = value
         # A copy: the next step changes the weights in place.
         weights = {name: _copy(tensor) for name, tensor in model.state_dict().items()}
-        self._unwritten = {"model": weights, "row": dict(row)}
+        self._unwritten = {"model": gathered(weights), "row": dict(row)}
 
     def save(self) -> None:
         """Writes the best weights, if they are new, and the state, now."""
-        if self.folder is None or not self.writes:
+        if self.folder is None or not (self.writes or self.together):
             return
-        if self._unwritten is not None:
-            save_checkpoint(self.folder, self._unwritten, BEST)
-            self._unwritten = None
-        save_checkpoint(self.folder, {**self._state(), "best": self.best})
+        state = gathered({**self._state(), "best": self.best})
+        if self.writes:
+            if self._unwritten is not None:
+                save_checkpoint(self.folder, self._unwritten, BEST)
+            save_checkpoint(self.folder, state)
+        self._unwritten = None
         self._written = time.monotonic()
 
     def load(self, settings: Mapping[str, Any], which: str = LAST) -> dict[str, Any] | None:
@@ -132,6 +139,9 @@ class Keeper:
             )
         self.best = state["best"]
         return state
+
+    def _agreed(self, due: bool) -> bool:
+        return due if self.together is None else self.together(due)
 
 
 def first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.training.callback import Callback
+from narrows.training.sharding import load_weights
 
 
 class EarlyStopping(Callback):
@@ -57,7 +58,7 @@ class EarlyStopping(Callback):
     def finish(self, model: Autoencoder) -> None:
         """The best epoch's weights become the model's."""
         if self.weights:
-            model.load_state_dict(self.weights)
+            load_weights(model, self.weights)
 
     def state(self) -> dict[str, Any]:
         """The best so far, its weights, and the epochs since."""

@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 from lightning_fabric import Fabric
 
 from narrows.recorded import Recorded
+from narrows.training.sharding import Sharded
 
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
@@ -21,7 +22,8 @@ class Engine(Recorded):
         nodes: number of machines.
         strategy: "auto" or "ddp" (every process holds the model whole and a share of each
             batch); "ddp_find_unused_parameters_true" for a bottleneck of your own some of whose
-            parameters take no part in some steps.
+            parameters take no part in some steps; "fsdp" where encoder and decoder are too large
+            for that: each process keeps its share of them.
         precision: of the networks; bottlenecks compute in float32 or better all the same.
         accumulate: micro-batches per optimiser step, which is the step of one large batch. Where
             a part of the model looks at the whole batch, as `Normal("optimal")` does, encoder
@@ -30,8 +32,8 @@ class Engine(Recorded):
         compile: run the networks through `torch.compile`.
 
     Raises:
-        ValueError: if accumulate is below 1, the strategy cuts the model into shards, or the
-            weights would be in half precision.
+        ValueError: if accumulate is below 1, the weights would be in half precision, or the
+            strategy is another, or one that cannot be had together with what else is asked.
     """
 
     accelerator: str = "auto"
@@ -54,11 +56,21 @@ class Engine(Recorded):
             )
         if self.strategy not in STRATEGIES:
             raise ValueError(
-                f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}; sharded "
-                "ones (fsdp, deepspeed) are refused because codebooks, dictionaries and averages "
-                "are updated in place between steps, and measured part by part, which needs them "
-                "whole on every rank"
+                f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}; those "
+                "that cut the whole model (deepspeed) are refused because codebooks, "
+                "dictionaries and averages are updated in place between steps, which needs them "
+                "whole on every rank; fsdp cuts encoder and decoder only"
             )
+        if self.sharded and (self.compile or self.precision == "16-mixed"):
+            raise ValueError(
+                "strategy fsdp goes without compile and 16-mixed: layers are put together while "
+                "they run, and a scaler would have to see all shards; use bf16-mixed, or ddp"
+            )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a process has a share of the networks only."""
+        return self.strategy == "fsdp"
 
     def fabric(self, **kwargs: Any) -> Fabric:
         """A launched Fabric."""
@@ -66,7 +78,7 @@ class Engine(Recorded):
             accelerator=self.accelerator,
             devices=self.devices,
             num_nodes=self.nodes,
-            strategy=self.strategy,
+            strategy=Sharded() if self.sharded else self.strategy,
             precision=self.precision,
             **kwargs,
         )

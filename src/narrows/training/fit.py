@@ -104,10 +104,11 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     written = folder if fabric.is_global_zero else None
     loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
     training = _Training(loop, data, epochs, callbacks, written)
-    keeper = Keeper(folder, checkpoints, training.state, writes=fabric.is_global_zero)
+    together = fabric.broadcast if engine.sharded else None
+    keeper = Keeper(folder, checkpoints, training.state, fabric.is_global_zero, together)
     training.settings = _settings(config, data, fabric)
     for callback in callbacks:
-        callback.begin(model, written)
+        callback.begin(loop.model, written)
     if resume:
         state = keeper.load(training.settings, resume if isinstance(resume, str) else "last")
         if state is not None:
@@ -243,9 +244,10 @@ def _open(
 
 def _finish(training: _Training, folder: Path | None) -> Run:
     """Fits the prior to training codes, evaluates, writes."""
-    model, data, loop = training.loop.model, training.data, training.loop
+    data, loop = training.data, training.loop
     for callback in training.callbacks:
-        callback.finish(model)
+        callback.finish(loop.model)
+    model = loop.trained()
     seed_step(loop.seed, -1, device=loop.fabric.device)
     model.eval()
     model.prior.fit(latents(model, loop.train))
@@ -300,7 +302,10 @@ def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dic
 
 def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[str, Any]:
     """What must not change when a run is resumed: all that its numbers depend on."""
-    fit_arguments = {k: v for k, v in config["fit"].items() if k != "checkpoints"}
+    fit_arguments = {k: v for k, v in config["fit"].items() if k not in ("checkpoints", "engine")}
+    engine = dict(config["fit"]["engine"]["init_args"])
+    engine.pop("strategy", None)  # where weights lie is no matter of numbers
+    fit_arguments["engine"] = engine
     return {
         "model": config["model"],
         "data": {"name": data.name, "training examples": len(data.train)},

@@ -1,5 +1,7 @@
 """One optimiser step after another, from wherever training stands."""
 
+import contextlib
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +18,14 @@ from narrows.training.callback import Callback
 from narrows.training.engine import Engine
 from narrows.training.optimization import Optimization
 from narrows.training.seeding import seed_step
+from narrows.training.sharding import (
+    average_gradients,
+    clip_gradients,
+    gathered,
+    load_optimizer,
+    load_weights,
+    share_buffers,
+)
 
 
 class NonFiniteLossError(RuntimeError):
@@ -33,7 +43,7 @@ class Loop:
 
     Args:
         fabric: launched.
-        model: trained in place.
+        model: trained in place, or where the engine cuts it into shards a copy of it.
         train: the examples.
         optimization: how the loss is minimised.
         engine: for what Fabric does not do itself: accumulation, memory format, compilation.
@@ -41,6 +51,7 @@ class Loop:
         seed: of order and noise.
 
     Attributes:
+        model: that is trained.
         epoch: epochs completed.
         step: steps completed in the present epoch.
         examples: examples seen by this rank in the present epoch.
@@ -61,15 +72,17 @@ class Loop:
         self.batch_size, self.seed = batch_size, seed
         self.whole = engine.accumulate > 1 and model.whole_batch
         self.train = train.to(fabric.device)
-        self.model = model
+        self.sharded, self.given = engine.sharded, model
+        self.model = model = copy.deepcopy(model) if self.sharded else model
         self.channels_last = engine.channels_last and len(model.shape) == 3
-        if self.channels_last:
+        if self.channels_last and not self.sharded:  # a shard has no layout of a kernel
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if engine.compile:
             model.encoder.compile()
             model.decoder.compile()
         self.objective = _Objective(model)
-        self.wrapped, self.optimizer = fabric.setup(self.objective, optimization.optimizer(model))
+        self.wrapped = fabric.setup_module(self.objective)
+        self.optimizer: Any = fabric.setup_optimizers(optimization.optimizer(model))
         self.global_batch = fabric.world_size * batch_size * engine.accumulate
         self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
         self.epoch, self.step, self.examples, self.last_examples = 0, 0, 0, 0
@@ -118,15 +131,24 @@ class Loop:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes back to where `state` was taken."""
-        self.model.load_state_dict(state["model"])
+        load_weights(self.model, state["model"])
         self.model.beta = state["beta"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.epoch, self.step = state["epoch"], state["step"]
         # The first rank's figures were kept: the others start theirs at 0, so none counts twice.
         own = int(self.fabric.is_global_zero)
         self.examples = own * state["examples"]
         self.sums = {name: own * v.to(self.fabric.device) for name, v in state["sums"].items()}
+
+    def trained(self) -> Autoencoder:
+        """The model that was given, with the trained weights, whole on every rank."""
+        if self.sharded:
+            self.fabric.strategy.precision.convert_module(self.given)
+            self.given.load_state_dict(gathered(self.model.state_dict(), everywhere=True))
+            self.given.beta = self.model.beta
+            self.given.to(self.fabric.device)
+        return self.given
 
     def _rest(self) -> Iterator[list[Tensor]]:
         """The row numbers of what this rank adds up, for the steps left in the epoch."""
@@ -142,9 +164,11 @@ class Loop:
         examples = sum(map(len, micro_batches))
         images: list[Tensor] = []
         losses: list[Loss] = []
+        if self.sharded:
+            share_buffers(self.model)
         for index in micro_batches:
             last = len(losses) == len(micro_batches) - 1
-            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+            with self._unsynchronised(enabled=not last):
                 x = self.train.batch(index)
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
@@ -155,14 +179,27 @@ class Loop:
             images.append(x)
             # A lone micro-batch's graph is spent anyway; letting go of it costs time.
             losses.append(loss if len(micro_batches) == 1 else _detached(loss))
-        if self.optimization.clip is not None:
-            self.fabric.clip_gradients(
-                self.wrapped, self.optimizer, max_norm=self.optimization.clip
-            )
+        if self.sharded:
+            average_gradients(self.model)
+        self._clip(self.optimization.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._update(images, losses)
         return losses
+
+    def _unsynchronised(self, enabled: bool) -> contextlib.AbstractContextManager[object]:
+        """Lets ranks exchange gradients once a step; shards are too few to keep them till then."""
+        if self.sharded:
+            return contextlib.nullcontext()
+        return self.fabric.no_backward_sync(self.wrapped, enabled=enabled)
+
+    def _clip(self, largest: float | None) -> None:
+        if largest is None:
+            return
+        if self.sharded:
+            clip_gradients(self.model, largest)
+        else:
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=largest)
 
     def _loss(self, x: Tensor) -> tuple[Tensor, Loss]:
         """What to differentiate, under the engine's precision, and the loss with its parts."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from narrows.recorded import Recorded
 from narrows.training.learning_rate import Cosine, Schedule
@@ -45,7 +46,9 @@ class Optimization(Recorded):
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p not in chosen], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.learning_rate)
+        # Torch's batched step takes no shards and whole tensors side by side.
+        batched = False if any(isinstance(p, DTensor) for p in trained) else None
+        return torch.optim.AdamW(groups, lr=self.learning_rate, foreach=batched)
 
     def set_rate(self, optimizer: torch.optim.Optimizer, progress: float) -> float:
         """Sets the learning rate for the step at this fraction of training; returns it."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.training.callback import Callback
+from narrows.training.sharding import cut_like, local
 
 
 class WeightAverage(Callback):
@@ -47,8 +48,8 @@ class WeightAverage(Callback):
         del loss
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        now = [parameter.detach() for parameter in model.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
+        now = [local(parameter.detach()) for parameter in model.parameters()]
+        torch._foreach_lerp_([local(average) for average in self.average.values()], now, 1 - decay)
 
     def evaluating(self, model: Autoencoder) -> AbstractContextManager[None]:
         """The averaged weights stand in for the present ones."""
@@ -68,7 +69,7 @@ class WeightAverage(Callback):
         """Takes both back, onto the device where the average is."""
         self.steps = state["steps"]
         for name, value in state["average"].items():
-            self.average[name].copy_(value)
+            self.average[name].copy_(cut_like(value, self.average[name]))
 
     @contextmanager
     def _standing_in(self, model: Autoencoder) -> Iterator[None]:
