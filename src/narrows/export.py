@@ -236,9 +236,9 @@ def _code(parts: Sequence[Tensor]) -> Code:
 
 def _runtime() -> Any:
     try:
-        import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
-        import onnxruntime  # pyright: ignore[reportMissingImports]
-        import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"ONNX files need {error.name}: pip install 'narrows[export]'"

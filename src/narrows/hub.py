@@ -226,7 +226,7 @@ def _download(name: str, revision: str | None) -> Path:
 
 def _library() -> Any:
     try:
-        import huggingface_hub  # pyright: ignore[reportMissingImports]
+        import huggingface_hub
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "the Hugging Face hub needs its library: pip install 'narrows[huggingface]'"

@@ -12,8 +12,8 @@ def write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> Path | None:
         The path, or None where pyarrow is not installed and nothing was written.
     """
     try:
-        import pyarrow  # pyright: ignore[reportMissingImports]
-        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+        import pyarrow
+        from pyarrow import parquet
     except ImportError:
         return None
     names = list(dict.fromkeys(name for row in rows for name in row))
