@@ -1,6 +1,7 @@
 """Imports run downwards only."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in LEVEL)
+
+
+def test_the_architecture_page_shows_these_layers():
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+    table = page.split("| layer | may import |")[1].split("\n\n")[0].splitlines()[2:]
+    shown = [set(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table]
+    assert shown == LAYERS
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
