@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from narrows.bottlenecks import OMP, BatchTopK, Lasso, SparseDictionary, TopK
+from narrows.bottlenecks import OMP, BatchTopK, Lasso, LearnedStart, SparseDictionary, TopK
 from narrows.recorded import build, spec
 from narrows.testing import check_bottleneck
 
@@ -34,6 +34,8 @@ CODES = [
     Lasso(0.8, relative=False),
     Lasso(0.3, refit=False),
     Lasso(0.3, refit=False, nonnegative=True),
+    Lasso(0.3, start=LearnedStart(3, sites=2)),
+    Lasso(0.3, refit=False, nonnegative=True, start=LearnedStart(3, sites=2)),
 ]
 
 
@@ -44,7 +46,9 @@ def test_every_code_keeps_the_contract(code, gradient):
     check_bottleneck(SparseDictionary(20, 6, code, gradient=gradient), export=False)
 
 
-@pytest.mark.parametrize("code", [TopK(3), OMP(3), Lasso(0.3)], ids=lambda code: str(spec(code)))
+@pytest.mark.parametrize(
+    "code", [TopK(3), OMP(3), Lasso(0.3, start=LearnedStart())], ids=lambda code: str(spec(code))
+)
 def test_codes_can_be_exported(code):
     torch.manual_seed(1)  # not that of the features that the check draws
     check_bottleneck(SparseDictionary(20, 6, code))

@@ -31,6 +31,7 @@ from narrows.bottlenecks import (
     GumbelSoftmax,
     Identity,
     Lasso,
+    LearnedStart,
     LookupFreeQuantizer,
     ResidualQuantizer,
     SimVQ,
@@ -95,7 +96,9 @@ FAMILIES = {
     "sparse top-k": lambda: SparseDictionary(16, 4, code=TopK(2)),
     "sparse batch top-k": lambda: SparseDictionary(16, 4, code=BatchTopK(2)),
     "sparse omp": lambda: SparseDictionary(16, 4, code=OMP(2)),
-    "sparse lasso": lambda: SparseDictionary(16, 4, code=Lasso(0.2), target_l0=2.0),
+    "sparse lasso": lambda: SparseDictionary(
+        16, 4, code=Lasso(0.2, start=LearnedStart(2, sites=4)), target_l0=2.0
+    ),
     "sparse lasso implicit": lambda: SparseDictionary(
         16, 4, code=Lasso(0.2, refit=False), gradient="implicit"
     ),

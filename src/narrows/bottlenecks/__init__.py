@@ -12,11 +12,13 @@ from narrows.bottlenecks.estimators import (
 )
 from narrows.bottlenecks.finite_scalar import FiniteScalarQuantizer
 from narrows.bottlenecks.identity import Identity
+from narrows.bottlenecks.learned_start import LearnedStart
 from narrows.bottlenecks.lookup_free import LookupFreeQuantizer
 from narrows.bottlenecks.residual_quantizer import ResidualQuantizer
 from narrows.bottlenecks.sim_vq import SimVQ
 from narrows.bottlenecks.softmax_dictionary import SoftmaxDictionary
-from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, SparseCode, TopK
+from narrows.bottlenecks.sparse_code import SparseCode
+from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, TopK
 from narrows.bottlenecks.sparse_dictionary import SparseDictionary
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
 from narrows.bottlenecks.split import Split
@@ -35,6 +37,7 @@ __all__ = [
     "GumbelSoftmax",
     "Identity",
     "Lasso",
+    "LearnedStart",
     "LookupFreeQuantizer",
     "ResidualQuantizer",
     "ScoreFunction",

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.sparse_codes import SparseCode
+from narrows.bottlenecks.sparse_code import SparseCode
 from narrows.latent import Code
 
 _OVERCOUNTS = (

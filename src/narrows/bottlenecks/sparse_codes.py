@@ -1,15 +1,13 @@
 """Which sparse code of a signal: the part that a `SparseDictionary` is told."""
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
+from narrows.bottlenecks.learned_start import LearnedStart, StartEncoder
+from narrows.bottlenecks.sparse_code import SparseCode, check_k, check_refit, check_spanned
 from narrows.functional.ranks import gather_over_ranks
-from narrows.recorded import Recorded
-from narrows.sparse.coordinate_descent import lasso_support
 from narrows.sparse.implicit import differentiate, refit
+from narrows.sparse.lasso_support import lasso_support
 from narrows.sparse.omp import pursue
 from narrows.sparse.penalty import L1
 from narrows.sparse.products import correlations_at
@@ -17,67 +15,29 @@ from narrows.sparse.solution import canonical, check_count
 from narrows.sparse.top_k import strongest
 
 
-class SparseCode(Recorded, ABC):
-    """Signals `[n, dim]` and unit-norm atoms `[K, dim]` -> atoms and values `[n, width]`.
+class ByCorrelation(SparseCode):
+    """What `TopK` and `BatchTopK` share: atoms chosen by correlation, then perhaps refitted."""
 
-    A code object holds no state. What has to be remembered from step to step (a threshold, a
-    penalty under control) is one positive number, the level, which the bottleneck keeps.
+    def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
+        check_k(k)
+        check_refit(type(self).__name__, refit, nonnegative)
+        self.k = k
+        self.refit = refit
+        self.nonnegative = nonnegative
+        self.overcounts = not refit
 
-    Attributes:
-        first_level: the level before any update.
-        controllable: whether a target L0 can steer the level.
-        by_threshold: whether the level follows the smallest correlation that was kept.
-        overcounts: whether values are correlations as they are, which count twice what two
-            atoms have in common.
-        whole_batch: whether a training code depends on the rest of its batch.
-    """
-
-    first_level: float = 1.0
-    controllable: ClassVar[bool] = False
-    by_threshold: ClassVar[bool] = False
-    overcounts: bool = False
-    whole_batch: ClassVar[bool] = False
-
-    @abstractmethod
-    def width(self, size: int, dim: int) -> int:
-        """How many (atom, value) pairs a code of K = size atoms has at most.
-
-        Raises:
-            ValueError: if K atoms are too few.
-        """
-
-    @abstractmethod
-    def encode(
-        self, signals: Tensor, dictionary: Tensor, level: Tensor, training: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Atoms and values in canonical form; no gradient.
-
-        Out of training the code of a signal depends on nothing else in the batch.
-        """
-
-    @abstractmethod
     def differentiate(
         self, signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, level: Tensor
     ) -> Tensor:
-        """The same values with their exact gradient to signals and dictionary."""
-
-    def next_level(
-        self, level: Tensor, l0: Tensor, smallest: Tensor, target_l0: float | None
-    ) -> Tensor:
-        """The level after a training step.
-
-        Args:
-            level: scalar.
-            l0: mean number of active atoms in the step, scalar.
-            smallest: mean over the step's batches of the smallest correlation that an active
-                atom has, by magnitude, scalar; only where `by_threshold`.
-            target_l0: what l0 should become; None where nothing is asked.
-        """
-        del l0, smallest, target_l0
-        return level
+        """Through the correlations, or the least squares, with the support held fixed."""
+        del level
+        active = values != 0
+        if self.refit:
+            return refit(signals, dictionary, atoms, active)
+        return correlations_at(atoms, signals, dictionary) * active
 
 
-class TopK(SparseCode):
+class TopK(ByCorrelation):
     """Exactly k atoms: those most correlated with the signal (k-sparse autoencoder).
 
     Where atoms resemble each other, k correlations count the same part of the signal k times
@@ -92,19 +52,11 @@ class TopK(SparseCode):
         Makhzani and Frey 2014, "k-Sparse Autoencoders".
     """
 
-    def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
-        _check_k(k)
-        _check_refit("TopK", refit, nonnegative)
-        self.k = k
-        self.refit = refit
-        self.nonnegative = nonnegative
-        self.overcounts = not refit
-
     def width(self, size: int, dim: int) -> int:
         """K; more atoms than dimensions have no least squares of their own."""
         check_count(self.k, size)
         if self.refit:
-            _check_spanned("TopK", self.k, dim)
+            check_spanned("TopK", self.k, dim)
         return self.k
 
     def encode(
@@ -118,18 +70,8 @@ class TopK(SparseCode):
             atoms, values = canonical(atoms, values)
         return atoms, values
 
-    def differentiate(
-        self, signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, level: Tensor
-    ) -> Tensor:
-        """Through the correlations, or the least squares, with the support held fixed."""
-        del level
-        active = values != 0
-        if self.refit:
-            return refit(signals, dictionary, atoms, active)
-        return correlations_at(atoms, signals, dictionary) * active
 
-
-class BatchTopK(SparseCode):
+class BatchTopK(ByCorrelation):
     """K atoms on average: the n k largest correlations of a batch of n signals.
 
     Out of training a running threshold stands in for the batch, so that a signal's code does
@@ -153,19 +95,11 @@ class BatchTopK(SparseCode):
     _WIDEST = 4
     _DECAY = 0.99
 
-    def __init__(self, k: int, refit: bool = True, nonnegative: bool = False) -> None:
-        _check_k(k)
-        _check_refit("BatchTopK", refit, nonnegative)
-        self.k = k
-        self.refit = refit
-        self.nonnegative = nonnegative
-        self.overcounts = not refit
-
     def width(self, size: int, dim: int) -> int:
         """4 k, or all atoms; with a refit no more than dimensions."""
         check_count(self.k, size)
         if self.refit:
-            _check_spanned("BatchTopK", self.k, dim)
+            check_spanned("BatchTopK", self.k, dim)
             size = min(size, dim)
         return min(size, self._WIDEST * self.k)
 
@@ -186,16 +120,6 @@ class BatchTopK(SparseCode):
         if self.refit:
             atoms, values = canonical(atoms, refit(signals, dictionary, atoms, values != 0))
         return atoms, values
-
-    def differentiate(
-        self, signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, level: Tensor
-    ) -> Tensor:
-        """Through the least squares, or the correlations, with the support held fixed."""
-        del level
-        active = values != 0
-        if self.refit:
-            return refit(signals, dictionary, atoms, active)
-        return correlations_at(atoms, signals, dictionary) * active
 
     def _threshold(self, magnitudes: Tensor, level: Tensor) -> Tensor:
         """The smallest magnitude that the batch of all ranks keeps; `level` if it is empty."""
@@ -225,13 +149,13 @@ class OMP(SparseCode):
     """
 
     def __init__(self, k: int) -> None:
-        _check_k(k)
+        check_k(k)
         self.k = k
 
     def width(self, size: int, dim: int) -> int:
         """K; more atoms than dimensions cannot be chosen."""
         check_count(self.k, size)
-        _check_spanned("OMP", self.k, dim)
+        check_spanned("OMP", self.k, dim)
         return self.k
 
     def encode(
@@ -263,6 +187,8 @@ class Lasso(SparseCode):
         relative: whether weight is that fraction.
         nonnegative: whether values must be >= 0.
         refit: least squares on the active atoms in place of the shrunken values.
+        start: a guess of each code, learned along the way, for the solver to start from in
+            training; it changes how long it takes and nothing else.
 
     Source:
         Tibshirani 1996; feedback on the penalty in place of a schedule is ours.
@@ -280,11 +206,15 @@ class Lasso(SparseCode):
         relative: bool = True,
         nonnegative: bool = False,
         refit: bool = True,
+        start: LearnedStart | None = None,
     ) -> None:
         L1(weight)  # refuses what is no penalty
-        _check_refit("Lasso", refit, nonnegative)
+        check_refit("Lasso", refit, nonnegative)
+        if start is not None and not isinstance(start, LearnedStart):
+            raise TypeError(f"expected a LearnedStart or None, got {type(start).__name__}")
         self.penalty = L1(1.0, relative=relative, nonnegative=nonnegative)
         self.refit = refit
+        self.start = start
         self.first_level = float(weight)
 
     def width(self, size: int, dim: int) -> int:
@@ -296,11 +226,35 @@ class Lasso(SparseCode):
     ) -> tuple[Tensor, Tensor]:
         """By the active set."""
         del training
-        weights = self._weights(signals, dictionary, level)
-        nonnegative, width = self.penalty.nonnegative, self.width(*dictionary.shape)
-        atoms, values = lasso_support(
-            signals, dictionary, weights, nonnegative, self._TOLERANCE, width
-        )
+        return self._solve(signals, dictionary, self.penalties(signals, dictionary, level), None)
+
+    def encode_from(
+        self, starter: StartEncoder, signals: Tensor, dictionary: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """By the active set, of a guess to begin with."""
+        weights = self.penalties(signals, dictionary, level)
+        guess = starter.propose(signals, dictionary, weights)
+        return self._solve(signals, dictionary, weights, guess)
+
+    def starter(self, size: int, dim: int) -> StartEncoder | None:
+        """Of the `start` that was asked for."""
+        if self.start is None:
+            return None
+        return StartEncoder(self.start, size, dim, self.penalty.nonnegative)
+
+    def penalties(self, signals: Tensor, dictionary: Tensor, level: Tensor) -> Tensor:
+        """The level, or that fraction of each signal's lambda_max."""
+        return level.to(signals.dtype) * self.penalty.resolve(signals, dictionary)
+
+    def _solve(
+        self,
+        signals: Tensor,
+        dictionary: Tensor,
+        weights: Tensor,
+        start: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        options = (self.penalty.nonnegative, self._TOLERANCE, self.width(*dictionary.shape))
+        atoms, values = lasso_support(signals, dictionary, weights, options, start)
         if self.refit:
             values = refit(signals, dictionary, atoms, values != 0)
         return atoms, values
@@ -311,11 +265,8 @@ class Lasso(SparseCode):
         """Through the optimality conditions, and through a relative lambda."""
         if self.refit:
             return refit(signals, dictionary, atoms, values != 0)
-        weights = self._weights(signals, dictionary, level)
+        weights = self.penalties(signals, dictionary, level)
         return differentiate(signals, dictionary, atoms, values, weights)
-
-    def _weights(self, signals: Tensor, dictionary: Tensor, level: Tensor) -> Tensor:
-        return level.to(signals.dtype) * self.penalty.resolve(signals, dictionary)
 
     def next_level(
         self, level: Tensor, l0: Tensor, smallest: Tensor, target_l0: float | None
@@ -328,24 +279,3 @@ class Lasso(SparseCode):
         error = (l0.clamp_min(target_l0 / 100) / target_l0).log()
         most = 1.0 if self.penalty.relative else float("inf")
         return (level.clamp_min(1e-6) * (self._GAIN * error).exp()).clamp(1e-6, most)
-
-
-def _check_k(k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"expected a whole number k >= 1 of active atoms, got {k!r}")
-
-
-def _check_spanned(name: str, k: int, dim: int) -> None:
-    if k > dim:
-        raise ValueError(
-            f"{name}(k={k}): signals of {dim} dimensions are spanned by {dim} atoms; lower k to "
-            f"at most {dim}"
-        )
-
-
-def _check_refit(name: str, refit: bool, nonnegative: bool) -> None:
-    if refit and nonnegative:
-        raise ValueError(
-            f"{name}: refit=True solves least squares, whose values may be negative; pass "
-            "refit=False with nonnegative=True"
-        )

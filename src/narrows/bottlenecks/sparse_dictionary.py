@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from narrows.bottlenecks.learned_start import StartEncoder
 from narrows.bottlenecks.sparse_checks import check_choices, check_code, check_stored
-from narrows.bottlenecks.sparse_codes import SparseCode
+from narrows.bottlenecks.sparse_code import SparseCode
 from narrows.bottlenecks.sparse_measures import code_advice, code_measures, code_stats
 from narrows.bottlenecks.unit_dictionary import UnitDictionary
 from narrows.functional.commitment import commit
@@ -85,10 +86,13 @@ class SparseDictionary(UnitDictionary):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Commitment, and with straight-through the dictionary's own loss."""
-        if self.gradient == "exact":
-            return {"commitment": self.commitment}
-        return {"dictionary": 1.0, "commitment": self.commitment}
+        """Commitment, with straight-through the dictionary's own loss, and that of a start."""
+        weights = {"commitment": self.commitment}
+        if self.gradient == "straight_through":
+            weights["dictionary"] = 1.0
+        if self.starter is not None:
+            weights["start"] = 1.0
+        return weights
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""
@@ -99,7 +103,7 @@ class SparseDictionary(UnitDictionary):
     def _forward(self, features: Tensor) -> Latent:
         signals, atoms = self._signals(features), self.atoms.to(features.dtype)
         with torch.no_grad():
-            chosen, values = self.code.encode(signals, atoms, self.level, self.training)
+            chosen, values = self._encode(signals, atoms)
         if self.gradient == "exact":
             values = self.code.differentiate(signals, atoms, chosen, values, self.level)
         approximation = combine(chosen, values, atoms).view(features.shape)
@@ -113,10 +117,34 @@ class SparseDictionary(UnitDictionary):
             z, commitment = commit(features, z)
             terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
         code = tuple(part.detach().view(*self._code_shape(features)) for part in (chosen, values))
+        if self.starter is not None:
+            terms["start"] = self._start_loss(self.starter, signals, atoms, code)
         stats = code_stats(chosen, values, self.size)
         stats["residual_sum"] = fit.detach().sum()
         stats["energy_sum"] = signals.detach().square().sum()
         return Latent(z=z, code=code, features=features.detach(), terms=terms, stats=stats)
+
+    def _encode(self, signals: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and self.starter is not None:
+            return self.code.encode_from(self.starter, signals, atoms, self.level)
+        return self.code.encode(signals, atoms, self.level, self.training)
+
+    def _start_loss(
+        self, starter: StartEncoder, signals: Tensor, atoms: Tensor, code: tuple[Tensor, ...]
+    ) -> Tensor:
+        """What the start learns from in training; 0 elsewhere."""
+        batch = signals.shape[0]
+        if not self.training or batch == 0:
+            return signals.new_zeros(batch)
+        rows = signals.detach().reshape(batch, -1, atoms.shape[1])
+        places = starter.places(rows.shape[1], self.steps)
+        taken = rows[:, places].flatten(0, 1)
+        chosen, values = (
+            part.reshape(*rows.shape[:2], -1)[:, places].flatten(0, 1) for part in code
+        )
+        with torch.no_grad():
+            weights = self.code.penalties(taken, atoms, self.level)
+        return starter.loss(taken, atoms, weights, (chosen, values)).view(batch, -1).mean(-1)
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.bottlenecks.sparse_codes import SparseCode
+from narrows.bottlenecks.sparse_code import SparseCode
 from narrows.bottlenecks.sparse_updates import (
     dead,
     draw_coded,
@@ -28,7 +28,8 @@ class UnitDictionary(Bottleneck):
     """The part of a `SparseDictionary` that lasts from step to step, apart from how it codes.
 
     State: the dictionary, whose atoms count as normalised; the features' running centre and
-    scale; the level of the code; how long each atom has lain idle; the number of updates.
+    scale; the level of the code; how long each atom has lain idle; the number of updates; and
+    what learns to guess the codes, where there is such a thing.
 
     Args:
         size: number of atoms K.
@@ -54,6 +55,7 @@ class UnitDictionary(Bottleneck):
         self.code_width = code.width(size, length)
         self.target_l0 = target_l0
         self.dictionary = nn.Parameter(normalize(torch.randn(size, length), dim=1))
+        self.starter = code.starter(size, length)
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("level", torch.tensor(float(code.first_level)))
@@ -136,3 +138,5 @@ class UnitDictionary(Bottleneck):
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
         self.idle[spots[usable]] = 0
+        if self.starter is not None:
+            self.starter.forget(spots[usable])

@@ -8,7 +8,6 @@ from narrows.sparse.penalty import L1, certify
 from narrows.sparse.products import correlations_at, solve_on_support
 from narrows.sparse.solution import (
     SparseSolution,
-    canonical,
     check_finite,
     check_problem,
     from_dense,
@@ -77,7 +76,8 @@ def coordinate_descent(
     with torch.no_grad():
         weights = penalty.resolve(signals, dictionary)
         budget = (tolerance, max_iterations)
-        solution = descend(signals, dictionary, weights, penalty, budget, start)
+        first = None if start is None else _hint(start.to(signals.dtype), penalty)
+        solution = descend(signals, dictionary, weights, penalty, budget, first)
     check_finite(solution.objective)
     return solution
 
@@ -88,27 +88,34 @@ def descend(
     weights: Tensor,
     penalty: L1,
     budget: tuple[float, int],
-    start: Tensor | None = None,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> SparseSolution:
-    """`coordinate_descent` without its checks, for lambda given as weights `[n]`."""
+    """`coordinate_descent` without its checks, for lambda given as weights `[n]`.
+
+    It starts from atoms and values `[n, any]`: finite, of the sign allowed, 0 for padding.
+    """
     tolerance, _ = budget
-    if start is not None:  # only what is a code: finite, and of the sign allowed
-        start = start.to(signals.dtype).nan_to_num(0.0, 0.0, 0.0)
-        start = start.clamp_min(0) if penalty.nonnegative else start
-    first = None if start is None else from_dense(start)
-    shared = (penalty.ridge, penalty.nonnegative, budget, first)
+    shared = (penalty.ridge, penalty.nonnegative, budget, start)
     compiled = kernels.lasso(signals, dictionary, weights, *shared)
     if compiled is not None:
         atoms, values, objective, gap, converged = compiled
         return SparseSolution(atoms, values, len(dictionary), objective, gap, converged)
-    if start is None:
-        start = signals.new_zeros(len(signals), len(dictionary))
-    tiles = zip(signals.split(_TILE), weights.split(_TILE), start.split(_TILE), strict=True)
+    codes = signals.new_zeros(len(signals), len(dictionary))
+    if start is not None:
+        codes.scatter_add_(1, *start)
+    tile = _TILE if signals.device.type == "cpu" else max(len(signals), 1)
+    tiles = zip(signals.split(tile), weights.split(tile), codes.split(tile), strict=True)
     dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
     objective, gap = certify(signals, dictionary, dense, weights, penalty)
     atoms, values = from_dense(dense)
     done = gap <= tolerance * objective
     return SparseSolution(atoms, values, len(dictionary), objective, gap, done)
+
+
+def _hint(start: Tensor, penalty: L1) -> tuple[Tensor, Tensor]:
+    """What of dense codes `[n, K]` can be started from: finite, and of the sign allowed."""
+    start = start.nan_to_num(0.0, 0.0, 0.0)
+    return from_dense(start.clamp_min(0) if penalty.nonnegative else start)
 
 
 def _greedy(
@@ -164,57 +171,3 @@ def _settle(
         if not bool(crosses.any()):
             break
     return torch.zeros_like(codes).scatter_add(1, atoms, values)
-
-
-def lasso_support(
-    signals: Tensor,
-    dictionary: Tensor,
-    weights: Tensor,
-    nonnegative: bool,
-    tolerance: float,
-    width: int,
-) -> tuple[Tensor, Tensor]:
-    """Atoms and values `[n, width]` of a lasso code: its largest entries, canonical, unchecked.
-
-    An operator to `torch.export` and `torch.compile`, which cannot look into a solver that
-    stops when it is done.
-    """
-    if torch.compiler.is_compiling():
-        return _lasso_operator(signals, dictionary, weights, nonnegative, tolerance, width)
-    return _lasso_support(signals, dictionary, weights, nonnegative, tolerance, width)
-
-
-def _lasso_support(
-    signals: Tensor,
-    dictionary: Tensor,
-    weights: Tensor,
-    nonnegative: bool,
-    tolerance: float,
-    width: int,
-) -> tuple[Tensor, Tensor]:
-    penalty = L1(1.0, nonnegative=nonnegative)
-    solution = descend(signals, dictionary, weights, penalty, (tolerance, 20_000))
-    atoms, values = solution.atoms, solution.values
-    have = values.shape[1]
-    if have > width:
-        keep = values.abs().topk(width, dim=-1, sorted=False).indices
-        return canonical(atoms.gather(1, keep), values.gather(1, keep))
-    pad = (0, width - have)
-    return torch.nn.functional.pad(atoms, pad), torch.nn.functional.pad(values, pad)
-
-
-_lasso_operator = torch.library.custom_op("narrows::lasso_support", _lasso_support, mutates_args=())
-
-
-@_lasso_operator.register_fake
-def _lasso_shapes(
-    signals: Tensor,
-    dictionary: Tensor,
-    weights: Tensor,
-    nonnegative: bool,
-    tolerance: float,
-    width: int,
-) -> tuple[Tensor, Tensor]:
-    del dictionary, weights, nonnegative, tolerance
-    values = signals.new_empty(signals.shape[0], width)
-    return values.to(torch.int64), values
