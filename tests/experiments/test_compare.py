@@ -108,8 +108,8 @@ def test_the_page_and_its_files_show_everything_that_was_promised(compared):
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     assert {
         "Figures", "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising",
-        "Training", "Structure of the codes", "Information in the codes", "Codes by class", "Single units", "Latent maps",
-        "Receptive fields", "Between codes", "Along single features",
+        "Training", "Structure of the codes", "Information in the codes", "Codes by class",
+        "Single units", "Latent maps", "Receptive fields", "Between codes", "Along single features",
         "Paired differences over seeds", "Every point of the curves", "Commands and versions",
     } <= set(headings)  # fmt: skip
     assert len(page) < 5_000_000

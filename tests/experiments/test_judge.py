@@ -159,7 +159,7 @@ def test_vectors_without_labels_are_judged_by_what_is_left():
     found = judge_all(judge, {"copier": Copier(vectors)})
     assert found.keys() == {"copier"}
     assert found["copier"].keys() == {
-        "effective_rank", "components_95", "kurtosis", "hoyer", "self_expression",
+        "effective_rank", "components_95", "kurtosis", "near_zero", "hoyer", "self_expression",
     }  # fmt: skip
     with pytest.raises(ValueError, match="has no labels"):
         judge.classifier  # noqa: B018

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from narrows.metrics.atoms import explained_by_atoms
+from narrows.metrics.atoms import explained_by_atoms, explained_by_learned_atoms
 from narrows.metrics.subspaces import self_expression, subspace_clusters
 
 
@@ -62,6 +62,20 @@ def test_planted_atoms_explain_what_no_other_basis_does():
     found = explained_by_atoms(vectors, 3 * atoms, k=2)
     assert found["atoms"] > 0.97
     assert max(found["random"], found["pca"]) < 0.75
+
+
+def test_learned_atoms_explain_new_pairs_of_planted_ones_and_no_noise():
+    """Pairs of 24 directions: learned where they are, no better than chance where they are not."""
+    atoms = randn(24, 16)
+    chosen = torch.stack(
+        [torch.randperm(24, generator=torch.Generator().manual_seed(i))[:2] for i in range(1200)]
+    )
+    vectors = 5 + torch.einsum("nk,nkd->nd", randn(1200, 2, seed=1), atoms[chosen])
+    found = explained_by_learned_atoms(vectors[:900], vectors[900:], 24, k=2)
+    assert found["atoms"] > 0.9
+    assert max(found["random"], found["pca"]) < 0.75
+    noise = explained_by_learned_atoms(randn(900, 16), randn(300, 16, seed=1), 24, k=2)
+    assert noise["atoms"] == pytest.approx(noise["random"], abs=0.05)
 
 
 def test_random_atoms_explain_no_more_than_random_atoms():

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.signal import savgol_filter
 
 from narrows import report
+from narrows.report import curves, theme
 
 RNG = np.random.default_rng(0)
 
@@ -239,3 +240,20 @@ def test_points_of_one_class_share_a_group_and_keep_their_places():
     import xml.etree.ElementTree as ElementTree
 
     ElementTree.fromstring(ours)
+
+
+def test_a_legend_has_no_more_columns_than_its_figure_has_room_for():
+    """Text becomes wider in a reader's fonts; beside another figure it would run into that."""
+    assert theme._columns(["ae", "vae", "vq"], 5.2) == 3
+    assert theme._columns(["ae", "vae", "vq", "omp"], 5.2) == 2, "two and two"
+    assert theme._columns(["ae, 4 bits/dim", "vae-laplace, 0.42 bits/dim"], 5.2) == 2
+    assert theme._columns(["ae", "sparse-lasso (step=x2), 8.5 bits/dim"], 5.2) == 1
+
+
+def test_a_long_legend_leaves_the_axes_their_height():
+    def box(names):
+        svg = curves({name: ([1, 2], [1.0, 2.0]) for name in names}, quantity="loss").data
+        return float(re.search(rb'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1])
+
+    names = [f"sparse-lasso (step=x{i}), 8.5 bits/dim" for i in range(8)]
+    assert box(names) - box(names[:3]) == pytest.approx(5 * 0.19 * 72, abs=1)

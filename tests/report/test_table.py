@@ -49,7 +49,7 @@ def test_the_best_is_marked_only_where_best_means_something():
     assert "<strong>20.0</strong>" not in html  # nothing to compare it with
     assert "<strong>24.0</strong>" not in html
     assert "Bold: best" in html
-    assert "95 % interval" in html
+    assert "95 % t interval" in html
 
 
 def test_ties_are_all_marked_unless_everything_ties():

@@ -25,6 +25,12 @@ from narrows.report.table import Cell, Column
 from narrows.training.run import Run, environment, write_json, write_text
 
 TITLE = "Which latent? {recipes} on {data}"
+COSTS = {
+    "parameters": page.COLUMNS["parameters"],
+    "processor_seconds": Column("processor time", "s, all threads of the process"),
+    "seconds": Column("wall-clock", "s, of the process"),
+    "peak_memory": Column("memory", "MiB, peak of the process"),
+}
 
 
 def write(
@@ -73,7 +79,8 @@ def sections(
 ) -> list[Section]:
     """Everything below the answer."""
     shown = list(comparison.representatives().values())
-    found = [Section("Figures", [_table(comparison, data, shown), page.CONVENTION])]
+    figures = [_figures(comparison, data, shown), page.CONVENTION, _costs(comparison, shown)]
+    found = [Section("Figures", figures)]
     found += _equal_rate(comparison)
     found += _side_by_side(comparison, data)
     runs = _runs(comparison, shown, data)
@@ -85,7 +92,7 @@ def sections(
         found.append(Section("Paired differences over seeds", [_paired_table(comparison, shown)]))
     every = list(comparison.groups())
     if len(every) > len(shown):
-        found.append(Section("Every point of the curves", [_table(comparison, data, every)]))
+        found.append(Section("Every point of the curves", [_figures(comparison, data, every)]))
     if comparison.failures:
         found.append(Section("Failed runs", [_failures(comparison)]))
     return found
@@ -104,8 +111,7 @@ def _equal_rate(comparison: Comparison) -> list[Section]:
                 rows[label][str(index)] = _cell(cell)
         caption = (
             "PSNR at equal rate, interpolated on each recipe's own curve and never extrapolated; "
-            f"mean over {len(comparison.plan.seeds)} seed(s), 95 % t interval. A dash: the recipe "
-            "does not reach that rate."
+            f"{_over_seeds(comparison)}. A dash: the recipe does not reach that rate."
         )
         blocks.append(Table(caption, columns, rows, corner="recipe"))
     blocks += _savings(comparison)
@@ -124,7 +130,7 @@ def _savings(comparison: Comparison) -> list[Table]:
     column = Column("bits at equal PSNR", f"% against {whole[0]}; negative: fewer", best="lowest")
     caption = (
         f"BD-rate against {whole[0]}: mean difference in log bits over the PSNRs that both curves "
-        f"reach; mean over {len(comparison.plan.seeds)} seed(s), 95 % t interval."
+        f"reach; {_over_seeds(comparison)}."
     )
     rows: dict[str, dict[str, Cell]] = {k: {"bd": _cell(v)} for k, v in found.items()}
     return [Table(caption, {"bd": column}, rows, corner="recipe")]
@@ -188,24 +194,38 @@ def _measured(
     return {section.heading: section for section in made}
 
 
-def _table(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table:
+def _figures(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table:
+    caption = (
+        f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
+        f"split, {_over_seeds(comparison)}."
+    )
+    known = {key: column for key, column in page.COLUMNS.items() if key not in COSTS}
+    return _table(comparison, names, caption, known)
+
+
+def _costs(comparison: Comparison, names: Sequence[str]) -> Table:
+    caption = (
+        "What a run cost, start-up, reading the data and evaluation included: "
+        f"{_over_seeds(comparison)}. Other work on the machine adds to the wall-clock."
+    )
+    return _table(comparison, names, caption, COSTS)
+
+
+def _table(
+    comparison: Comparison, names: Sequence[str], caption: str, known: Mapping[str, Column]
+) -> Table:
+    """The known columns that some of the points have."""
     intervals = comparison.intervals()
-    known = {
-        **page.COLUMNS,
-        "processor_seconds": Column("processor time", "s, all threads of the process"),
-        "seconds": Column("wall-clock", "s, whole process"),
-        "peak_memory": Column("memory", "MiB, peak of the process"),
-    }
     columns = {k: c for k, c in known.items() if any(k in intervals[n] for n in names)}
     rows: dict[str, dict[str, Cell]] = {
         n: {k: _cell(intervals[n][k]) for k in columns if k in intervals[n]} for n in names
     }
-    seeds = len(comparison.plan.seeds)
-    caption = (
-        f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
-        f"split, mean ± half width of the 95 % t interval over {seeds} seed(s)."
-    )
     return Table(caption, columns, rows)
+
+
+def _over_seeds(comparison: Comparison) -> str:
+    count = len(comparison.plan.seeds)
+    return "one seed" if count == 1 else f"means over {count} seeds"
 
 
 def _cell(value: tuple[float, float]) -> Cell:
@@ -231,7 +251,7 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
         "bits_per_dimension": Column("difference in rate", "bits per dimension"),
         "processor_seconds": Column("difference in processor time", "s"),
     }
-    return Table(f"minus {base_name}, paired on seeds, 95 % t interval.", columns, rows)
+    return Table(f"Minus {base_name}, paired on seeds.", columns, rows)
 
 
 def _failures(comparison: Comparison) -> Table:

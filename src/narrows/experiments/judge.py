@@ -15,6 +15,8 @@ from narrows.priors.base import NoRateError
 
 NOISE = (0.25, 0.5, 0.75)
 """Noise weights of the denoising measure."""
+ATOMS = 4
+"""Learned atoms that are to explain a site's vector, where it is at least twice as wide."""
 PAIRED = 1000
 """Examples whose codes are held against each other's: the work grows with the square."""
 
@@ -72,29 +74,50 @@ class Judge:
     def code(self, model: Autoencoder) -> dict[str, float]:
         """Spectrum, sparsity and self-expression of z, flattened or site by site.
 
-        `effective_rank` and `components_95` count directions of the whole z, `kurtosis` is the
-        median over the sites' dimensions, `hoyer` is that of the sites' vectors, and
+        `effective_rank` and `components_95` count directions of the whole z, `kurtosis` and
+        `near_zero` are medians over the sites' dimensions, `hoyer` is that of the sites' vectors,
         `self_expression` the ratio for them (1: no more than a normal distribution of their
-        covariance; near 0: a union of subspaces or clusters).
+        covariance; near 0: a union of subspaces or clusters), and `atoms_explain` what few atoms
+        hold of them that were learned from training examples, beside `atoms_random` and
+        `atoms_pca`.
         """
         z = _z(model, self.test)
-        sites = z.flatten(0, -2).double()
-        some = torch.randperm(len(sites), generator=self._generator())[:1000]
         if bool((z == z[:1]).all()):
             return {"effective_rank": 0.0, "components_95": 0.0}  # collapsed: it uses none
+        sites = z.flatten(0, -2).double()
         found = {
             "effective_rank": metrics.effective_rank(z.flatten(1)),
             "components_95": float(metrics.components_for(z.flatten(1))),
         }
-        kurtosis = metrics.excess_kurtosis(sites)
-        if bool(kurtosis.isfinite().any()):
-            found["kurtosis"] = kurtosis.nanmedian().item()
+        some = self._some(sites, 20_000)  # torch takes quantiles of no more than 16 million numbers
+        medians = {"kurtosis": metrics.excess_kurtosis(sites), "near_zero": metrics.near_zero(some)}
+        for name, values in medians.items():
+            if bool(values.isfinite().any()):
+                found[name] = values.nanmedian().item()
         if sites.shape[1] > 1:
             found["hoyer"] = metrics.hoyer(sites).nanmean().item()
         if sites.shape[1] > 3:
-            about_zero = sites[some] - sites.mean(0)
+            about_zero = self._some(sites, 1000) - sites.mean(0)
             found["self_expression"] = metrics.self_expression(about_zero)["ratio"]
+        if sites.shape[1] >= 2 * ATOMS:
+            found |= self._atoms(_z(model, self.train).flatten(0, -2).double(), sites)
         return found
+
+    def _atoms(self, known: Tensor, sites: Tensor) -> dict[str, float]:
+        """What a few of twice as many atoms as dimensions explain of the sites' vectors."""
+        explained = metrics.explained_by_learned_atoms(
+            self._some(known, 2000), self._some(sites, 1000), 2 * sites.shape[1], ATOMS, self.seed
+        )
+        return {
+            "atoms_explain": explained["atoms"],
+            "atoms_random": explained["random"],
+            "atoms_pca": explained["pca"],
+        }
+
+    def _some(self, rows: Tensor, n: int) -> Tensor:
+        """At most n of the rows, the same ones every time."""
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))
+        return rows[order[:n].to(rows.device)]
 
     def information(self, model: Autoencoder) -> dict[str, float]:
         """What the code says about the example and its class, in bits per example.

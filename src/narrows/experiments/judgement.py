@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from narrows.autoencoder import Autoencoder
-from narrows.experiments.judge import NOISE, Judge
+from narrows.experiments.judge import ATOMS, NOISE, Judge
 from narrows.report import Column, Section, Table
 from narrows.report.table import Cell
 
@@ -19,7 +19,11 @@ CODES = {
     "components_95": Column("components for 95 %", "of the variance of z"),
     "hoyer": Column("Hoyer sparsity", "of a site's z; 1: one entry"),
     "kurtosis": Column("excess kurtosis", "median dimension; 0: normal"),
+    "near_zero": Column("near zero", "share within 0.1; normal: 0.080"),
     "self_expression": Column("self-expression", "over a normal code's; 1: no subspaces"),
+    "atoms_explain": Column(f"{ATOMS} learned atoms", "share of a site's z", best="highest"),
+    "atoms_random": Column(f"{ATOMS} random atoms", "of as many"),
+    "atoms_pca": Column(f"{ATOMS} directions", "of PCA"),
 }
 INFORMATION = {
     "unit_information": Column("about the example", "bits, sum over the code's numbers"),
@@ -101,7 +105,7 @@ def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
             if any(k in f for k in columns)
         }
         if rows:
-            over = "one seed" if seeds == 1 else f"mean ± 95 % t interval over {seeds} seeds"
+            over = "one seed" if seeds == 1 else f"means over {seeds} seeds"
             note = f"{caption}; {examples:,} test examples, {over}."
             about = [ABOUT_INFORMATION] if known is INFORMATION else []
             found.append(Section(heading, [Table(note, columns, rows), *about]))

@@ -153,7 +153,7 @@ def _rates_shown(comparison: Comparison) -> str:
     if high <= 1.1 * low:
         return f"These compare the points shown, all at about {low:.2g} bits per dimension."
     return (
-        f"The last {len(_QUALITIES)} compare the points shown, whose rates differ ({low:.2g} to "
+        f"These {len(_QUALITIES)} compare the points shown, whose rates differ ({low:.2g} to "
         f"{high:.2g} bits per dimension), and a larger rate helps."
     )
 

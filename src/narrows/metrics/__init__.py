@@ -4,7 +4,7 @@ Each docstring says what the measure cannot see; the tests hold each against a p
 useless and a misleading code.
 """
 
-from narrows.metrics.atoms import explained_by_atoms
+from narrows.metrics.atoms import explained_by_atoms, explained_by_learned_atoms
 from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
 from narrows.metrics.code_information import CodeInformation, code_information
 from narrows.metrics.codebook_fit import codebook_fit
@@ -62,6 +62,7 @@ __all__ = [
     "evidence",
     "excess_kurtosis",
     "explained_by_atoms",
+    "explained_by_learned_atoms",
     "extract",
     "frechet_distance",
     "gabor_fit",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from narrows.sparse.dictionary import learn_dictionary
 from narrows.sparse.omp import omp
 
 
@@ -41,6 +42,25 @@ def explained_by_atoms(vectors: Tensor, atoms: Tensor, k: int, seed: int = 0) ->
         "random": _explained(vectors, draws @ (svd.S[:, None] * svd.Vh), k),
         "pca": (svd.S[:k].square().sum() / energy).item(),
     }
+
+
+def explained_by_learned_atoms(
+    train: Tensor, test: Tensor, size: int, k: int, seed: int = 0
+) -> dict[str, float]:
+    """`explained_by_atoms` of new vectors by a dictionary learned from others of their kind.
+
+    Args:
+        train: `[n, d]`, from which `size` atoms are learned.
+        test: `[m, d]`, explained by k of them each, all about the mean of the training vectors.
+        size: number of atoms.
+        k: atoms per vector, fewer than d.
+        seed: of the learning and of the random dictionary.
+    """
+    mean = train.mean(0)
+    atoms = learn_dictionary(
+        train - mean, size, lambda signals, atoms: omp(signals, atoms, k), epochs=8, seed=seed
+    )
+    return explained_by_atoms(test - mean, atoms, k, seed)
 
 
 def _explained(vectors: Tensor, atoms: Tensor, k: int) -> float:

@@ -19,8 +19,8 @@ SMALLEST_TILE = 28
 def tile(images: ArrayLike, columns: int, room: int = 0) -> NDArray[np.uint8]:
     """Lays images `[n, channels, height, width]` in [0, 1] out in rows, as RGBA bytes.
 
-    Values outside [0, 1] are clipped; the last row is filled with transparent tiles, and so is
-    the room for images that are not there: grids of equal room are of equal size.
+    Values outside [0, 1] are clipped; the last row is filled with transparent tiles. With room
+    for more images a lone row is filled up, too: tiles of equal room are shown at equal size.
 
     Raises:
         ValueError: unless there are images of 1 or 3 channels.
@@ -36,9 +36,8 @@ def tile(images: ArrayLike, columns: int, room: int = 0) -> NDArray[np.uint8]:
     pixels = np.broadcast_to(pixels.transpose(0, 2, 3, 1), (n, height, width, 3))
     factor = max(1, -(-SMALLEST_TILE // max(height, width)))
     pixels = pixels.repeat(factor, 1).repeat(factor, 2)
-    room = max(n, room)
-    columns = min(columns, room)
-    rows = -(-room // columns)
+    columns = min(columns, max(n, room))
+    rows = -(-n // columns)
     high, wide = pixels.shape[1] + GAP, pixels.shape[2] + GAP
     canvas = np.zeros((rows * high - GAP, columns * wide - GAP, 4), dtype=np.uint8)
     for index, one in enumerate(pixels):
@@ -65,7 +64,7 @@ def grid(
         what: what they are, such as "samples of vq".
         columns: images per row.
         caption: what to look for; `what` if nothing is given.
-        room: images that the grid has place for, so that grids of several models are of one size.
+        room: images that other grids beside this one have, so that tiles are of one size.
     """
     count = len(np.asarray(images))
     return Picture(to_png(tile(images, columns, room)), f"{count} {what}.", caption or what)

@@ -92,7 +92,7 @@ def _table(table: Table) -> list[str]:
     return [
         *(f"| {' | '.join(line)} |" for line in lines),
         "",
-        f"*{_plain(table.caption).rstrip('.')}.*",
+        f"*{_plain(table.caption).rstrip('.')}. {table.note()}".rstrip() + "*",
     ]
 
 

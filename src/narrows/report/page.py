@@ -38,14 +38,15 @@ figcaption, caption { color: var(--muted); font-size: .9rem; text-align: left; p
 caption { position: sticky; left: 0; max-width: min(44rem, calc(100vw - 2rem)) }
 svg.figure { width: 100%%; height: auto; display: block; overflow: visible }
 .pixels { display: block; width: 100%%; height: auto; image-rendering: pixelated }
-.scroll { overflow-x: auto }
+.scroll { overflow-x: auto; margin-bottom: 1rem }
 .strip { display: grid; grid-template-columns: 7.5rem minmax(22rem, 1fr); align-items: center;
   gap: .6rem; margin-bottom: .3rem }
 .strip .label { position: sticky; left: 0; background: var(--paper); font-size: .9rem;
   overflow-wrap: anywhere }
 .strip .pixels { max-width: 60rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--lines); text-align: left;
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem;
+  min-width: min(34rem, 100%%) }
+th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--lines); text-align: left;
   vertical-align: top }
 thead th { border-bottom: 2px solid var(--muted) }
 tbody th { font-weight: 600; white-space: nowrap }

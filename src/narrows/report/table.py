@@ -58,12 +58,10 @@ class Table(Block):
             + "</tr>"
             for label, row in self.rows.items()
         )
-        note = "Bold: best in its column." if any(best.values()) else ""
-        if any(isinstance(cell, tuple) for row in self.rows.values() for cell in row.values()):
-            note += " ±: half width of the 95 % interval over seeds."
+        note = "Bold: best in its column. " if any(best.values()) else ""
         return (
             f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(self.caption)}">'
-            f"<table><caption>{escape(self.caption)} {note.strip()}</caption>"
+            f"<table><caption>{escape(self.caption)} {note}{self.note()}</caption>"
             f'<thead><tr><th scope="col">{escape(self.corner)}</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
@@ -83,6 +81,12 @@ class Table(Block):
             ).rstrip()
             for line in [head, *lines]
         )
+
+    def note(self) -> str:
+        """What the second number of a cell is, where there is one."""
+        cells = [cell for row in self.rows.values() for cell in row.values()]
+        two = any(isinstance(cell, tuple) for cell in cells)
+        return "±: half width of the 95 % t interval over seeds." if two else ""
 
     def _kind(self, key: str) -> str:
         """Words align left, numbers right."""

@@ -67,11 +67,26 @@ def legend(axes: Axes, always: bool = False) -> None:
     """A legend above the axes, clear of the data; without need only if `always`."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or always:
-        axes.figure.legend(
-            handles, labels, loc="outside upper left", ncols=2 if len(labels) == 4 else 3,
-            fontsize=10, frameon=False, labelcolor=INK, handlelength=1.8, columnspacing=1.2,
-            borderpad=0.2,
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        columns = _columns(labels, figure.get_figwidth())
+        rows = -(-len(labels) // columns)
+        if rows > _ROWS:  # a long legend makes the figure taller, not its axes flatter
+            figure.set_figheight(figure.get_figheight() + 0.19 * (rows - _ROWS))
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=columns, fontsize=10,
+            frameon=False, labelcolor=INK, handlelength=1.8, columnspacing=1.2, borderpad=0.2,
         )  # fmt: skip
+
+
+_ROWS = 3  # of a legend, that the usual height has room for
+
+
+def _columns(labels: list[str], width: float) -> int:
+    """As many columns as `width` inches have room for, whatever font the reader's page has."""
+    each = 0.45 + 0.075 * max(len(label) for label in labels)  # with line and marker
+    room = max(1, min(3, int(width / each)))
+    return 2 if room == 3 and len(labels) == 4 else room
 
 
 def to_svg(figure: Figure) -> bytes:

@@ -115,8 +115,10 @@ def write_yaml(path: Path, value: Any) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and hardware, for whoever wants to repeat a figure."""
-    packages = ("narrows", "torch", "numpy", "scipy", "scikit-learn", "lightning-fabric")
-    versions: dict[str, str] = {}
+    from narrows import __version__
+
+    packages = ("torch", "numpy", "scipy", "scikit-learn", "lightning-fabric")
+    versions = {"narrows": __version__}
     for package in packages:
         try:
             versions[package] = version(package)
