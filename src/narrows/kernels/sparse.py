@@ -104,6 +104,7 @@ def solve_on_support(
     if call is None:
         return None
     size, dim = dictionary.shape
+    _check_code(atoms, size, active.shape == right.shape == atoms.shape)
     dictionary, right = dictionary.contiguous(), right.contiguous()
     n, width = right.shape
     gram = dictionary @ dictionary.T if _worth_a_gram(n, width, size) else None
@@ -122,6 +123,7 @@ def combine(atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor | None:
     call = _function("sparse_products", "combine", values, dictionary)
     if call is None:
         return None
+    _check_code(atoms, len(dictionary), values.shape == atoms.shape)
     out = values.new_empty(len(values), dictionary.shape[1])
     sizes = (_long(len(values)), _long(values.shape[1]), _long(dictionary.shape[1]))
     parts = (atoms.contiguous(), values.contiguous(), dictionary.contiguous())
@@ -134,6 +136,7 @@ def adjoint(atoms: Tensor, values: Tensor, rows: Tensor, size: int) -> Tensor | 
     call = _function("sparse_products", "adjoint", values, rows)
     if call is None:
         return None
+    _check_code(atoms, size, values.shape == atoms.shape and len(rows) == len(atoms))
     out = values.new_empty(size, rows.shape[1])
     sizes = (len(values), values.shape[1], rows.shape[1], size)
     parts = (atoms.contiguous(), values.contiguous(), rows.contiguous())
@@ -146,6 +149,8 @@ def dots(atoms: Tensor, rows: Tensor, dictionary: Tensor) -> Tensor | None:
     call = _function("sparse_products", "dots", rows, dictionary)
     if call is None:
         return None
+    fit = len(rows) == len(atoms) and rows.shape[1:] == dictionary.shape[1:]
+    _check_code(atoms, len(dictionary), fit)
     out = rows.new_empty(atoms.shape)
     sizes = (_long(len(atoms)), _long(atoms.shape[1]), _long(rows.shape[1]))
     parts = (atoms.contiguous(), rows.contiguous(), dictionary.contiguous())
@@ -163,6 +168,19 @@ class _Problem:
         gram = dictionary @ dictionary.T if _worth_a_gram(n, active, size) else None
         sizes = (_long(n), _long(dim), _long(size))
         self.arguments = (signals, dictionary, correlations, gram, *sizes)
+
+
+def _check_code(atoms: Tensor, size: int, fit: bool) -> None:
+    """Refuses what would make a kernel read memory that is not its own."""
+    if not fit or atoms.dim() != 2 or atoms.dtype != torch.int64:
+        raise ValueError(
+            f"expected int64 atoms [n, width] with values or signals for each, got {atoms.dtype} "
+            f"{tuple(atoms.shape)} that do not fit them"
+        )
+    if atoms.numel():
+        least, most = (int(end) for end in atoms.aminmax())
+        if least < 0 or most >= size:
+            raise ValueError(f"expected atoms in 0..{size - 1}, got {least}..{most}")
 
 
 def _worth_a_gram(n: int, active: int, size: int) -> bool:
