@@ -96,3 +96,15 @@ def test_refit_survives_two_equal_atoms(problem):
     values = refit(signals, twins, support, torch.ones(20, 2, dtype=torch.bool))
     best = (signals @ atoms[0])[:, None] * atoms[0]
     torch.testing.assert_close(combine(support, values, twins), best, atol=1e-6, rtol=0)
+
+
+def test_backward_needs_no_memory_of_atoms_squared_per_signal(problem):
+    signals, atoms = problem(n=64, size=2000, dim=8, dtype=torch.float32)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: sizes.append(t.numel()) or t, lambda t: t
+    ):
+        found = omp(signals, atoms, 4)
+        values = differentiate(signals.requires_grad_(), atoms, found.atoms, found.values)
+        combine(found.atoms, values, atoms).sum().backward()
+    assert max(sizes) <= atoms.numel()
