@@ -200,7 +200,7 @@ def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):
         (["sample", vq, "--temperature", "0.5"], "pixelcnn"),
         (["sample", vq, "--n", "0"], "at least 1"),
         (["prior", vq, "--kind", "mixture"], "does not suit"),
-        (["prior", vae, "--kind", "pixelcnn"], "integers"),
+        (["prior", vae, "--kind", "pixelcnn"], "its codes are values"),
         (["compress", vae, str(pictures), "--out", small], "QuantizedHistogram"),
         (["traverse", vq, "--image", "-1"], "an image in 0.."),
         (["mask", vq, "--rows", "0"], "rows"),

@@ -1,13 +1,14 @@
 """`narrows compare RECIPE...`: the same data and budget for several latents."""
 
+import difflib
 import functools
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -16,7 +17,9 @@ from narrows.cli.main import UsageError
 from narrows.training.run import fresh
 
 if TYPE_CHECKING:
-    from narrows.experiments.compare import Comparison, Plan
+    from narrows.experiments.compare import Comparison
+    from narrows.experiments.plan import Plan
+    from narrows.priors.kinds import Settings
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
 
@@ -49,6 +52,20 @@ def run(arguments: list[str]) -> int:
         default="0.5,1,2,4,8",
         help="factors of the step that plain and sparse codes are rounded to: more rates of the "
         "same runs",
+    )
+    parser.add_argument(
+        "--priors",
+        type=str,
+        default="",
+        metavar="KIND,...",
+        help="also code every run under these kinds of `narrows prior`, those that suit its codes: "
+        "bits, real files, samples",
+    )
+    parser.add_argument(
+        "--prior-options", type=dict, default={}, help="epochs, width, components of these priors"
+    )
+    parser.add_argument(
+        "--files", type=int, default=500, help="test images written to a file under each prior"
     )
     parser.add_argument(
         "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.epochs=10"
@@ -108,12 +125,12 @@ def _run(config: Namespace, command: str) -> int:
         raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
     path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)
     _say(comparison, path, out)
-    return 1 if comparison.failures else 0
+    return 1 if comparison.failures or comparison.failed_priors else 0
 
 
 def _plan(config: Namespace) -> "Plan":
     """What the command line asks for."""
-    from narrows.experiments.compare import Plan
+    from narrows.experiments.plan import Plan
     from narrows.experiments.sweeps import automatic
 
     files = {Path(name).stem: recipes.find(name) for name in config.recipes}
@@ -130,6 +147,8 @@ def _plan(config: Namespace) -> "Plan":
         steps = []
     if not steps or min(steps) <= 0:
         raise UsageError(f"--steps takes positive factors, such as 1,2,4; got {config.steps!r}")
+    if config.files < 1:
+        raise UsageError(f"--files must be at least 1, got {config.files}")
     return Plan(
         recipes=files,
         data=config.data,
@@ -138,7 +157,54 @@ def _plan(config: Namespace) -> "Plan":
         sweep=sweep,
         options=parsing.values(config.data_options),
         steps=steps,
+        priors=_priors(config.priors, files),
+        fitting=_fitting(config.prior_options),
+        files=config.files,
     )
+
+
+def _priors(words: str, files: Mapping[str, Path]) -> list[str]:
+    """The kinds of prior asked for, each of which suits one of the recipes.
+
+    Raises:
+        UsageError: for a kind that there is not, or that suits none of them.
+    """
+    from narrows.experiments.plan import own_priors
+    from narrows.priors.kinds import KINDS, check_kinds, codes_of, suits
+
+    kinds = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    try:
+        check_kinds(kinds)
+    except ValueError as error:
+        raise UsageError(f"--priors: {error}") from error
+    own = own_priors(files) if kinds else {}
+    for kind in kinds:
+        if own and not any(suits(kind, prior) for prior in own.values()):
+            has = "; ".join(f"{label} has {codes_of(prior)}" for label, prior in own.items())
+            raise UsageError(
+                f"--priors {kind} is for {' or '.join(KINDS[kind].codes)} and suits none of these "
+                f"recipes: {has}"
+            )
+    return kinds
+
+
+def _fitting(options: Mapping[str, Any] | None) -> "Settings":
+    """Settings of the priors' fits.
+
+    Raises:
+        UsageError: for others than a comparison takes, or values that are no numbers above 0.
+    """
+    from narrows.priors.kinds import Settings
+
+    given, known = parsing.values(options), ("epochs", "width", "components")
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise UsageError(f"--prior-options has no {name!r}; {hint}")
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(f"--prior-options.{name} takes a number from 1, got {value!r}")
+    return Settings(**given)
 
 
 def default_jobs() -> int:
@@ -154,7 +220,8 @@ def _say(comparison: "Comparison", path: Path, out: Path) -> None:
 
     for sentence in sentences(comparison):
         print(sentence)
-    for sentence in [*comparison.failures, *comparison.plan.differences()]:
+    said = [*comparison.failures, *comparison.failed_priors, *comparison.plan.differences()]
+    for sentence in said:
         print(f"note: {sentence}")
     numbers = [name for name in ("results.parquet",) if (out / name).is_file()]
     listed = ", ".join(str(out / name) for name in ["results.csv", *numbers, "metrics.json"])

@@ -3,30 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing
-from narrows.priors import Prior
-
-KINDS = {
-    "histogram": "how often each index is used (VQ and its like)",
-    "pixelcnn": "gated PixelCNN over a map of indices",
-    "transformer": "autoregressive transformer over indices",
-    "quantized": "grid and histogram of each feature (plain codes, variational means)",
-    "mixture": "Gaussian mixture of continuous codes; the aggregate posterior of random ones",
-    "factorial": "which atoms, and how much of each (sparse codes)",
-    "support": "mixture of supports, then values (sparse codes)",
-    "tokens": "transformer over atoms and values (sparse codes)",
-}
 
 
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/KIND, prints bits per example."""
     from narrows import data as sources
+    from narrows.priors.kinds import KINDS, Settings, fit_kind
     from narrows.training.run import Run
 
-    kinds = "; ".join(f"{name}: {text}" for name, text in KINDS.items())
+    kinds = "; ".join(f"{name}: {kind.about}" for name, kind in KINDS.items())
     parser = parsing.parser("prior", f"Fit a prior to the codes of a run's model. Kinds: {kinds}.")
     parser.add_argument("run", type=str, help="a run's folder")
     parser.add_argument("--kind", type=str, required=True, choices=list(KINDS))
@@ -44,7 +32,11 @@ def run(arguments: list[str]) -> None:
     loaded = Run.load(config.run)
     data = sources.load(config.data or loaded.data, root=config.data_root)
     model = loaded.model
-    prior = fit(model, data, config)
+    settings = Settings(
+        epochs=config.epochs, width=config.width, components=config.components, step=config.step,
+        conditional=config.conditional, seed=config.seed,
+    )  # fmt: skip
+    prior = fit_kind(config.kind, model, data, settings)
     report = dataclasses.asdict(getattr(prior, "report"))  # noqa: B009 (set by the fit)
     model.prior = prior
     folder = model.save(Path(config.run) / "priors" / config.kind)
@@ -56,55 +48,6 @@ def run(arguments: list[str]) -> None:
     print("next:")
     print(f"  narrows sample {config.run} --prior {config.kind}")
     print(f"  narrows compress {config.run} IMAGE... --prior {config.kind}")
-
-
-def fit(model: Autoencoder, data: Any, config: Any) -> Prior:
-    """The fitted prior of a parsed configuration.
-
-    Raises:
-        ValueError: if the kind does not suit the model's codes.
-    """
-    from narrows import priors
-
-    learned = {"epochs": config.epochs, "seed": config.seed}
-    if config.kind == "pixelcnn":
-        conditional = {"conditional": config.conditional}
-        return priors.fit_pixelcnn(model, data, width=config.width, **conditional, **learned)
-    if config.conditional:
-        raise ValueError("--conditional is for --kind pixelcnn; the others know no classes")
-    if config.kind == "transformer":
-        return priors.fit_transformer(model, data, width=config.width, **learned)
-    if config.kind == "tokens":
-        step = config.step or 0.5
-        return priors.fit_sparse(model, data, step=step, features=config.width, **learned)
-    return priors.fit_in_one_pass(_closed(model, data, config), model, data)
-
-
-def _closed(model: Autoencoder, data: Any, config: Any) -> Prior:
-    """An unfitted prior of the kinds that need no gradient."""
-    from narrows import priors
-
-    code = next(priors.latents(model, data.train, 2)).code
-    sites = model.prior.sites
-    first = code[0] if isinstance(code, tuple) else code
-    wanted = {"histogram": "indices", "quantized": "values", "mixture": "values"}
-    kind = "atoms" if isinstance(code, tuple) else "indices"
-    if not isinstance(code, tuple) and code.is_floating_point():
-        kind = "values"
-    if wanted.get(config.kind, "atoms") != kind:
-        raise ValueError(f"--kind {config.kind} does not suit this run: its codes are {kind}")
-    if config.kind == "quantized":
-        zeros = isinstance(model.prior, priors.SpikeAndSlabPrior)  # stay exact, and cheap
-        return priors.QuantizedHistogram(sites, first.shape[-1], config.step, keep_zeros=zeros)
-    if config.kind == "mixture":
-        return priors.GaussianMixture(sites, first.shape[-1], config.components, config.step)
-    size = int(getattr(model.prior, "size"))  # noqa: B009 (of every prior over indices or atoms)
-    if config.kind == "histogram":
-        groups = first.shape[-1] if first.dim() > len(sites) + 1 else None
-        return priors.CategoricalPrior(size, sites, groups)
-    if config.kind == "factorial":
-        return priors.SparseFactorial(sites, size, config.step or 0.5)
-    return priors.SparsePrior(sites, size, config.step or 0.5, config.components)
 
 
 def load(run_folder: str, kind: str | None) -> Autoencoder:

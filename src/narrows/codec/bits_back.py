@@ -15,6 +15,7 @@ Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; o
 `narrows.codec.grid`.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +29,7 @@ from torch.distributions import Distribution
 from narrows.codec.errors import CodecError
 from narrows.codec.grid import pop_posterior, pop_prior, push_posterior, push_prior
 from narrows.codec.pixels import walk_pixels
-from narrows.codec.steady import GROUP, in_one_group, steady
+from narrows.codec.steady import GROUP, groups, in_one_group, steady
 from narrows.families import StudentT
 from narrows.priors.factorial import Factorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
@@ -89,6 +90,32 @@ def read(model: Any, prior: Factorial | SpikeAndSlabPrior, payload: bytes, n: in
             "networks differ in their last bits"
         )
     return out
+
+
+@torch.no_grad()
+def expected(model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor) -> float:
+    """Bits that `write` should take for images `[n, *shape]`, its first words left out.
+
+    The sum over images of KL(q || p) - log2 p(x | z), with one draw z from q for each.
+
+    Raises:
+        TypeError: if the likelihood says nothing about 256 levels.
+    """
+    bits = 0.0
+
+    def price(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+        nonlocal bits
+        assert known is not None
+        bits -= np.log2(weights[np.arange(len(known)), known] / weights.sum(1)).sum()
+        return known
+
+    device = next(model.parameters()).device
+    for rows in groups(len(levels)):
+        latent = model.latent((levels[rows].to(torch.get_default_dtype()) / 255).to(device))
+        bits += prior.rate(latent).double().sum().item() / math.log(2)
+        z = model.bottleneck.embed(latent.posterior.sample())
+        walk_pixels(model.likelihood, model.decoder(z), levels[rows], price)
+    return float(bits)
 
 
 def first_words(payload: bytes) -> int:

@@ -137,7 +137,7 @@ def _quantized(prior: QuantizedHistogram, channel: Channel, n: int, code: Code |
 @transfer.register
 def _mixture(prior: GaussianMixture, channel: Channel, n: int, code: Code | None) -> Code:
     """Grid indices, each dimension given those before it."""
-    if not bool((prior.steps > 0).all()):
+    if not prior.rounds:
         reason = "it was fitted to random codes" if prior.fitted else "it is not fitted"
         raise TypeError(
             f"GaussianMixture has no grid to round codes to: {reason}; fit it to deterministic "

@@ -42,6 +42,11 @@ def walk_pixels(
     )
 
 
+def gives_levels(likelihood: Likelihood) -> bool:
+    """Whether a likelihood gives each of 256 levels a probability, as lossless coding needs."""
+    return walk_pixels.dispatch(type(likelihood)) is not walk_pixels.dispatch(Likelihood)
+
+
 @walk_pixels.register
 def _categorical(
     likelihood: Categorical256, output: Tensor, levels: Tensor | None, choose: Choose

@@ -1,93 +1,21 @@
 """Which latent? Several recipes, the same data and budget, several seeds, one page."""
 
-import inspect
-import itertools
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from narrows.experiments import jobs, measuring
+from narrows.autoencoder import Autoencoder
+from narrows.experiments import coding, jobs, measuring
+from narrows.experiments.coded import Coded
 from narrows.experiments.equal_rate import Curve, nearest_points, target_rate
 from narrows.experiments.jobs import Job, Outcome
-from narrows.experiments.statistics import interval
-from narrows.recorded import build, spec
-from narrows.training import fit
+from narrows.experiments.plan import Plan, point_name
+from narrows.experiments.statistics import summarize
 
-Sweep = Mapping[str, Sequence[str]]
-"""Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
 Runner = Callable[[Sequence[Job], Path], list[Outcome]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is compared.
-
-    Attributes:
-        recipes: files by label.
-        data: as `narrows.data.load` takes it.
-        seeds: one run of everything for each.
-        settings: arguments that all runs share, such as `fit.epochs`.
-        sweep: arguments that are varied.
-        options: of the data set.
-        steps: factors of the step to which plain and sparse codes are rounded; each measures a
-            finished run again, at another rate.
-    """
-
-    recipes: Mapping[str, Path]
-    data: str
-    seeds: Sequence[int]
-    settings: Mapping[str, str] = field(default_factory=dict)
-    sweep: Sweep = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    steps: Sequence[float] = (1.0,)
-
-    def jobs(self) -> list[Job]:
-        """Every recipe at every point of its sweep with every seed."""
-        options = {f"data-options.{name}": str(value) for name, value in self.options.items()}
-        settings = {**self.settings, **options}
-        found = []
-        for label, path in self.recipes.items():
-            text = path.read_text()
-            for point in self.points(label):
-                for seed in self.seeds:
-                    job = Job(label, str(path), text, self.data, seed, settings, point)
-                    found.append(job)
-        return found
-
-    def points(self, label: str) -> list[dict[str, str]]:
-        """The grid of a recipe's own and of shared sweeps; one empty point without any."""
-        axes: dict[str, Sequence[str]] = {}
-        for name, values in self.sweep.items():
-            owner, colon, argument = name.rpartition(":")
-            if not colon or owner == label:
-                axes[argument] = values
-        return [
-            dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
-        ]
-
-    def differences(self) -> list[str]:
-        """Where recipes differ in what should be the same: networks and budgets."""
-        found = []
-        read = {label: yaml.safe_load(path.read_text()) for label, path in self.recipes.items()}
-        for part, pick in (
-            ("networks", lambda r: _settled(r.get("model", {}).get("network"))),
-            ("likelihoods", lambda r: _settled(r.get("model", {}).get("likelihood"))),
-            ("budgets", _budget),
-        ):
-            kinds: dict[str, list[str]] = {}
-            for label, recipe in read.items():
-                kinds.setdefault(yaml.safe_dump(pick(recipe)), []).append(label)
-            if len(kinds) > 1:
-                groups = " | ".join(", ".join(labels) for labels in kinds.values())
-                found.append(
-                    f"the {part} of these recipes differ ({groups}): differences between their "
-                    "figures are not due to the latent alone"
-                )
-        return found
 
 
 @dataclass(frozen=True)
@@ -130,21 +58,28 @@ class Comparison:
         outcomes: of all jobs, failed ones included.
         points: of all finished runs, at every step.
         measures: of the points that stand for their recipe: name -> seed -> figures.
+        coded: all finished runs under every prior asked for, failed fits included.
     """
 
     plan: Plan
     outcomes: Sequence[Outcome]
     points: Sequence[Point]
     measures: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
+    coded: Sequence[Coded] = ()
 
     @property
     def failures(self) -> list[str]:
         """One sentence for each failed run."""
         return [f"failed: {o.job.key}: {o.error}" for o in self.outcomes if o.error]
 
+    @property
+    def failed_priors(self) -> list[str]:
+        """One sentence for each prior that could not be fitted or coded with."""
+        return [f"failed: {c.name}, seed {c.seed}: {c.error}" for c in self.coded if c.error]
+
     def rows(self) -> list[dict[str, Any]]:
-        """One row per run and step: what it was, its test figures, what it cost."""
-        return [
+        """One row per run and step, and one per prior: what it was, its test figures, its cost."""
+        runs = [
             {
                 "label": point.label,
                 "seed": point.seed,
@@ -155,6 +90,7 @@ class Comparison:
             }
             for point in self.points
         ]
+        return runs + [coded.row() for coded in self.coded if not coded.error]
 
     def groups(self) -> dict[str, list[Point]]:
         """The points of each recipe, sweep and step over seeds, by a name that says all three."""
@@ -233,7 +169,8 @@ def compare(
     finished = [outcome for outcome in outcomes if outcome.error is None]
     with measuring.Bench(plan.data, plan.options, workers) as bench:
         stepped = bench.steps([o.folder for o in finished], plan.steps)
-        comparison = Comparison(plan, outcomes, _points(finished, stepped))
+        coded = _coded(plan, finished, bench)
+        comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
         if not measures or not finished:
             return comparison
         chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
@@ -241,7 +178,7 @@ def compare(
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for point, figures in zip(chosen, judged, strict=True):
         found.setdefault(point.name, {})[point.seed] = figures
-    return Comparison(plan, outcomes, comparison.points, found)
+    return dataclasses.replace(comparison, measures=found)
 
 
 def _points(
@@ -255,41 +192,23 @@ def _points(
     return found
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Mean and half width of the interval of every figure that all rows have."""
-    keys = [k for k, v in rows[0].items() if isinstance(v, (int, float))]
-    shared = [k for k in keys if all(math.isfinite(row.get(k, math.nan)) for row in rows)]
-    return {k: interval([row[k] for row in rows]) for k in shared}
+def _coded(plan: Plan, outcomes: Sequence[Outcome], bench: measuring.Bench) -> list[Coded]:
+    """Every finished run under every prior that was asked for and suits it."""
+    wanted: list[tuple[Outcome, coding.Request]] = []
+    for outcome in outcomes if plan.priors else []:
+        own = Autoencoder.load(outcome.folder).prior
+        settings = dataclasses.replace(plan.fitting, seed=outcome.job.seed)
+        asked = coding.requests(own, plan.priors, plan.steps, settings, plan.files)
+        wanted += [(outcome, request) for request in asked]
+    found = bench.code([(outcome.folder, request) for outcome, request in wanted])
+    coded = []
+    for (outcome, request), said in zip(wanted, found, strict=True):
+        figures, error = ({}, said) if isinstance(said, str) else (said, None)
+        coded.append(Coded(outcome, request, figures, error))
+    return coded
 
 
 def _mean(points: Sequence[Point], key: str) -> float:
     """Mean over seeds, NaN where a figure is missing."""
     values = [point.figures.get(key, math.nan) for point in points]
     return sum(values) / len(values)
-
-
-def _budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe spends, defaults filled in; schedules of its own belong to a latent."""
-    given = recipe.get("fit", {})
-    known = inspect.signature(fit).parameters
-    names = ("epochs", "batch_size", "optimization", "engine")
-    return {name: _settled(given.get(name, known[name].default)) for name in names}
-
-
-def _settled(value: Any) -> Any:
-    """Plain data with defaults filled in and numbers as numbers, so that equals look equal."""
-    if isinstance(value, Mapping):
-        value = {key: _settled(part) for key, part in value.items()}
-        return spec(build(value)) if "class_path" in value else value
-    if isinstance(value, str):  # YAML 1.1 reads 2e-3 as a word
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return [_settled(part) for part in value] if isinstance(value, list) else value
-
-
-def point_name(label: str, point: Mapping[str, str]) -> str:
-    """The label, and what the sweep set."""
-    said = ", ".join(f"{name.rpartition('.')[2]}={value}" for name, value in point.items())
-    return f"{label} ({said})" if said else label

@@ -10,7 +10,7 @@ from typing import Any
 
 from narrows.autoencoder import Autoencoder
 from narrows.data.base import Dataset
-from narrows.experiments import gallery, judgement, page, tables
+from narrows.experiments import coded, coded_page, gallery, judgement, page, tables
 from narrows.experiments.compare import Comparison, Point
 from narrows.experiments.equal_rate import savings, standings
 from narrows.experiments.judge import Judge
@@ -63,7 +63,10 @@ def write(
         "title": TITLE.format(recipes=", ".join(comparison.plan.recipes), data=data.name),
         "answer": answer,
         "sections": sections(comparison, data, project),
-        "warnings": [*comparison.failures, *comparison.plan.differences(), *_advice(comparison)],
+        "warnings": [
+            *comparison.failures, *comparison.failed_priors, *comparison.plan.differences(),
+            *_advice(comparison),
+        ],
         "commands": [command],
         "versions": {
             **facts["versions"], "python": facts["python"], "processor": facts["processor"],
@@ -82,6 +85,7 @@ def sections(
     figures = [_figures(comparison, data, shown), page.CONVENTION, _costs(comparison, shown)]
     found = [Section("Figures", figures)]
     found += _equal_rate(comparison)
+    found += coded_page.sections(comparison.coded, comparison.plan)
     found += _side_by_side(comparison, data)
     runs = _runs(comparison, shown, data)
     models = {name: run.model for name, run in runs.items()}
@@ -294,8 +298,13 @@ def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> di
             }
             for s in standings(comparison.curves())
         ],
+        "priors_95": {
+            name: {key: list(value) for key, value in figures.items()}
+            for name, figures in coded.intervals(comparison.coded).items()
+        },
         "shown": comparison.representatives(),
         "failures": comparison.failures,
+        "failed_priors": comparison.failed_priors,
         "differences": comparison.plan.differences(),
     }
 

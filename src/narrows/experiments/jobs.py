@@ -99,7 +99,7 @@ def run(
         report: called with each outcome as it comes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads_each(workers)
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(outcome, job, out / job.key, threads): job for job in jobs}
         found: dict[str, Outcome] = {}
@@ -108,6 +108,17 @@ def run(
             if report is not None:
                 report(found[futures[future].key])
     return [found[job.key] for job in jobs]
+
+
+def threads_each(workers: int) -> int:
+    """Threads of each of several processes: what OMP_NUM_THREADS asks for, or a share of the cores.
+
+    On a busy machine more threads than there is room for wait for each other most of the time.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return (
+        int(asked) if asked.isdigit() and int(asked) else max(1, (os.cpu_count() or 1) // workers)
+    )
 
 
 def outcome(job: Job, folder: Path, threads: int) -> Outcome:

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,12 +12,18 @@ import torch
 from narrows import __version__
 from narrows import data as sources
 from narrows.data.base import Dataset
+from narrows.experiments import coding, gallery
+from narrows.experiments.coding import Request
+from narrows.experiments.jobs import threads_each
 from narrows.experiments.judge import Judge
 from narrows.experiments.steps import measured_at_steps, with_step
-from narrows.training.run import Run, write_json
+from narrows.report.images import tile, to_png
+from narrows.training.run import Run, write_bytes, write_json
 
 EXAMPLES, EPOCHS = 1000, 12
 """Of each split that are used, and of the classifier's training."""
+COLUMNS = 8
+"""Samples in a row."""
 
 
 class Bench:
@@ -56,20 +61,27 @@ class Bench:
         tasks = [(folder, f"measures-x{factor:g}.json", factor) for folder, factor in chosen]
         return self._all(_judge, tasks, "measures")
 
+    def code(self, chosen: Sequence[tuple[Path, Request]]) -> list[dict[str, float] | str]:
+        """Figures of every run under a prior; what was said where it failed."""
+        tasks = [(folder, f"{request.stem}.json", request) for folder, request in chosen]
+        return self._all(_code, tasks, "priors")
+
     def _all(
         self, measure: Callable[..., Any], tasks: Sequence[tuple[Path, str, Any]], what: str
     ) -> list[Any]:
+        """What is kept of every task, measured if missing; else what its measuring said."""
         from rich.console import Console
         from rich.progress import track
 
         missing = [task for task in tasks if _kept(task[0] / task[1]) is None]
         console = Console(stderr=True)
-        for _ in track(
+        said = track(
             self._run(measure, missing), what, len(missing) or 1, console=console,
             disable=not (missing and console.is_terminal),
-        ):  # fmt: skip
-            pass
-        return [_kept(folder / name) for folder, name, _ in tasks]
+        )  # fmt: skip
+        errors = {task[0] / task[1]: error for task, error in zip(missing, said, strict=True)}
+        paths = [folder / name for folder, name, _ in tasks]
+        return [errors.get(path) or _kept(path) for path in paths]
 
     def _run(self, measure: Callable[..., Any], tasks: Sequence[tuple[Path, str, Any]]) -> Any:
         workers = min(self._workers, len(tasks))
@@ -77,7 +89,7 @@ class Bench:
             _begin(*self._start)
             return map(measure, *zip(*tasks, strict=True)) if tasks else iter(())
         if self._pool is None:
-            threads = max(1, (os.cpu_count() or 1) // workers)
+            threads = threads_each(workers)
             context = multiprocessing.get_context("spawn")  # torch does not survive a fork
             self._pool = ProcessPoolExecutor(
                 workers, context, initializer=_begin, initargs=(*self._start, threads)
@@ -113,6 +125,21 @@ def _judge(folder: Path, name: str, factor: float) -> None:
     model = Run.load(folder).model
     with_step(model, factor, _data.train)
     _keep(folder / name, _judging.judge(model))
+
+
+def _code(folder: Path, name: str, request: Request) -> str | None:
+    """Measures a run under a prior; returns what went wrong, which is not kept."""
+    assert _data is not None
+    try:
+        model = Run.load(folder).model
+        figures, prior = coding.measure(model, _data, request)
+        if gallery.shows_images(_data) and request.settings.coarseness == 1:
+            picture = tile(coding.samples(model, prior, gallery.SAMPLES).numpy(), COLUMNS)
+            write_bytes((folder / name).with_suffix(".png"), to_png(picture))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    _keep(folder / name, figures)
+    return None
 
 
 def _keep(path: Path, figures: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Intervals over seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -55,3 +56,10 @@ def paired(
             f"expected a value of each method for every seed, got {len(first)} and {len(second)}"
         )
     return interval([b - a for a, b in zip(first, second, strict=True)], level)
+
+
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Mean and half width of the interval of every figure that all rows have."""
+    keys = [k for k, v in rows[0].items() if isinstance(v, (int, float))]
+    shared = [k for k in keys if all(math.isfinite(row.get(k, math.nan)) for row in rows)]
+    return {k: interval([row[k] for row in rows]) for k in shared}

@@ -22,6 +22,7 @@ from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
+from narrows.priors.uniform import UniformCategorical
 
 AnyPrior = TypeVar("AnyPrior", bound=Prior)
 
@@ -180,6 +181,19 @@ def fit_in_one_pass(prior: AnyPrior, model: Any, data: Splits) -> AnyPrior:
     """
     began = time.perf_counter()
     prior.fit(latents(model, data.train))
+    return measured(prior, model, data, began)
+
+
+def measured(prior: AnyPrior, model: Any, data: Splits, began: float | None = None) -> AnyPrior:
+    """The prior as it is, with a `report` on how many bits the held-out codes take under it.
+
+    Args:
+        prior: fitted, or one with nothing to fit.
+        model: an `Autoencoder`.
+        data: its data set.
+        began: when fitting began, by `time.perf_counter`.
+    """
+    began = time.perf_counter() if began is None else began
     validation, test = (
         bits(prior, latents(model, split)) for split in (data.validation, data.test)
     )
@@ -313,14 +327,15 @@ def _rate(total: int) -> Callable[[int], float]:
 def _alphabet(model: Any, data: Splits) -> tuple[int, int | None]:
     """Number of codes, and codes per site if the code has an axis for them."""
     code = next(latents(model, data.train, 2)).code
-    size = getattr(model.prior, "size", None)
+    own = model.prior
+    size = getattr(own, "categories" if isinstance(own, UniformCategorical) else "size", None)
     if isinstance(code, tuple) or code.is_floating_point() or not isinstance(size, int):
         raise ValueError(
-            f"expected a model whose codes are integers (its prior is {type(model.prior).__name__})"
+            f"expected a model whose codes are integers (its prior is {type(own).__name__})"
             "; for continuous codes fit GaussianMixture, for sparse ones SparsePrior or fit_sparse"
         )
-    own = tuple(code.shape[1 + len(model.prior.sites) :])
-    return size, math.prod(own) if own else None
+    each = tuple(code.shape[1 + len(own.sites) :])
+    return size, math.prod(each) if each else None
 
 
 def _stored(prior: Prior, latent: Latent) -> Latent:

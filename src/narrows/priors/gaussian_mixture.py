@@ -94,6 +94,11 @@ class GaussianMixture(Prior):
         """Whether `fit` has been called."""
         return bool(self.weights.sum() > 0)
 
+    @property
+    def rounds(self) -> bool:
+        """Whether it was fitted to deterministic codes, which it rounds to a grid."""
+        return bool((self.steps > 0).all())
+
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Expectation maximisation from a k-means start, in one pass over training latents.
 
@@ -150,7 +155,7 @@ class GaussianMixture(Prior):
 
     def quantize(self, code: Code) -> Code:
         """Rounds deterministic codes to the grid; others and those before `fit` stay."""
-        if not self.fitted or not bool((self.steps > 0).all()):
+        if not self.fitted or not self.rounds:
             return code
         z = self._vectors(code)
         rounded = ((z.double() / self.steps).round() * self.steps).to(z.dtype)
@@ -168,7 +173,7 @@ class GaussianMixture(Prior):
             z = latent.posterior.rsample(torch.Size((self.draws,)))
             log_q = latent.posterior.log_prob(z).flatten(2).sum(2)
             return (log_q - self.log_prob(z).to(log_q)).mean(0)
-        if not bool((self.steps > 0).all()):
+        if not self.rounds:
             raise ValueError(
                 "GaussianMixture: fitted to random codes, asked for the rate of a deterministic "
                 "one; fit it to latents of this model"
@@ -195,7 +200,7 @@ class GaussianMixture(Prior):
         for i in range(self.dim):
             given = means[:, i] + (factors[:, i, :i] * whitened[:, :i]).sum(1)
             z[:, i] = given + self.scales[which, i] * noise[:, i]
-            if bool((self.steps > 0).all()):  # what follows knows the rounded value only
+            if self.rounds:  # what follows knows the rounded value only
                 z[:, i] = (z[:, i] / self.steps[i]).round() * self.steps[i]
             whitened[:, i] = (z[:, i] - given) / factors[:, i, i]
         return z.to(torch.get_default_dtype()).view(n, *self.sites, self.dim)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.ticker import LogLocator
+
 from narrows.report import theme
 from narrows.report.blocks import Picture
 
@@ -20,7 +22,8 @@ def rate_distortion(
 
     Args:
         points: label -> (bits, distortion) pairs, or (bits, distortion, half width) where the
-            distortion has an interval; a single point is drawn as a lone mark.
+            distortion has an interval, and a fourth number where the bits have one; a single
+            point is drawn as a lone mark.
         bits: the convention of the rate.
         distortion: the measure.
         caption: what to look for.
@@ -38,12 +41,17 @@ def rate_distortion(
         axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **style)
         if any(len(pair) > 2 for pair in pairs):
             widths = [pair[2] if len(pair) > 2 else 0.0 for pair in pairs]
-            down = [min(w, LOWEST * d) for w, d in zip(widths, y, strict=True)]
-            axes.errorbar(x, y, [down, widths], fmt="none", ecolor=style["color"], capsize=3)
+            sides = [pair[3] if len(pair) > 3 else 0.0 for pair in pairs]
+            bars = [
+                [[min(w, LOWEST * v) for w, v in zip(half, values, strict=True)], half]
+                for half, values in ((widths, y), (sides, x))
+            ]
+            axes.errorbar(x, y, *bars, fmt="none", ecolor=style["color"], capsize=3)
     flat = [pair[:2] for pairs in points.values() for pair in pairs]
     if all(b > 0 for b, _ in flat) and max(flat)[0] > 8 * min(flat)[0]:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_major_locator(LogLocator(2, numticks=8))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     if all(d > 0 for _, d in flat):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -57,13 +65,14 @@ def rate_distortion(
     )
     if any(len(pair) > 2 for pairs in points.values() for pair in pairs):
         caption = f"{caption} Bars: 95 % intervals over seeds".strip()
-        cut = any(p[2] > LOWEST * p[1] for pairs in points.values() for p in pairs if len(p) > 2)
+        every = [pair for pairs in points.values() for pair in pairs]
+        cut = any(p[i] > LOWEST * p[3 - i] for p in every for i in range(2, len(p)))
         caption += ", cut where they come near 0." if cut else "."
     note = "Lower and further left is better; compare models at equal bits."
     return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
 
 
-def _spoken(bits: float, distortion: float, half: float | None = None) -> str:
+def _spoken(bits: float, distortion: float, half: float | None = None, *_: float) -> str:
     """A point in words, for the description."""
     width = "" if half is None else f" ± {half:.2g}"
     return f"{distortion:.3g}{width} at {bits:.3g}"
