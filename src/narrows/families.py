@@ -84,10 +84,6 @@ class Family(Recorded, ABC):
             )
         return form(posterior.loc, posterior.scale, self.scale)  # type: ignore[attr-defined]
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self._arguments.items())
-        return f"{type(self).__name__}({arguments})"
-
 
 class Normal(Family):
     """Normal, log p(z) = -z^2 / 2 s^2 - log s - log(2 pi) / 2."""

@@ -38,6 +38,22 @@ class Recorded:
 
         cls.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
 
+    def extra_repr(self) -> str:
+        """The arguments that are not the defaults, in one line; what PyTorch's modules print."""
+        parameters = inspect.signature(type(self)).parameters
+        shown = []
+        for name, value in self._arguments.items():
+            text = repr(value)  # of a part that is a module several lines, printed below as a child
+            if "\n" not in text and text != repr(parameters[name].default):
+                shown.append(f"{name}={text}")
+        return ", ".join(shown)
+
+    def __repr__(self) -> str:
+        above = super()
+        if hasattr(above, "extra_repr"):  # a module, whose own way of printing asks for it
+            return above.__repr__()
+        return f"{type(self).__name__}({self.extra_repr()})"
+
 
 def spec(value: Any) -> Any:
     """Describes an object made of `Recorded` parts and plain values as plain data.

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from narrows.data import Dataset, Split
+from narrows.data.mapped import MappedSplit
 
 
 def _split(n: int = 6, seed: int = 0) -> Split:
@@ -64,3 +65,14 @@ def test_a_split_that_cannot_be_trained_on_is_refused(images, labels, message):
 def test_splits_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="all must agree"):
         Dataset("d", _split(), _split(), Split(torch.zeros(3, 1, 4, 4)))
+
+
+def test_printing_a_data_set_is_one_line_and_reads_no_examples(monkeypatch):
+    images = torch.zeros(5, 1, 2, 3, dtype=torch.uint8)
+    split = Split(images, torch.zeros(5, dtype=torch.int64))
+    data = Dataset("tiny", split, split.head(2), split.head(1))
+    assert repr(data) == "Dataset('tiny', (1, 2, 3), torch.uint8, train=5, validation=2, test=1)"
+    assert repr(split) == "Split(5 x (1, 2, 3), torch.uint8, labels)"
+    mapped = MappedSplit(images, torch.arange(3))
+    monkeypatch.delattr(MappedSplit, "images")
+    assert repr(mapped) == "MappedSplit(3 x (1, 2, 3), torch.uint8)"

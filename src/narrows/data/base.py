@@ -47,6 +47,11 @@ class Split:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    def __repr__(self) -> str:
+        # Without the values: of a mapped split they would be read from the disk.
+        labels = "" if self.labels is None else ", labels"
+        return f"{type(self).__name__}({len(self)} x {self.shape}, {self.dtype}{labels})"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: `(channels, height, width)` or `(d,)`."""
@@ -134,6 +139,11 @@ class Dataset:
     def dtype(self) -> torch.dtype:
         """How values are stored: uint8 or float32."""
         return self.train.dtype
+
+    def __repr__(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        sizes = "train={}, validation={}, test={}".format(*map(len, parts))
+        return f"Dataset({self.name!r}, {self.shape}, {self.dtype}, {sizes})"
 
     @property
     def levels(self) -> int | None:

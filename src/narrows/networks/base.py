@@ -39,11 +39,6 @@ class Network(Recorded, ABC):
                 the whole width, `[batch, channels]`. `Likelihood.channels` says how many.
         """
 
-    def __repr__(self) -> str:
-        """The call that makes this network."""
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
-        return f"{type(self).__name__}({arguments})"
-
     def __eq__(self, other: object) -> bool:
         """Whether both describe the same network."""
         return isinstance(other, Network) and spec(self) == spec(other)
