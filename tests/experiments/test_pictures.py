@@ -144,7 +144,13 @@ def test_a_map_needs_sites_and_a_mask_changes_what_is_near(models):
 def test_every_model_gets_a_row_between_two_images_and_against_noise(models):
     for found in pictures.interpolations(models, images(2), images(2, seed=1)):
         assert list(found.rows) == ["pixels blended", *models]
-    assert list(pictures.denoised(models, images(3)).rows) == ["clean", "noise 0.5", *models]
+    strip = pictures.denoised(models, images(3))
+    assert list(strip.rows) == ["clean", "noise 0.5", *models]
+    assert "Trained to remove noise: no model." in strip.caption
+    trained = model(nw.bottlenecks.Identity(2))
+    trained.objective = nw.objectives.Denoising(0.5)
+    said = pictures.denoised({**models, "trained": trained}, images(3)).caption
+    assert "Trained to remove noise: trained." in said
 
 
 def test_curves_are_drawn_for_what_was_recorded_and_look_the_same_everywhere():

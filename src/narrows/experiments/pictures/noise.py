@@ -7,6 +7,7 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.functional.corruption import corrupt
+from narrows.objectives import Denoising
 from narrows.report import Strips, strips
 
 
@@ -15,8 +16,9 @@ def denoised(models: Mapping[str, Autoencoder], x: Tensor, weight: float = 0.5) 
     noisy = corrupt(x, weight, torch.Generator(x.device).manual_seed(0))
     rows = {"clean": x, f"noise {weight:g}": noisy}
     rows |= {name: model.reconstruct(noisy).clamp(0, 1) for name, model in models.items()}
+    trained = [name for name, model in models.items() if isinstance(model.objective, Denoising)]
     caption = (
         f"Noise of standard deviation {weight:g}, clipped to [0, 1], and the reconstructions of "
-        "the noisy images. No model was trained to remove noise."
+        f"the noisy images. Trained to remove noise: {', '.join(trained) or 'no model'}."
     )
     return strips({name: images.cpu().numpy() for name, images in rows.items()}, caption=caption)
