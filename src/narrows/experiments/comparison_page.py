@@ -31,6 +31,7 @@ COSTS = {
     "seconds": Column("wall-clock", "s, of the process"),
     "peak_memory": Column("memory", "MiB, peak of the process"),
 }
+USE = ("usage", "perplexity", "l0", "active_units")
 
 
 def write(
@@ -82,8 +83,8 @@ def sections(
 ) -> list[Section]:
     """Everything below the answer."""
     shown = list(comparison.representatives().values())
-    figures = [_figures(comparison, data, shown), page.CONVENTION, _costs(comparison, shown)]
-    found = [Section("Figures", figures)]
+    figures, *use = _figures(comparison, data, shown)
+    found = [Section("Figures", [figures, page.CONVENTION, *use, _costs(comparison, shown)])]
     found += _equal_rate(comparison)
     found += coded_page.sections(comparison.coded, comparison.plan)
     found += _side_by_side(comparison, data)
@@ -96,7 +97,7 @@ def sections(
         found.append(Section("Paired differences over seeds", [_paired_table(comparison, shown)]))
     every = list(comparison.groups())
     if len(every) > len(shown):
-        found.append(Section("Every point of the curves", [_figures(comparison, data, every)]))
+        found.append(Section("Every point of the curves", _figures(comparison, data, every)))
     if comparison.failures:
         found.append(Section("Failed runs", [_failures(comparison)]))
     return found
@@ -198,13 +199,20 @@ def _measured(
     return {section.heading: section for section in made}
 
 
-def _figures(comparison: Comparison, data: Dataset, names: Sequence[str]) -> Table:
+def _figures(comparison: Comparison, data: Dataset, names: Sequence[str]) -> list[Table]:
+    """Distortion and rate; then what is used of the code, where a model counts that."""
     caption = (
         f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
         f"split, {_over_seeds(comparison)}."
     )
-    known = {key: column for key, column in page.COLUMNS.items() if key not in COSTS}
-    return _table(comparison, names, caption, known)
+    quality = {key: c for key, c in page.COLUMNS.items() if key not in {*COSTS, *USE}}
+    use = {key: page.COLUMNS[key] for key in USE}
+    counted = [n for n in names if any(key in comparison.intervals()[n] for key in USE)]
+    found = [_table(comparison, names, caption, quality)]
+    if counted:
+        said = f"What is used of the code; test split, {_over_seeds(comparison)}."
+        found.append(_table(comparison, counted, said, use))
+    return found
 
 
 def _costs(comparison: Comparison, names: Sequence[str]) -> Table:
@@ -233,7 +241,9 @@ def _over_seeds(comparison: Comparison) -> str:
 
 
 def _cell(value: tuple[float, float]) -> Cell:
-    return value if math.isfinite(value[1]) and value[1] > 0 else value[0]
+    """The interval; the mean alone where nothing is known of its spread, or it is rounding."""
+    mean, half = value
+    return value if math.isfinite(half) and half > 1e-9 * abs(mean) else mean
 
 
 def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
