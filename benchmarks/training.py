@@ -3,6 +3,7 @@
     python benchmarks/training.py [overhead|data|checkpoint|precision|start ...] [--json FILE]
 
 overhead    optimiser steps of `narrows.training.loop.Loop` against a bare torch loop
+memory      steps of processes that keep their memory against steps of others
 data        the same steps on shuffled batches against one repeated batch
 checkpoint  writing a checkpoint against an epoch of 45,000 images
 precision   channels_last + bf16 + compile against plain float32
@@ -28,7 +29,7 @@ import torch
 import narrows as nw
 from narrows.data.base import Split
 from narrows.networks import Conv
-from narrows.training import Checkpoints, Engine, Optimization
+from narrows.training import Checkpoints, Engine, Optimization, keep_memory
 from narrows.training.checkpoint import save_checkpoint
 from narrows.training.checkpointing import Keeper
 from narrows.training.interruption import Interruption
@@ -134,6 +135,46 @@ def overhead(repeats: int) -> dict[str, float]:
     }
 
 
+_STEPS = """
+import resource, statistics, sys, time
+sys.path.insert(0, sys.argv[1])
+import training
+if sys.argv[2] == "keep":
+    training.keep_memory()
+hidden, batch, blocks = map(int, sys.argv[3:])
+train = training.images(batch * training.STEPS)
+block = training.ours(training.model(hidden), train, batch, training.Engine())
+block()
+times = []
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(blocks):
+    start = time.perf_counter()
+    block()
+    times.append(1e3 * (time.perf_counter() - start) / training.STEPS)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(statistics.median(times), (usage.ru_minflt - before) / blocks / training.STEPS,
+      usage.ru_maxrss / 1024)
+"""
+
+
+def memory(repeats: int) -> dict[str, float]:
+    """Milliseconds a step, pages mapped a step, most megabytes; processes take turns."""
+    results: dict[str, float] = {}
+    for hidden, batch, blocks in ((32, 40, 20), (128, 128, 2)):
+        figures: dict[str, list[list[float]]] = {"default": [], "keep": []}
+        for _ in range(repeats):
+            for mode, found in figures.items():
+                command = [sys.executable, "-c", _STEPS, str(Path(__file__).parent), mode]
+                size = [str(hidden), str(batch), str(blocks)]
+                done = subprocess.run([*command, *size], capture_output=True, text=True, check=True)
+                found.append([float(word) for word in done.stdout.split()[-3:]])
+        for mode, found in figures.items():
+            medians = [statistics.median(column) for column in zip(*found, strict=True)]
+            for name, value in zip(("ms", "pages", "mb"), medians, strict=True):
+                results[f"{hidden}_{mode}_{name}"] = value
+    return results
+
+
 def data(repeats: int) -> dict[str, float]:
     batch = 128
     whole = images(45_000)
@@ -220,6 +261,7 @@ def start(repeats: int) -> dict[str, float]:
 
 BENCHMARKS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
     "overhead": (overhead, 120),
+    "memory": (memory, 3),
     "data": (data, 40),
     "checkpoint": (checkpoint, 8),
     "precision": (precision, 12),
@@ -234,6 +276,7 @@ def main() -> None:
     arguments = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     results: dict[str, object] = {}
+    keep_memory()  # as `narrows train` does; else where a loop frees what decides its time
     for name in arguments.names:
         run, repeats = BENCHMARKS[name]
         results[name] = run(repeats)

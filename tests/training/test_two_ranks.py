@@ -90,6 +90,11 @@ def test_two_processes_equal_one_with_the_whole_batch(two_ranks, strategy, name)
 
 def test_networks_in_shards_with_batch_norm_equal_whole_ones(two_ranks):
     """One process with the whole batch does not: each rank normalises its own share."""
+    for strategy in program.NAMES:
+        states = [load(two_ranks, f"batch norm.{strategy}", rank) for rank in range(2)]
+        assert [
+            k for k in states[0] if k != "share" and not torch.equal(*(s[k] for s in states))
+        ] == []
     whole, cut = (load(two_ranks, f"batch norm.{strategy}") for strategy in program.NAMES)
     assert any("running_mean" in key for key in whole)
     assert whole.pop("share") > cut.pop("share")

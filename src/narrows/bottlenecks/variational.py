@@ -105,12 +105,13 @@ class Variational(Bottleneck):
         terms = {}
         if self.free_bits:
             kl = self._divergence(posterior, location, scale).sum(0)
-            kl = torch.cat([kl, kl.new_tensor([float(len(location))])])
+            # Counted by a sum: the number of examples stays free under export.
+            kl = torch.cat([kl, kl.new_ones(location.shape[0]).sum(0, keepdim=True)])
             if self.training:  # the mean over the batch of all ranks
                 kl = total_over_ranks(kl)
             kl = kl[:-1] / kl[-1].clamp(min=1)
             short = (self.free_bits - kl).clamp(min=0).sum()
-            terms["free_bits"] = short.expand(len(location))
+            terms["free_bits"] = short.expand(location.shape[0])
         return Latent(
             z=self.embed(code),
             code=code,

@@ -13,6 +13,7 @@ from narrows.experiments import page
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
+from narrows.training.memory import keep_memory
 from narrows.training.run import Run, fresh
 
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
@@ -25,6 +26,7 @@ Any argument of any part can be set: --model.bottleneck.size 1024, --fit.epochs 
 
 def run(arguments: list[str]) -> None:
     """Trains or resumes, and prints the figures and what to do next."""
+    keep_memory()
     if not arguments or arguments[0] in ("-h", "--help"):
         parser().print_help()
         return None

@@ -11,6 +11,7 @@ from narrows.training.interruption import TrainingInterruptedError
 from narrows.training.learning_rate import Constant, Cosine, OneCycle, Schedule
 from narrows.training.loggers import TensorBoard, WeightsAndBiases
 from narrows.training.loop import NonFiniteLossError
+from narrows.training.memory import keep_memory
 from narrows.training.optimization import Optimization
 from narrows.training.run import Run
 from narrows.training.schedules import CyclicalBeta, Geco, LinearBeta
@@ -38,5 +39,6 @@ __all__ = [
     "WeightsAndBiases",
     "evaluate",
     "fit",
+    "keep_memory",
     "latents",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -107,6 +108,7 @@ class Loop:
             self._count(micro_batches, losses)
             self.step += 1
             after_step()
+        share_buffers(self.model)  # ranks that measure the epoch measure the same
         seen = int(sum_over_ranks(torch.tensor(self.examples, device=self.fabric.device)))
         row = {name: sum_over_ranks(value).item() / seen for name, value in self.sums.items()}
         row["learning_rate"] = self.optimizer.param_groups[0]["lr"]
@@ -173,7 +175,7 @@ class Loop:
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
                 total, loss = self._loss(x)
-                if not bool(loss.total.isfinite()):
+                if not math.isfinite(loss.total.item()):
                     raise NonFiniteLossError(_diagnosis(loss, number, rate))
                 self.fabric.backward(total * (len(index) / examples))
             images.append(x)
