@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from narrows.sparse import L1, combine, coordinate_descent, differentiate, omp, refit
-from narrows.sparse.products import correlations_at
+from narrows.sparse.products import correlations_at, solve_on_support
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -96,6 +96,18 @@ def test_refit_survives_two_equal_atoms(problem):
     values = refit(signals, twins, support, torch.ones(20, 2, dtype=torch.bool))
     best = (signals @ atoms[0])[:, None] * atoms[0]
     torch.testing.assert_close(combine(support, values, twins), best, atol=1e-6, rtol=0)
+
+
+def test_nearly_parallel_atoms_are_solved_for_to_single_precision(problem):
+    """Their normal equations have a condition of 5e7, which single precision cannot invert."""
+    _, atoms = problem(size=2)
+    twins = torch.stack([atoms[0], atoms[0] + 2e-4 * atoms[1]]).float()
+    right = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
+    support, active = torch.tensor([[0, 1]]).expand(20, 2), torch.ones(20, 2, dtype=torch.bool)
+    wide = twins.double()
+    exact = torch.linalg.solve(wide @ wide.T, right.double().T).T
+    solved = solve_on_support(twins, support, active, right)
+    torch.testing.assert_close(solved.double(), exact, rtol=1e-5, atol=0)
 
 
 def test_backward_needs_no_memory_of_atoms_squared_per_signal(problem):

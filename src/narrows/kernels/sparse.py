@@ -99,7 +99,11 @@ def lasso(
 def solve_on_support(
     dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float
 ) -> Tensor | None:
-    """(D_S D_S^T + ridge)^-1 right on each support `[n, width]`, or None without the kernel."""
+    """(D_S D_S^T + ridge)^-1 right on each support `[n, width]`, or None without the kernel.
+
+    In double precision: normal equations square the condition of atoms that are nearly parallel.
+    """
+    dtype, right, dictionary = right.dtype, right.double(), dictionary.double()
     call = _function("sparse", "solve", right, dictionary)
     if call is None:
         return None
@@ -115,7 +119,7 @@ def solve_on_support(
         *(dictionary, gram, *sizes, atoms, active, right),
         *(_long(width), ctypes.c_double(ridge), _threads(), solution),
     )
-    return solution
+    return solution.to(dtype)
 
 
 def combine(atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor | None:
