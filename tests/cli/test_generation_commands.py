@@ -146,6 +146,7 @@ def test_pictures_are_of_the_run_s_own_data_with_the_options_it_was_trained_with
         shown = tmp_path / "new" / f"{command}.png"  # the folder is made
         assert main([command, run, "--out", str(shown)]) == 0
         assert min(picture(shown).shape) > 12
+    assert main(["prior", run, "--kind", "histogram"]) == 0
     assert main(["interpolate", run, "--data", "digits", "--out", str(out)]) == 1  # 8x8
 
 
@@ -171,7 +172,7 @@ def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
     assert main(["sample", str(runs / "vae"), "--label", "1"]) == 1
     assert "--conditional" in capsys.readouterr().err
     assert main(["prior", vq, "--kind", "histogram", "--conditional", "true"]) == 1
-    assert "know no classes" in capsys.readouterr().err
+    assert "no classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lossless", [False, True])

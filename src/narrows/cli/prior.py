@@ -5,21 +5,23 @@ import json
 from pathlib import Path
 
 from narrows.autoencoder import Autoencoder
-from narrows.cli import parsing
+from narrows.cli import parsing, trained
 
 
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/KIND, prints bits per example."""
-    from narrows import data as sources
     from narrows.priors.kinds import KINDS, Settings, fit_kind
-    from narrows.training.run import Run
 
-    kinds = "; ".join(f"{name}: {kind.about}" for name, kind in KINDS.items())
-    parser = parsing.parser("prior", f"Fit a prior to the codes of a run's model. Kinds: {kinds}.")
-    parser.add_argument("run", type=str, help="a run's folder")
-    parser.add_argument("--kind", type=str, required=True, choices=list(KINDS))
-    parser.add_argument("--data", type=str, default=None, help="default: the run's own")
-    parser.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    kinds = "\n".join(
+        f"{name:{max(map(len, KINDS))}}  {kind.about}" for name, kind in KINDS.items()
+    )
+    parser = parsing.parser(
+        "prior", f"Fit a prior to the codes of a run's model. Kinds:\n\n{kinds}"
+    )
+    trained.add_options(parser)
+    parser.add_argument(
+        "--kind", type=str, required=True, choices=list(KINDS), metavar="KIND", help="as above"
+    )
     parser.add_argument("--epochs", type=int, default=20, help="of pixelcnn, transformer, tokens")
     parser.add_argument("--width", type=int, default=64, help="features of these")
     parser.add_argument(
@@ -29,8 +31,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--components", type=int, default=16, help="of mixture, support")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batch order")
     config = parsing.parse(parser, arguments)
-    loaded = Run.load(config.run)
-    data = sources.load(config.data or loaded.data, root=config.data_root)
+    loaded, data = trained.load(config)
     model = loaded.model
     settings = Settings(
         epochs=config.epochs, width=config.width, components=config.components, step=config.step,
