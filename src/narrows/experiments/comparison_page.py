@@ -207,7 +207,8 @@ def _figures(comparison: Comparison, data: Dataset, names: Sequence[str]) -> lis
     )
     quality = {key: c for key, c in page.COLUMNS.items() if key not in {*COSTS, *USE}}
     use = {key: page.COLUMNS[key] for key in USE}
-    counted = [n for n in names if any(key in comparison.intervals()[n] for key in USE)]
+    trained = [n for n in names if comparison.groups()[n][0].factor == 1]  # rounding changes none
+    counted = [n for n in trained if any(key in comparison.intervals()[n] for key in USE)]
     found = [_table(comparison, names, caption, quality)]
     if counted:
         said = f"What is used of the code; test split, {_over_seeds(comparison)}."

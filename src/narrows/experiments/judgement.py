@@ -79,12 +79,13 @@ ABOUT = {
         "population. A code's numbers are its indices, its rounded values, or the dimensions of"
         " its posterior (one draw), each at its site. 'Its numbers' adds what each of them says"
         " by itself: what several say counts several times. The rate is larger by what a prior "
-        "fitted to every number at every site would save; it is smaller where a learned prior "
-        "knows how the numbers hang together. The whole code shows at most the logarithm of the"
-        " number of examples; near that, it says no more than that different examples have "
-        "different codes. About the class, a linear reader on new examples gives a lower bound "
-        "for the whole code; a single number is read off the very examples that it is counted "
-        "on, and is worth what it has over its chance."
+        "fitted to every number at every site would save, and by what so few examples do not "
+        "show; it is smaller where a learned prior knows how the numbers hang together. The "
+        "whole code shows at most the logarithm of the number of examples; near that, it says "
+        "no more than that different examples have different codes. About the class, a linear "
+        "reader on new examples gives a lower bound for the whole code; a single number is read"
+        " off the very examples that it is counted on, and is worth what it has over its "
+        "chance."
     )
 }
 
