@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.sparse import Lista, fista
+from narrows.sparse import L1, Lista, fista
 from narrows.sparse.fista import largest_eigenvalue
 
 
@@ -13,6 +13,15 @@ def test_untrained_it_is_ista(problem):
         ahead = codes - (codes @ atoms - signals) @ atoms.T / lipschitz
         codes = ahead.sign() * (ahead.abs() - weight / lipschitz).clamp_min(0)
     torch.testing.assert_close(Lista(atoms, weight, steps=4)(signals), codes)
+
+
+def test_nonnegative_layers_go_to_the_nonnegative_lasso(problem):
+    signals, atoms = problem()
+    penalty = L1(0.3, nonnegative=True)
+    codes = Lista(atoms, 0.3, steps=3000, nonnegative=True)(signals)
+    assert (codes >= 0).all()
+    optimum = fista(signals, atoms, penalty, tolerance=1e-10)
+    torch.testing.assert_close(codes, optimum.codes, atol=1e-5, rtol=0)
 
 
 def test_training_brings_few_steps_nearer_to_the_optimum(problem):

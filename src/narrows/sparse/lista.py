@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.sparse.fista import largest_eigenvalue
+from narrows.sparse.penalty import L1
 
 
 class Lista(nn.Module):
@@ -19,6 +20,7 @@ class Lista(nn.Module):
         dictionary: `[K, dim]`; copied, and held fixed.
         weight: lambda of the L1 penalty.
         steps: number of layers.
+        nonnegative: codes are >= 0, those of the lasso over z >= 0.
 
     Raises:
         ValueError: if weight is negative or steps below 1.
@@ -35,11 +37,13 @@ class Lista(nn.Module):
 
     dictionary: Tensor
 
-    def __init__(self, dictionary: Tensor, weight: float, steps: int = 3) -> None:
+    def __init__(
+        self, dictionary: Tensor, weight: float, steps: int = 3, *, nonnegative: bool = False
+    ) -> None:
         super().__init__()
         if not weight >= 0 or steps < 1:
             raise ValueError(f"expected weight >= 0 and steps >= 1, got {weight} and {steps}")
-        self.weight = float(weight)
+        self.weight, self.penalty = float(weight), L1(weight, nonnegative=nonnegative)
         lipschitz = largest_eigenvalue(dictionary)
         self.register_buffer("dictionary", dictionary.detach().clone())
         start = (dictionary / lipschitz).detach()
@@ -52,8 +56,7 @@ class Lista(nn.Module):
         codes = signals.new_zeros(len(signals), len(self.dictionary))
         for encoder, threshold in zip(self.encoders, self.thresholds, strict=True):
             ahead = codes + (signals - codes @ self.dictionary) @ encoder.T
-            limit = threshold.clamp_min(0)
-            codes = ahead - torch.clamp(ahead, -limit, limit)
+            codes = self.penalty.shrink(ahead, threshold.clamp_min(0))
         return codes
 
     def objective(self, signals: Tensor) -> Tensor:
