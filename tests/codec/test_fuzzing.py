@@ -1,14 +1,16 @@
 """Whatever bytes come in: the images that were written, or a CodecError."""
 
+import dataclasses
 import random
 
 import pytest
 import torch
 
-from narrows.codec import Codec, CodecError
+from narrows.codec import Codec, CodecError, Limit, bits_back
+from narrows.codec import codec as codec_module
 from narrows.codec.container import Header, pack, unpack
 from narrows.codec.entropy import Reader, Writer, whole_numbers
-from narrows.priors import GaussianMixture, fit_in_one_pass
+from narrows.priors import GaussianMixture, PixelCNN, fit_in_one_pass
 
 
 def mutants(blob, n, seed):
@@ -149,8 +151,52 @@ def test_files_that_claim_to_be_huge_are_refused_before_anything_is_allocated(mo
     ):
         with pytest.raises(CodecError):
             codec.decompress(forged(codec, blob, 1, **changes))
-    with pytest.raises(CodecError, match="most_values"):
-        codec.decompress(blob, most_values=64)
+    with pytest.raises(CodecError, match=r"limit=Limit\(values=128\), or --limit.values 128"):
+        codec.decompress(blob, Limit(values=127))
+    with pytest.raises(CodecError, match=r"limit=Limit\(images=2\), or --limit.images 2"):
+        codec.decompress(blob, Limit(images=1))
+    assert len(codec.decompress(blob, Limit(images=2, values=128))) == 2
+
+
+@pytest.fixture(scope="module")
+def walked(models, digits):
+    """A codec whose reader walks a PixelCNN, symbol after symbol."""
+    model, histogram = models["vq"]
+    torch.manual_seed(0)
+    prior = PixelCNN(histogram.sites, 32, width=8, layers=2, kernel=3).eval()
+    return Codec(model, prior)
+
+
+@pytest.mark.parametrize("family", ["PixelCNN", "vq", "sparse", "plain", "variational"])
+def test_a_short_file_cannot_make_the_reader_walk_on(walked, models, digits, family, monkeypatch):
+    """A checksum is no secret: what bounds the work is the length of the payload."""
+    codec = walked if family == "PixelCNN" else Codec(*models[family])
+    header, payload = unpack(codec.compress(digits.train.images[:3]))
+    calls = []
+    whole = codec_module.transfer
+    monkeypatch.setattr(codec_module, "transfer", lambda *a: calls.append(a[2]) or whole(*a))
+    for enough in (b"", payload, payload + random.Random(0).randbytes(400)):
+        calls.clear()
+        forgery = pack(dataclasses.replace(header, count=60_000), enough)
+        with pytest.raises(CodecError, match=r"ends before its codes|no code under"):
+            codec.decompress(forgery)
+        assert sum(calls) <= 4 * 256, "codes read before the end was noticed"
+
+
+def test_a_short_bits_back_file_cannot_make_the_reader_walk_on(variational, digits, monkeypatch):
+    codec = Codec(variational, lossless=True)
+    header, payload = unpack(codec.compress(digits.train.images[:3]))
+    read = []
+    whole = bits_back._pop_pixels
+    monkeypatch.setattr(bits_back, "_pop_pixels", lambda *a: read.append(1) or whole(*a))
+    with pytest.raises(CodecError):
+        codec.decompress(pack(dataclasses.replace(header, count=60_000), payload))
+    assert len(read) <= 8, "groups of 16 read before the end was noticed"
+
+
+def test_limits_are_numbers_from_one():
+    with pytest.raises(ValueError, match="at least 1"):
+        Limit(images=0)
 
 
 def test_whole_numbers_of_any_size_round_trip():

@@ -9,7 +9,7 @@ def run(arguments: list[str]) -> None:
     """Writes NAME.png for each file."""
     from narrows.cli.compress import SUFFIX, finish, targets
     from narrows.cli.prior import load
-    from narrows.codec import Codec, CodecError
+    from narrows.codec import Codec, CodecError, Limit
 
     parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
     parser.add_argument("run", type=str, help="the run's folder that compressed it")
@@ -17,12 +17,14 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--prior", type=str, default=None, help="the kind that compressed it")
     parser.add_argument("--lossless", type=bool, default=False, help="as when compressing")
     parser.add_argument("--out", type=str, default=None, help="folder; default beside each file")
+    parser.add_class_arguments(Limit, "limit")
     config = parsing.parse(parser, arguments)
+    limit = Limit(**vars(config.limit))
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
     done, refused = 0, []
     for path, target in targets(config.files, config.out, {SUFFIX}, ".png"):
         try:
-            images = codec.decompress(path.read_bytes())
+            images = codec.decompress(path.read_bytes(), limit)
         except CodecError as error:
             refused.append(f"{path}: {error}")
             continue

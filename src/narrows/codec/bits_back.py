@@ -80,6 +80,8 @@ def read(model: Any, prior: Factorial | SpikeAndSlabPrior, payload: bytes, n: in
                 draw = pop_prior(_standard(prior, like), stack)
                 z = draw.values(_location(like))
                 out[rows] = _pop_pixels(stack, model, z)
+                if stack.num_words() < 2:  # `write` leaves two at this point
+                    raise CodecError("the payload ends before its images do: truncated or forged")
                 push_posterior(_posterior(model, out[rows]), stack, draw)
             words = stack.get_compressed()
         except (AssertionError, ValueError) as error:

@@ -15,6 +15,7 @@ from narrows.codec.codes import transfer
 from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, Header
 from narrows.codec.entropy import Channel, Reader, Writer
 from narrows.codec.errors import CodecError
+from narrows.codec.limit import Limit
 from narrows.codec.pixels import walk_pixels
 from narrows.codec.steady import groups, in_one_group, steady
 from narrows.functional.fixed_point import tables_checksum
@@ -27,8 +28,7 @@ from narrows.recorded import spec
 
 _RANDOM = (Factorial, SpikeAndSlabPrior)  # price random codes
 _GROUP = 256  # codes whose symbols are walked through together
-MOST_VALUES = 1 << 28
-"""Values (pixels times channels) that `decompress` is ready to return."""
+LIMIT = Limit()
 
 
 class Codec:
@@ -93,18 +93,18 @@ class Codec:
         return container.pack(header, payload)
 
     @torch.no_grad()
-    def decompress(self, blob: bytes, most_values: int = MOST_VALUES) -> Tensor:
+    def decompress(self, blob: bytes, limit: Limit = LIMIT) -> Tensor:
         """The images of a file, in the type they were given in.
 
         Args:
             blob: what `compress` returned.
-            most_values: refuse files that say they hold more.
+            limit: refuse files that say they hold more.
 
         Raises:
             CodecError: if the bytes are no whole file of this very model and prior, or too big.
         """
         header, payload = container.unpack(blob)
-        n = self._refuse(header, most_values)
+        n = self._refuse(header, limit)
         training = self.model.training
         self.model.eval()
         try:
@@ -118,14 +118,14 @@ class Codec:
         return tiles.join(images, header.shape) if len(header.shape) == 3 else images
 
     @torch.no_grad()
-    def codes(self, blob: bytes, most_values: int = MOST_VALUES) -> Code:
+    def codes(self, blob: bytes, limit: Limit = LIMIT) -> Code:
         """The codes of a file, without decoding them to images.
 
         Raises:
             CodecError: as `decompress`; or if the file is a bits-back one, which holds none.
         """
         header, payload = container.unpack(blob)
-        n = self._refuse(header, most_values)
+        n = self._refuse(header, limit)
         if header.mode == BITS_BACK:
             raise CodecError("a bits-back file holds images, not codes")
         return self._read_codes(Reader(payload), n, header.code_check)
@@ -247,7 +247,7 @@ class Codec:
         images = images.float() if floating else images
         return tiles.cut(images.cpu(), own), shape, floating
 
-    def _refuse(self, header: Header, most_values: int) -> int:
+    def _refuse(self, header: Header, limit: Limit) -> int:
         """Refuses a header that does not fit; returns the number of the model's examples."""
         if header.fingerprint != self.fingerprint:
             raise CodecError(
@@ -262,10 +262,7 @@ class Codec:
         if len(own) == 3 and (header.shape[0] != own[0] or min(header.shape) < 1):
             raise CodecError(f"examples of shape {header.shape}, this model's are {own}")
         n = header.count * _tiles_each(header.shape, own)
-        if n * math.prod(own) > most_values:
-            raise CodecError(
-                f"says it holds {n * math.prod(own)} values, more than most_values={most_values}"
-            )
+        limit.check(n, own)
         return n
 
 

@@ -15,6 +15,9 @@ from narrows.codec.errors import CodecError
 
 _FAMILY = stream.model.Categorical(perfect=False)
 _CHUNK = 1 << 22  # weights handed over at once
+_LEAST = 2.0**-24  # probability that the coder gives any symbol
+_SLACK = 192.0
+"""Bits that may be left to read when the last word is in the decoder, whose state holds 64."""
 
 
 class Channel(Protocol):
@@ -78,6 +81,7 @@ class Reader:
     def __init__(self, payload: bytes) -> None:
         if len(payload) % 4:
             raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
+        self._beyond = 0.0
         self._coder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
     def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
@@ -87,10 +91,10 @@ class Reader:
         if size == 1 or not m:
             return np.zeros(m, np.int64)
         rows = max(1, _CHUNK // size)
-        parts = [
-            self._decode(_FAMILY, weights[start : start + rows].astype(np.float64))
-            for start in range(0, m, rows)
-        ]
+        parts = []
+        for start in range(0, m, rows):
+            part = weights[start : start + rows].astype(np.float64)
+            parts.append(self._decode(_FAMILY, part, part))
         return np.concatenate(parts).astype(np.int64)
 
     def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
@@ -99,18 +103,34 @@ class Reader:
         if len(weights) == 1 or not m:
             return np.zeros(m, np.int64)
         table = stream.model.Categorical(weights.astype(np.float64), perfect=False)
-        return self._decode(table, m).astype(np.int64)
+        return self._decode(table, m, weights).astype(np.int64)
 
     def finish(self) -> None:
         """Refuses bytes that are left over."""
         if not self._coder.maybe_exhausted():
             raise CodecError("the payload is longer than its codes: not written by Codec.compress")
 
-    def _decode(self, model: Any, of: np.ndarray | int) -> np.ndarray:
+    def _decode(self, model: Any, of: np.ndarray | int, weights: np.ndarray) -> np.ndarray:
+        ended = self._coder.maybe_exhausted()
         try:
-            return np.asarray(self._coder.decode(model, of))
+            found = np.asarray(self._coder.decode(model, of))
         except AssertionError as error:
             raise CodecError("the payload is no code under this prior") from error
+        if ended:
+            self._count_beyond(found, weights)
+        return found
+
+    def _count_beyond(self, symbols: np.ndarray, weights: np.ndarray) -> None:
+        """Refuses symbols that a payload which has ended cannot have held.
+
+        Without this a short file could make a decoder walk on for as long as its header says.
+        """
+        rows = np.atleast_2d(weights).astype(np.float64)
+        own = rows[np.arange(len(symbols)) if len(rows) > 1 else 0, symbols]
+        total = rows.sum(1)
+        self._beyond += float(np.log2(total / np.maximum(own, total * _LEAST)).sum())
+        if self._beyond > _SLACK:
+            raise CodecError("the payload ends before its codes do: truncated or forged")
 
 
 def whole_numbers(channel: Channel, values: np.ndarray | None, m: int) -> np.ndarray:
