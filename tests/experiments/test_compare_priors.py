@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -190,3 +193,40 @@ def test_without_priors_nothing_is_coded():
     assert Comparison.__dataclass_fields__["coded"].default == ()
     with Bench("digits", {}) as bench:
         assert bench.code([]) == []
+
+
+def children(pid):
+    """Ids of a process's children."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at /proc")
+def test_workers_end_with_the_comparison_that_was_killed():
+    program = (
+        "import time; from narrows.experiments.measuring import Bench; "
+        "list(Bench('digits', {}, 2)._run(time.sleep, [(600,), (600,)]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    limit = time.monotonic() + 240
+    # Two workers, and the tracker of resources.
+    while len(children(process.pid)) < 3 and time.monotonic() < limit:
+        time.sleep(0.1)
+    started = children(process.pid)
+    assert len(started) == 3
+    time.sleep(2)  # or earlier: a worker that is still starting finds its starter gone
+    process.kill()
+    process.wait()
+    while any(map(alive, started)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not any(map(alive, started))

@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -107,10 +109,23 @@ def _begin(data: str, options: dict[str, Any], threads: int | None = None) -> No
     global _data, _asked, _judging
     if threads is not None:
         torch.set_num_threads(threads)
+        _leave_with_starter()
     if _asked != (data, options):
         _asked = (data, options)
         _data = sources.load(data, **options)
         _judging = Judge(_data, examples=EXAMPLES, epochs=EPOCHS)
+
+
+def _leave_with_starter() -> None:
+    """A worker whose starter was killed would wait for its next task for ever."""
+    starter = multiprocessing.parent_process()
+    assert starter is not None
+
+    def wait() -> None:
+        starter.join()
+        os._exit(1)  # what is kept is written whole or not at all
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _measure_steps(folder: Path, name: str, factors: Sequence[float]) -> None:
