@@ -26,7 +26,8 @@ from narrows.priors import (
     SparseFactorial,
     SparsePrior,
 )
-from narrows.priors.fitting import bits, fit_in_one_pass, latents
+from narrows.priors.fitting import fit_in_one_pass
+from narrows.priors.held_out import bits, latents
 
 FAMILIES = ["vq", "sparse", "plain", "variational"]
 

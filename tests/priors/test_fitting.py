@@ -12,15 +12,9 @@ from narrows.bottlenecks import SparseDictionary, TopK, VectorQuantizer
 from narrows.latent import Latent
 from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.categorical import CategoricalPrior
-from narrows.priors.fitting import (
-    bits,
-    fit_by_gradient,
-    fit_in_one_pass,
-    fit_pixelcnn,
-    fit_sparse,
-    fit_transformer,
-    latents,
-)
+from narrows.priors.fitting import fit_by_gradient, fit_in_one_pass
+from narrows.priors.held_out import bits, latents
+from narrows.priors.learned import fit_pixelcnn, fit_sparse, fit_transformer
 from narrows.priors.pixelcnn import PixelCNN
 
 

@@ -11,19 +11,16 @@ from narrows.codec.entropy import Channel, whole_numbers
 from narrows.codec.mixture import transfer_mixture
 from narrows.functional.fixed_point import masses
 from narrows.latent import Code
-from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior, group, ungroup
-from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial
-from narrows.priors.sparse_autoregressive import SparseAutoregressive
-from narrows.priors.sparse_mixture import SparsePrior
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.uniform import UniformCategorical
 from narrows.priors.walk import follow
+from narrows.priors.walked import Walked
 from narrows.sparse.solution import canonical
 
 _GEOMETRIC = 64  # symbols of a geometric before it starts again; exact, as it has no memory
@@ -62,11 +59,8 @@ def _spike_and_slab(prior: SpikeAndSlabPrior, channel: Channel, n: int, code: Co
     )
 
 
-@transfer.register(PixelCNN)
-@transfer.register(AutoregressiveTransformer)
-@transfer.register(SparsePrior)
-@transfer.register(SparseAutoregressive)
-def _walk(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
+@transfer.register
+def _walk(prior: Walked, channel: Channel, n: int, code: Code | None) -> Code:
     """Priors that walk over their symbols find exactly the same weights at both ends."""
 
     def choose(logits: Tensor, known: Tensor | None) -> Tensor:
@@ -74,8 +68,7 @@ def _walk(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
         found = channel.each(symbols, masses(logits).cpu().numpy())
         return torch.from_numpy(np.ascontiguousarray(found)).to(logits.device)
 
-    walk = getattr(prior, "walk")  # noqa: B009 (of four classes, not of Prior)
-    return follow(walk(n, code), choose)
+    return follow(prior.walk(n, code), choose)
 
 
 @transfer.register

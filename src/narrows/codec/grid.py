@@ -8,7 +8,7 @@ far from its centre: a coder gives every cell at least 2^-24, and a draw from a 
 away, rare as it is, would cost thousands of bits of pixels. A cut q is just another q.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import singledispatch
 from typing import Any, NamedTuple, TypeAlias
 
@@ -147,28 +147,37 @@ def _(p: StudentT, stack: Stack, draw: Draw) -> None:
 
 @pop_posterior.register
 def _(q: SpikeSlab, stack: Stack) -> Draw:
-    gates = stack.decode(_CATEGORICAL, _gate_weights(q)).astype(bool)
-    return _opened(gates, pop_posterior(_slab(q, gates), stack))
+    return _pop_gated(q, stack, pop_posterior)
 
 
 @push_posterior.register
 def _(q: SpikeSlab, stack: Stack, draw: Draw) -> None:
-    assert draw.gates is not None
-    push_posterior(_slab(q, draw.gates), stack, Draw(draw.cells[draw.gates]))
-    stack.encode_reverse(draw.gates.astype(np.int32), _CATEGORICAL, _gate_weights(q))
+    _push_gated(q, stack, draw, push_posterior)
 
 
 @pop_prior.register
 def _(p: SpikeSlab, stack: Stack) -> Draw:
-    gates = stack.decode(_CATEGORICAL, _gate_weights(p)).astype(bool)
-    return _opened(gates, pop_prior(_slab(p, gates), stack))
+    return _pop_gated(p, stack, pop_prior)
 
 
 @push_prior.register
 def _(p: SpikeSlab, stack: Stack, draw: Draw) -> None:
+    _push_gated(p, stack, draw, push_prior)
+
+
+def _pop_gated(d: SpikeSlab, stack: Stack, pop: Callable[[Normal, Stack], Draw]) -> Draw:
+    """The gates, then the normals of those that are open."""
+    gates = stack.decode(_CATEGORICAL, _gate_weights(d)).astype(bool)
+    return _opened(gates, pop(_slab(d, gates), stack))
+
+
+def _push_gated(
+    d: SpikeSlab, stack: Stack, draw: Draw, push: Callable[[Normal, Stack, Draw], None]
+) -> None:
+    """Undoes `_pop_gated`."""
     assert draw.gates is not None
-    push_prior(_slab(p, draw.gates), stack, Draw(draw.cells[draw.gates]))
-    stack.encode_reverse(draw.gates.astype(np.int32), _CATEGORICAL, _gate_weights(p))
+    push(_slab(d, draw.gates), stack, Draw(draw.cells[draw.gates]))
+    stack.encode_reverse(draw.gates.astype(np.int32), _CATEGORICAL, _gate_weights(d))
 
 
 def _opened(gates: np.ndarray, slab: Draw) -> Draw:

@@ -16,8 +16,8 @@ from narrows.codec.pixels import gives_levels
 from narrows.data.base import Dataset, Split
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
-from narrows.priors.fitting import bits, latents
 from narrows.priors.gaussian_mixture import GaussianMixture
+from narrows.priors.held_out import bits, latents
 from narrows.priors.kinds import KINDS, Settings, fit_kind, suits
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.uniform import UniformCategorical

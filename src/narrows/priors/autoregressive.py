@@ -7,14 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
 from narrows.priors.causal_transformer import CausalTransformer
-from narrows.priors.discrete import check_codes, one_code
-from narrows.priors.walk import Walk, follow, sampler
+from narrows.priors.discrete import check_codes
+from narrows.priors.walk import Walk
+from narrows.priors.walked import WalkedIndices, over_known
 
 
-class AutoregressiveTransformer(Prior):
+class AutoregressiveTransformer(WalkedIndices):
     """p(code) = prod_t p(token_t | tokens before t): sites in raster order, stages innermost.
 
     Fits codes without a map too: one site with many stages, one site with many digits. On maps
@@ -82,44 +81,13 @@ class AutoregressiveTransformer(Prior):
         nats = F.cross_entropy(logits.flatten(0, 1), code.long().flatten(), reduction="none")
         return -nats.view(code.shape[0], self.length).sum(1)
 
-    def rate(self, latent: Latent) -> Tensor:
-        """-log p(code), `[batch]` in nats.
-
-        Raises:
-            ValueError: if the code is not of integers below `size` on these sites.
-        """
-        return -self.log_prob(one_code(self, latent.code))
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-    ) -> Code:
-        """Draws n codes `[n, *sites(, channels)]`, int64.
-
-        Args:
-            n: number of codes.
-            generator: source of randomness (CPU).
-            temperature: logits are divided by it; 1 samples the prior itself.
-            top_k: draw among the k likeliest codes only.
-        """
-        return follow(self.walk(n), sampler(generator, temperature, top_k))
-
     @torch.no_grad()
     def walk(self, n: int, code: Tensor | None = None) -> Walk:
         """Walks over n codes token by token (see `narrows.priors.walk`)."""
         exact = freeze(self)
         if code is not None:
             known = code.long().view(n, self.length)
-            # No `yield from`: a zip cannot be sent anything.
-            for pair in zip(  # noqa: UP028
-                exact.logits(code).unbind(1), known.unbind(1), strict=True
-            ):
-                yield pair
-            return code
+            return (yield from over_known(exact.logits(code), known, code))
         cache, last, tokens = exact.network.cache(n), None, []
         for t in range(self.length):
             offset = int(self.offsets[t])

@@ -11,16 +11,10 @@ from narrows.priors.autoregressive import AutoregressiveTransformer
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.factorial import Factorial
-from narrows.priors.fitting import (
-    Splits,
-    fit_in_one_pass,
-    fit_pixelcnn,
-    fit_sparse,
-    fit_transformer,
-    latents,
-    measured,
-)
+from narrows.priors.fitting import fit_in_one_pass
 from narrows.priors.gaussian_mixture import GaussianMixture
+from narrows.priors.held_out import Splits, latents, measured
+from narrows.priors.learned import fit_pixelcnn, fit_sparse, fit_transformer
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse import SparseFactorial

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
-from narrows.priors.discrete import check_codes, one_code
+from narrows.latent import Code
+from narrows.priors.discrete import check_codes
 from narrows.priors.walk import Walk, follow, marginal, sampler
+from narrows.priors.walked import WalkedIndices, over_known
 
 
 class GatedLayer(nn.Module):
@@ -67,7 +67,7 @@ class _Rows:
     left: list[Tensor] = field(default_factory=list)
 
 
-class PixelCNN(Prior):
+class PixelCNN(WalkedIndices):
     """p(code) = prod over sites, in raster order, of p(code[r, c] | rows above, codes to the left).
 
     Several codes at a site (stages of a residual quantiser) are further factors: channel j at a
@@ -161,14 +161,6 @@ class PixelCNN(Prior):
         nats = F.cross_entropy(logits.flatten(0, -2), code.long().flatten(), reduction="none")
         return -nats.view(code.shape[0], math.prod(code.shape[1:])).sum(1)
 
-    def rate(self, latent: Latent) -> Tensor:
-        """-log p(code), `[batch]` in nats.
-
-        Raises:
-            ValueError: if the code is not of integers below `size` on these sites.
-        """
-        return -self.log_prob(one_code(self, latent.code))
-
     @torch.no_grad()
     def sample(
         self,
@@ -210,12 +202,7 @@ class PixelCNN(Prior):
             return (yield from exact._fresh(n, label))
         flat = self._flat(code)
         logits = exact._stages(exact._features(exact._embed(flat), label), flat)
-        # No `yield from`: a zip cannot be sent anything.
-        for site in zip(  # noqa: UP028
-            logits.flatten(1, 3).unbind(1), flat.flatten(1).unbind(1), strict=True
-        ):
-            yield site
-        return code
+        return (yield from over_known(logits.flatten(1, 3), flat.flatten(1), code))
 
     def _fresh(self, n: int, label: Tensor | None) -> Walk:
         """Row by row: the vertical stack once a row from its own last rows, the horizontal one a

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
 from narrows.priors.causal_transformer import CausalTransformer, KeyValueCache
 from narrows.priors.sparse_levels import (
     assemble,
@@ -17,11 +16,12 @@ from narrows.priors.sparse_levels import (
     to_levels,
     to_symbols,
 )
-from narrows.priors.walk import Walk, follow, sampler
+from narrows.priors.walk import Walk
+from narrows.priors.walked import Walked
 from narrows.sparse.solution import canonical
 
 
-class SparseAutoregressive(Prior):
+class SparseAutoregressive(Walked):
     """Each site's code as tokens atom, value, atom, value, ..., end; atoms ascending.
 
     A list of k atoms in any order would pay log2 k! bits for the order. Sorted, each atom is
@@ -100,17 +100,6 @@ class SparseAutoregressive(Prior):
         nats = _nats(atom_logits, target) * (active | ends)
         nats = nats + _nats(value_logits, to_symbols(q, self.levels).clamp(min=0)) * active
         return nats.sum(1).view(latent.batch, math.prod(self.sites)).sum(1)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-    ) -> Code:
-        """Draws n codes (atoms, values) `[n, *sites, width]`."""
-        return follow(self.walk(n), sampler(generator, temperature, top_k))
 
     @torch.no_grad()
     def walk(self, n: int, code: Code | None = None) -> Walk:

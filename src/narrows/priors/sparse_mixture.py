@@ -10,7 +10,6 @@ from torch import Tensor
 
 from narrows.functional.fixed_point import FIXED, snap
 from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
 from narrows.priors.sparse_levels import (
     assemble,
     from_symbols,
@@ -18,10 +17,11 @@ from narrows.priors.sparse_levels import (
     to_levels,
     to_symbols,
 )
-from narrows.priors.walk import Walk, follow, sampler
+from narrows.priors.walk import Walk
+from narrows.priors.walked import Walked
 
 
-class SparsePrior(Prior):
+class SparsePrior(Walked):
     r"""p(a) = prod over sites of p(support) prod over active atoms of p(value | atom).
 
     .. math:: p(S) = \sum_m w_m \prod_j \theta_{mj}^{s_j} (1 - \theta_{mj})^{1 - s_j}
@@ -93,17 +93,6 @@ class SparsePrior(Prior):
         cost = -self.value_logits.log_softmax(1)[atoms, to_symbols(q, self.levels).clamp(min=0)]
         nats = nats + (cost * (q != 0)).sum(1)
         return nats.view(latent.batch, math.prod(self.sites)).sum(1)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-    ) -> Code:
-        """Draws n codes (atoms, values) `[n, *sites, width]`, the width as large as needed."""
-        return follow(self.walk(n), sampler(generator, temperature, top_k))
 
     @torch.no_grad()
     def walk(self, n: int, code: Code | None = None) -> Walk:
