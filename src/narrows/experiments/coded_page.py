@@ -55,7 +55,8 @@ def _about(coded: Sequence[Coded], plan: Plan) -> str:
     said = (
         "Every prior is fitted to the codes of the training split, selected on validation, and "
         "measured once on the test split. Estimated: its cross-entropy. In a file: the size of a "
-        f"real file of the first {files:,} test examples without its header, read back. "
+        f"real file of the first {files:,} test examples without its header, read back; it is "
+        "held against the estimate for these examples. "
         "Distortion is that of the decoded code. A step is a factor of the run's own."
     )
     if any(one.request.kind == KL for one in coded):
