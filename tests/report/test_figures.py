@@ -257,3 +257,14 @@ def test_a_long_legend_leaves_the_axes_their_height():
 
     names = [f"sparse-lasso (step=x{i}), 8.5 bits/dim" for i in range(8)]
     assert box(names) - box(names[:3]) == pytest.approx(5 * 0.19 * 72, abs=1)
+
+
+def test_a_beaten_point_is_shown_and_not_joined():
+    clean = report.rate_distortion({"vq": [(1.0, 0.3), (3.0, 0.1)]})
+    beaten = report.rate_distortion({"vq": [(1.0, 0.3), (2.0, 0.5), (3.0, 0.1)]})
+    assert "Pale" in beaten.caption
+    assert "Pale" not in clean.caption
+    assert "at 2" in beaten.alt
+    from narrows.report.rate_distortion import _split
+
+    assert _split([(3.0, 0.1), (1.0, 0.3), (2.0, 0.5)]) == (([1, 3], [0.3, 0.1]), ([2], [0.5]))

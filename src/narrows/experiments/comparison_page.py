@@ -121,7 +121,7 @@ def _equal_rate(comparison: Comparison) -> list[Section]:
         blocks.append(Table(caption, columns, rows, corner="recipe"))
     blocks += _savings(comparison)
     if points := _plotted(comparison):
-        blocks.append(rate_distortion(points, caption="Every point, means over seeds, joined."))
+        blocks.append(rate_distortion(points, caption="Every point, means over seeds."))
     return [Section("Distortion at equal rate", blocks)] if blocks else []
 
 

@@ -18,7 +18,9 @@ def rate_distortion(
     distortion: str = "NMSE",
     caption: str = "",
 ) -> Picture:
-    """Draws the points of every model, joined in the order of their bits.
+    """Draws the points of every model; a line joins those that no other of the model beats.
+
+    A point is beaten by another with no more bits and less distortion; it is drawn pale.
 
     Args:
         points: label -> (bits, distortion) pairs, or (bits, distortion, half width) where the
@@ -36,9 +38,12 @@ def rate_distortion(
         raise ValueError("expected at least one (bits, distortion) pair, got none")
     figure, axes = theme.new_figure()
     for index, (label, pairs) in enumerate(points.items()):
-        x, y = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        x, y = _columns(pairs)
         style = theme.series_style(index)
-        axes.plot(x, y, label=label, linewidth=1.6, markersize=7, **style)
+        best, beaten = _split(pairs)
+        axes.plot(*best, label=label, linewidth=1.6, markersize=7, **style)
+        if beaten[0]:
+            axes.plot(*beaten, markersize=5, alpha=0.4, **{**style, "linestyle": "none"})
         if any(len(pair) > 2 for pair in pairs):
             widths = [pair[2] if len(pair) > 2 else 0.0 for pair in pairs]
             sides = [pair[3] if len(pair) > 3 else 0.0 for pair in pairs]
@@ -68,8 +73,25 @@ def rate_distortion(
         every = [pair for pairs in points.values() for pair in pairs]
         cut = any(p[i] > LOWEST * p[3 - i] for p in every for i in range(2, len(p)))
         caption += ", cut where they come near 0." if cut else "."
+    if any(_split(pairs)[1][0] for pairs in points.values()):
+        caption = f"{caption} Pale: beaten by another point of the same line.".strip()
     note = "Lower and further left is better; compare models at equal bits."
     return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
+
+
+def _split(
+    pairs: Sequence[tuple[float, ...]],
+) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]]:
+    """Bits and distortions, by rising bits, of the points that none beats, and of the others."""
+    best: list[tuple[float, ...]] = []
+    beaten: list[tuple[float, ...]] = []
+    for pair in sorted(pairs, key=lambda pair: pair[:2]):
+        (best if not best or pair[1] < best[-1][1] else beaten).append(pair)
+    return _columns(best), _columns(beaten)
+
+
+def _columns(pairs: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _spoken(bits: float, distortion: float, half: float | None = None, *_: float) -> str:
