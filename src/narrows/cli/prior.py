@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from narrows.autoencoder import Autoencoder
@@ -37,7 +40,8 @@ def run(arguments: list[str]) -> None:
         epochs=config.epochs, width=config.width, components=config.components, step=config.step,
         conditional=config.conditional, seed=config.seed,
     )  # fmt: skip
-    prior = fit_kind(config.kind, model, data, settings)
+    with _epochs_shown():
+        prior = fit_kind(config.kind, model, data, settings)
     report = dataclasses.asdict(getattr(prior, "report"))  # noqa: B009 (set by the fit)
     model.prior = prior
     folder = model.save(Path(config.run) / "priors" / config.kind)
@@ -49,6 +53,20 @@ def run(arguments: list[str]) -> None:
     print("next:")
     print(f"  narrows sample {config.run} --prior {config.kind}")
     print(f"  narrows compress {config.run} IMAGE... --prior {config.kind}")
+
+
+@contextmanager
+def _epochs_shown() -> Iterator[None]:
+    """Lets a fit that takes a while say on stderr how far it is."""
+    logger, handler = logging.getLogger("narrows.priors"), logging.StreamHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def load(run_folder: str, kind: str | None) -> Autoencoder:

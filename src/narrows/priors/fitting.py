@@ -5,6 +5,7 @@ is chosen by the validation split, and the test split is looked at once, at the 
 """
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 from narrows.priors.held_out import AnyPrior, Splits, bits, labels_of, latents, measured, reported
 from narrows.priors.pixelcnn import PixelCNN
+
+_log = logging.getLogger(__name__)
 
 
 def fit_in_one_pass(prior: AnyPrior, model: Any, data: Splits) -> AnyPrior:
@@ -41,6 +44,8 @@ def fit_by_gradient(
 ) -> AnyPrior:
     """Trains any prior with parameters by AdamW on its rate; keeps the best validation epoch.
 
+    Says what every epoch reached to the logger of this module, at level INFO.
+
     Raises:
         ValueError: if epochs or batch_size are below 1.
     """
@@ -59,6 +64,7 @@ def fit_by_gradient(
     for epoch in range(1, epochs + 1):
         steps.epoch()
         held_out = bits(prior, validation)
+        _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, epochs, held_out)
         if held_out < best:
             best, kept, state = held_out, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)
