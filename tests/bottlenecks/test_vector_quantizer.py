@@ -1,12 +1,13 @@
 import copy
 import itertools
 import math
+import re
 
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from narrows.bottlenecks import VectorQuantizer
+from narrows.bottlenecks import FiniteScalarQuantizer, VectorQuantizer
 from narrows.testing import check_bottleneck
 
 
@@ -362,6 +363,20 @@ def test_the_summary_is_over_the_whole_set_and_advice_follows_it():
     assert quantizer.advice(summary) == []
     collapsed = quantizer.summary({"counts": torch.eye(16)[0]}, 1)
     assert "6% of the 16 codes" in quantizer.advice(collapsed)[0]
+
+
+def test_advice_offers_only_what_is_not_yet_set():
+    collapsed = {"usage": 0.1, "dead_codes": 9.0, "perplexity": 1.0}
+    all_set = VectorQuantizer(16, 4, init="kmeans", warmup=5, revive_after=3)
+    assert not {"kmeans", "warmup", "revive_after"} & words(all_set.advice(collapsed)[0])
+    none_set = VectorQuantizer(16, 4, init="data", warmup=0, revive_after=None)
+    assert {"kmeans", "warmup", "revive_after"} <= words(none_set.advice(collapsed)[0])
+    finite = FiniteScalarQuantizer([4, 4])
+    assert not {"kmeans", "warmup", "revive_after"} & words(finite.advice(collapsed)[0])
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
 
 
 def test_the_default_prior_costs_log_k_at_each_site():

@@ -34,7 +34,9 @@ def test_advice_is_given_only_where_most_codes_are_dead():
     assert usage_advice(usage(torch.tensor([1, 1, 1, 0])), 4) == []
     (advice,) = usage_advice(usage(torch.tensor([1, 0, 0, 0])), 4)
     assert "25% of the 4 codes" in advice
-    assert "2 bits a site" in advice
+    assert advice.endswith("): take a smaller size: 4 codes cost 2 bits a site, used or not")
+    (advice,) = usage_advice(usage(torch.tensor([1, 0, 0, 0])), 4, ["revive them"])
+    assert "): revive them, or take a smaller size" in advice
 
 
 def test_a_tally_counts_every_index_and_leaves_out_those_below_zero():

@@ -53,7 +53,11 @@ class Indexed(Bottleneck):
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
         """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
+        return usage_advice(summary, self.size, self.remedies())
+
+    def remedies(self) -> list[str]:
+        """What this quantiser can be told to do against codes that nothing uses."""
+        return []
 
     def _tally(self, index: Tensor) -> dict[str, Tensor]:
         """The stats behind `summary`."""

@@ -161,7 +161,7 @@ class ResidualQuantizer(Bottleneck):
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
         """What to try where many codes are never used."""
-        return usage_advice(summary, self.size)
+        return usage_advice(summary, self.size, self._stage(0).remedies())
 
     def _stage(self, s: int) -> VectorQuantizer:
         found = self.quantizers[0 if self.shared else s]

@@ -105,6 +105,17 @@ class VectorQuantizer(Indexed):
             weights["codebook"] = 1.0
         return weights
 
+    def remedies(self) -> list[str]:
+        """What is not yet set of the start, the warm-up and the revival of codes."""
+        found = []
+        if self.codebook.init != "kmeans":
+            found.append("start them on clusters of the data (init='kmeans')")
+        if not self.codebook.warmup:
+            found.append("train without them at first (warmup=150)")
+        if self.codebook.revive_after is None:
+            found.append("revive them (revive_after=20)")
+        return [*found, "use SimVQ for a large codebook"]
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)

@@ -1,6 +1,6 @@
 """How much of a codebook a whole set of examples uses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -47,21 +47,24 @@ def usage(counts: Tensor) -> dict[str, float]:
     }
 
 
-def usage_advice(summary: Mapping[str, float], size: int) -> list[str]:
+def usage_advice(
+    summary: Mapping[str, float], size: int, remedies: Sequence[str] = ()
+) -> list[str]:
     """What to try where less than half of a codebook is used.
 
     Args:
         summary: what `usage` returned.
         size: number of codes.
+        remedies: what else this quantiser can be told to do.
     """
     if summary["usage"] >= 0.5:
         return []
+    others = "".join(f"{remedy}, " for remedy in remedies)
     return [
         f"only {summary['usage']:.0%} of the {size} codes are used ({summary['dead_codes']:.0f} "
-        f"are dead; perplexity {summary['perplexity']:.0f}): start them on the data "
-        "(init='kmeans', or warmup=150 first), revive them (revive_after=20), use SimVQ for "
-        f"large codebooks, or take a smaller size: {size} codes cost "
-        f"{max(1, (size - 1).bit_length())} bits a site, used or not"
+        f"are dead; perplexity {summary['perplexity']:.0f}): {others}{'or ' if others else ''}"
+        f"take a smaller size: {size} codes cost {max(1, (size - 1).bit_length())} bits a site, "
+        "used or not"
     ]
 
 
