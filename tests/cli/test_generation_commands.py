@@ -213,6 +213,7 @@ def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):
         (["compress", vq, "nowhere.png"], "does not exist"),
         (["compress", vq, str(pictures / "broken.png"), "--out", small], "could be read"),
         (["decompress", vq, str(pictures), "--out", small], ".nrwz"),
+        (["decompress", vq, small, "--limit.values", "0"], "at least 1"),
         (["decompress", vq, str(pictures / "a.png"), "--out", small], "could be read"),
     ):
         assert main(arguments) == 1, arguments

@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--out", type=str, default=None, help="folder; default beside each file")
     parser.add_class_arguments(Limit, "limit")
     config = parsing.parse(parser, arguments)
-    limit = Limit(**vars(config.limit))
+    limit = Limit(**config.limit.as_dict())
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
     done, refused = 0, []
     for path, target in targets(config.files, config.out, {SUFFIX}, ".png"):
