@@ -42,6 +42,7 @@ def _rank(rank, path, folder):
     states = [_train(kind, share) for kind in KINDS]
     drawn = draw_over_ranks(share(torch.arange(14.0)[:, None], 5), 6, torch.Generator())
     torch.save((states, drawn), f"{folder}/{rank}.pt")
+    dist.barrier()  # neither hangs up while the other still listens
     dist.destroy_process_group()
 
 

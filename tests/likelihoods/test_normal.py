@@ -114,6 +114,7 @@ def _rank(rank, size, path, queue):
     x = torch.zeros(1 + 2 * rank, 1)  # ranks of 1 and 3 examples with errors 1 and 2
     likelihood.update(x, x + 1 + rank)
     queue.put((rank, likelihood.variance().item()))
+    torch.distributed.barrier()  # neither hangs up while the other still listens
     torch.distributed.destroy_process_group()
 
 
