@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
@@ -30,7 +30,36 @@ what was stopped. A failed run is shown and stops no other.
 
 def run(arguments: list[str]) -> int:
     """Runs the plan, writes the page; exit code 1 if a run failed."""
+    config = parsing.parse(_parser(), arguments)
+    return _run(config, shlex.join(["narrows", "compare", *arguments]))
+
+
+def _parser() -> ArgumentParser:
+    """What is compared, then how much is measured of it, then where and by whom it is run."""
     parser = parsing.parser("compare", _ABOUT)
+    _add_runs(parser)
+    _add_rates(parser)
+    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
+    parser.add_argument(
+        "--ray",
+        type=str,
+        default=None,
+        metavar="ADDRESS",
+        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
+    )
+    parser.add_argument(
+        "--skip-measures",
+        action="store_true",
+        help="leave out samples' distances, retention, sharpness, denoising",
+    )
+    parser.add_argument(
+        "--umap", action="store_true", help="codes by UMAP, not PCA (pip install narrows[umap])"
+    )
+    parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
+    return parser
+
+
+def _add_runs(parser: ArgumentParser) -> None:
     parser.add_argument("recipes", type=str, nargs="+", help="names from `narrows recipes`, files")
     parser.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each, seeds 0, 1, ...")
@@ -46,6 +75,12 @@ def run(arguments: list[str]) -> int:
         action="append",
         help="[RECIPE:]ARG=V1,V2,... (may be repeated); auto: what moves each recipe's rate",
     )
+    parser.add_argument(
+        "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.epochs=10"
+    )
+
+
+def _add_rates(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=str,
@@ -67,29 +102,6 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--files", type=int, default=500, help="test images written to a file under each prior"
     )
-    parser.add_argument(
-        "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.epochs=10"
-    )
-    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
-    parser.add_argument(
-        "--ray",
-        type=str,
-        default=None,
-        metavar="ADDRESS",
-        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
-    )
-    parser.add_argument(
-        "--skip-measures",
-        action="store_true",
-        help="leave out samples' distances, retention, sharpness, denoising",
-    )
-    parser.add_argument(
-        "--umap", action="store_true", help="codes by UMAP, not PCA (pip install narrows[umap])"
-    )
-    parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
-    config = parsing.parse(parser, arguments)
-    command = shlex.join(["narrows", "compare", *arguments])
-    return _run(config, command)
 
 
 def _run(config: Namespace, command: str) -> int:
