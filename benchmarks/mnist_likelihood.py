@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import narrows as nw
-from narrows.metrics.importance import importance_estimate
+from narrows.metrics.likelihood import importance_estimate
 from narrows.networks import Network
 from narrows.objectives import ImportanceWeighted
 

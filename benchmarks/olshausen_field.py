@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
-from narrows.data import patches
+from narrows.data.loaders import patches
 from narrows.metrics.gabor import gabor_fit
 from narrows.report.theme import INK, PAPER
 from narrows.sparse import Online, SparseSolution, coordinate_descent, learn_dictionary

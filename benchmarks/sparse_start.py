@@ -23,7 +23,7 @@ from torch import Tensor
 
 import narrows as nw
 from narrows.bottlenecks import Lasso, LearnedStart, SparseDictionary
-from narrows.bottlenecks.learned_start import StartEncoder
+from narrows.bottlenecks.sparse.learned_start import StartEncoder
 from narrows.sparse.coordinate_descent import descend
 from narrows.sparse.lasso_support import lasso_support
 from narrows.sparse.penalty import L1

@@ -27,13 +27,13 @@ from pathlib import Path
 import torch
 
 import narrows as nw
-from narrows.data.base import Split
+from narrows.data.dataset import Split
 from narrows.networks import Conv
 from narrows.training import Checkpoints, Engine, Optimization, keep_memory
 from narrows.training.checkpoint import save_checkpoint
-from narrows.training.checkpointing import Keeper
-from narrows.training.interruption import Interruption
+from narrows.training.checkpoint_writer import Keeper
 from narrows.training.loop import Loop
+from narrows.training.progress import Interruption
 from narrows.training.run import environment
 
 STEPS = 10  # in a block: short, so that neighbours see the same machine

@@ -28,7 +28,7 @@ from narrows.bottlenecks import (
     SpikeAndSlab,
     Variational,
 )
-from narrows.families import Cauchy, Laplace, Normal, Student
+from narrows.distributions import Cauchy, Laplace, Normal, Student
 
 
 class SameLayers(Identity):

@@ -13,12 +13,13 @@ ROOT = Path(narrows.__file__).parent
 # Each row may import from itself and from the rows above it.
 LAYERS = [
     {"recorded", "kernels", "hub"},
-    {"functional", "sparse", "families"},
+    {"functional", "sparse", "distributions"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "objectives"},
     {"codec", "data", "export", "generation", "metrics", "testing"},
     {"training"},
-    {"experiments", "report"},
+    {"report"},
+    {"compare"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

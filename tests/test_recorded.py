@@ -2,7 +2,8 @@
 
 import pytest
 
-from narrows import bottlenecks, families, likelihoods, networks
+from narrows import bottlenecks, likelihoods, networks
+from narrows import distributions as families
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from torch.distributions import Categorical
 
 from narrows.autoencoder import Autoencoder, Loss, Objective
 from narrows.functional.corruption import corrupt
-from narrows.functional.importance import log_mean_exp, vimco_signals
-from narrows.functional.score_function import carrier
+from narrows.functional.score_function import carrier, log_mean_exp, vimco_signals
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 
@@ -67,7 +66,7 @@ class Denoising(Objective):
     """The evidence bound of a clean image given the code of a noisy one.
 
     loss = -log p(x | z) + beta * rate + terms, z coded from clip(x + weight * noise, 0, 1).
-    Evaluation codes what it is given, as always; `narrows.metrics.denoising` measures how well
+    Evaluation codes what it is given, as always; `narrows.metrics.distortion` measures how well
     noise is removed.
 
     Args:

@@ -3,7 +3,7 @@ import torch
 
 import narrows as nw
 from narrows.bottlenecks import RLOO, Categorical, Identity, Split, Variational
-from narrows.metrics.importance import importance_estimate
+from narrows.metrics.likelihood import importance_estimate
 
 
 def digit_and_style(draws=2):

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from narrows.bottlenecks import Identity, Variational
-from narrows.families import Cauchy, Laplace, Normal, Student
+from narrows.distributions import Cauchy, Laplace, Normal, Student
 
 FAMILIES = [Normal(), Laplace(), Cauchy(), Student(3.0)]
 REFERENCE = [stats.norm(), stats.laplace(), stats.cauchy(), stats.t(3.0)]

@@ -51,7 +51,7 @@ def test_a_recipe_trains_for_a_few_steps_and_its_record_makes_it_again(name, tmp
 
 
 def test_a_runs_config_reruns_it_to_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("narrows.experiments.page.write", lambda *a, **k: None)
+    monkeypatch.setattr("narrows.compare.page.write", lambda *a, **k: None)
     small = ["--fit.epochs", "1", "--fit.batch_size", "256", "--fit.show", "false"]
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["train", "vae", "--fit.seed", "3", *small, "--out", str(first)]) == 0

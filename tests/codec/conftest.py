@@ -41,7 +41,7 @@ def train_briefly(digits):
 @pytest.fixture(scope="session")
 def models(digits):
     """Name -> (model, prior): every family, its prior fitted to training codes."""
-    from narrows.priors.fitting import fit_in_one_pass
+    from narrows.training.priors.fitting import fit_in_one_pass
 
     every = {
         "vq": VectorQuantizer(32, 8),

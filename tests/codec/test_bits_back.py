@@ -9,12 +9,12 @@ from constriction import stream
 from scipy import stats
 
 import narrows as nw
-from narrows import families
+from narrows import distributions as families
 from narrows.bottlenecks import SpikeAndSlab, Variational
 from narrows.codec import Codec, CodecError, bits_back
 from narrows.codec.container import overhead, unpack
 from narrows.codec.grid import GRID, pop_posterior, pop_prior, push_posterior, push_prior
-from narrows.families import StudentT
+from narrows.distributions import StudentT
 from narrows.likelihoods import DiscretizedLogisticMixture
 from narrows.priors.spike_and_slab import SpikeSlab
 

@@ -26,8 +26,8 @@ from narrows.priors import (
     SparseFactorial,
     SparsePrior,
 )
-from narrows.priors.fitting import fit_in_one_pass
-from narrows.priors.held_out import bits, latents
+from narrows.training.priors.fitting import fit_in_one_pass
+from narrows.training.priors.measuring import bits, latents
 
 FAMILIES = ["vq", "sparse", "plain", "variational"]
 

@@ -10,7 +10,8 @@ from narrows.codec import Codec, CodecError, Limit, bits_back
 from narrows.codec import codec as codec_module
 from narrows.codec.container import Header, pack, unpack
 from narrows.codec.entropy import Reader, Writer, whole_numbers
-from narrows.priors import GaussianMixture, PixelCNN, fit_in_one_pass
+from narrows.priors import GaussianMixture, PixelCNN
+from narrows.training.priors import fit_in_one_pass
 
 
 def mutants(blob, n, seed):

@@ -15,7 +15,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
-from narrows.families import Cauchy, Laplace, Normal, Student
+from narrows.distributions import Cauchy, Laplace, Normal, Student
 from narrows.testing import check_bottleneck
 
 BOTTLENECKS = {

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from narrows.functional.commitment import commit
-from narrows.functional.squared_distance import squared_distance
+from narrows.functional.commitment import commit, squared_distance
 from narrows.functional.straight_through import straight_through
 
 

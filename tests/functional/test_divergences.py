@@ -6,8 +6,8 @@ import torch
 from scipy.integrate import quad
 from torch.distributions import kl_divergence
 
-from narrows.families import Cauchy, Laplace, Normal
-from narrows.functional import divergences
+from narrows import distributions as divergences
+from narrows.distributions import Cauchy, Laplace, Normal
 
 CLOSED = [
     (Normal, Normal, divergences.normal_normal),

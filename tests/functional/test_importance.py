@@ -3,8 +3,13 @@ import math
 import pytest
 import torch
 
-from narrows.functional.importance import effective_sample_size, log_mean_exp, vimco_signals
-from narrows.functional.score_function import carrier, leave_one_out
+from narrows.functional.score_function import (
+    carrier,
+    effective_sample_size,
+    leave_one_out,
+    log_mean_exp,
+    vimco_signals,
+)
 
 
 def test_the_bound_of_equal_weights_is_their_log_and_far_weights_do_not_overflow():

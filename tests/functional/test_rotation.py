@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.functional.rotation import rotate
+from narrows.functional.straight_through import rotate
 
 
 def _pairs(n=20, dim=6):

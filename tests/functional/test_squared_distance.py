@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.functional.squared_distance import squared_distance
+from narrows.functional.commitment import squared_distance
 
 
 def _pair(*shape):

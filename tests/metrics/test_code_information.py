@@ -19,8 +19,8 @@ from narrows.bottlenecks import (
     VectorQuantizer,
 )
 from narrows.metrics.code_information import CodeInformation, code_information
-from narrows.metrics.counting import class_information, entropies
-from narrows.metrics.decodable import decodable_information
+from narrows.metrics.information import class_information, entropies
+from narrows.metrics.probe import decodable_information
 from narrows.priors.base import NoRateError
 
 
@@ -223,7 +223,7 @@ def test_tables_in_pieces_are_the_tables(monkeypatch):
     columns = torch.tensor(list(itertools.product(range(3), repeat=3)))
     classes = columns.sum(1)
     whole = class_information(columns, classes), entropies(columns)
-    monkeypatch.setattr("narrows.metrics.counting._CELLS", 1)
+    monkeypatch.setattr("narrows.metrics.information._CELLS", 1)
     assert torch.equal(class_information(columns, classes), whole[0])
     assert torch.equal(entropies(columns), whole[1])
 

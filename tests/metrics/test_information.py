@@ -5,13 +5,12 @@ import torch
 
 import narrows as nw
 from narrows.bottlenecks import Categorical, Identity, Variational
-from narrows.metrics.evidence import evidence
-from narrows.metrics.importance import importance_estimate
 from narrows.metrics.information import (
     active_units,
     divergence_per_unit,
     unit_variances,
 )
+from narrows.metrics.likelihood import evidence, importance_estimate
 
 
 class Pass(torch.nn.Module):

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from narrows.functional.corruption import corrupt
-from narrows.metrics.classifier import accuracy, extract, train_classifier
-from narrows.metrics.denoising import denoising
+from narrows.metrics.classifier import accuracy, extract, retention, train_classifier
+from narrows.metrics.distortion import denoising
 from narrows.metrics.probe import baselines, knn_probe, linear_probe
-from narrows.metrics.retention import retention
 
 
 @pytest.fixture(scope="module")

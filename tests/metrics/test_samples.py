@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.metrics.floor import against_floor
-from narrows.metrics.frechet import frechet_distance
-from narrows.metrics.kid import kid
 from narrows.metrics.nearest import nearest, novelty
-from narrows.metrics.precision_recall import precision_recall
-from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
+from narrows.metrics.samples import (
+    against_floor,
+    frechet_distance,
+    kid,
+    one_nearest_neighbour_accuracy,
+    precision_recall,
+)
 
 
 def normal(n, d=8, seed=0, mean=0.0, scale=1.0):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from narrows.metrics.spectrum import components_for, effective_rank, pca_spectrum
+from narrows.metrics.sparsity import components_for, effective_rank, pca_spectrum
 
 
 @pytest.fixture

@@ -4,8 +4,12 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from narrows.metrics.atoms import explained_by_atoms, explained_by_learned_atoms
-from narrows.metrics.subspaces import self_expression, subspace_clusters
+from narrows.metrics.dictionaries import (
+    explained_by_atoms,
+    explained_by_learned_atoms,
+    self_expression,
+    subspace_clusters,
+)
 
 
 def randn(*shape, seed=0):

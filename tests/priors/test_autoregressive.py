@@ -8,7 +8,7 @@ from scipy import stats
 
 from narrows.functional.fixed_point import draw, freeze, masses
 from narrows.latent import Latent
-from narrows.priors.autoregressive import AutoregressiveTransformer
+from narrows.priors.transformer import AutoregressiveTransformer
 from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from narrows.bottlenecks import Identity, Variational
-from narrows.families import Cauchy, Laplace, Normal, Student
+from narrows.distributions import Cauchy, Laplace, Normal, Student
 from narrows.priors import Factorial
 
 FAMILIES = [Normal(2.0), Laplace(0.5), Cauchy(3.0), Student(4.0, 2.0)]

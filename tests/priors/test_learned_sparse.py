@@ -7,9 +7,8 @@ import torch
 from scipy import stats
 
 from narrows.latent import Latent
-from narrows.priors.sparse import SparseFactorial
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
-from narrows.priors.sparse_levels import from_symbols, to_symbols
+from narrows.priors.sparse_factorial import SparseFactorial, from_symbols, to_symbols
 from narrows.priors.sparse_mixture import SparsePrior
 from narrows.priors.walk import follow
 from narrows.recorded import build, spec

@@ -7,7 +7,12 @@ import yaml
 import narrows as nw
 from narrows.recorded import build
 
-FOLDER = Path(nw.__file__).parent / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = {
+    path.stem: path
+    for folder in (ROOT / "src" / "narrows" / "recipes", *ROOT.glob("reproductions/*/recipes"))
+    for path in folder.glob("*.yaml")
+}
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 OURS = [
     "antony-vqvae", "athayde-vqvae", "fsq", "lfq", "notebook-vq", "notebook-vq-ema", "rvq",
@@ -17,7 +22,7 @@ OURS = [
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_recipe_makes_a_model_that_takes_a_step_on_its_data(name):
-    recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    recipe = yaml.safe_load(RECIPES[name].read_text())
     shape = SHAPES[recipe["data"]]
     torch.manual_seed(0)
     parts = {part: build(value) for part, value in recipe["model"].items()}
@@ -34,7 +39,7 @@ def test_a_recipe_makes_a_model_that_takes_a_step_on_its_data(name):
 @pytest.mark.parametrize(("name", "dim"), [("notebook-vq", 256), ("notebook-vq-ema", 64)])
 def test_the_notebooks_loss_is_ours_up_to_a_constant(name, dim):
     # NMSE + 0.25 mean commitment, times 3072 values and the variance 0.0633.
-    recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    recipe = yaml.safe_load(RECIPES[name].read_text())
     weight = build(recipe["model"]["bottleneck"]).weights["commitment"]
     assert weight == pytest.approx(0.25 * 3072 * 0.06329 / (64 * dim), rel=2e-3)
     likelihood = build(recipe["model"]["likelihood"])

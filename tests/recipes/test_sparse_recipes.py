@@ -7,7 +7,12 @@ import yaml
 import narrows as nw
 from narrows.recorded import build
 
-FOLDER = Path(nw.__file__).parent / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = {
+    path.stem: path
+    for folder in (ROOT / "src" / "narrows" / "recipes", *ROOT.glob("reproductions/*/recipes"))
+    for path in folder.glob("*.yaml")
+}
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 SPARSE = [
     "athayde-sparse-vae", "notebook-dictionary", "notebook-dictionary-as-written", "sparse-image",
@@ -17,7 +22,7 @@ SPARSE = [
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_a_sparse_recipe_trains_for_a_few_steps_on_its_data(name):
-    recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    recipe = yaml.safe_load(RECIPES[name].read_text())
     shape = SHAPES[recipe["data"]]
     torch.manual_seed(0)
     parts = {part: build(value) for part, value in recipe["model"].items()}
@@ -40,13 +45,13 @@ def test_a_sparse_recipe_trains_for_a_few_steps_on_its_data(name):
 
 def test_the_notebooks_dictionary_loss_is_ours_up_to_a_constant():
     # Mean squares, 1 and 1/4, times 3072 values and the variance 0.0633.
-    recipe = yaml.safe_load((FOLDER / "notebook-dictionary-as-written.yaml").read_text())
+    recipe = yaml.safe_load(RECIPES["notebook-dictionary-as-written"].read_text())
     weights = build(recipe["model"]["bottleneck"]).weights
     assert weights["dictionary"] == pytest.approx(3072 * 0.06329 / (64 * 256), rel=2e-3)
     assert weights["commitment"] == pytest.approx(weights["dictionary"] / 4)
 
 
 def test_the_reports_commitment_is_ours_for_images_in_zero_to_one():
-    recipe = yaml.safe_load((FOLDER / "athayde-sparse-vae.yaml").read_text())
+    recipe = yaml.safe_load(RECIPES["athayde-sparse-vae"].read_text())
     weights = build(recipe["model"]["bottleneck"]).weights
     assert weights["commitment"] == pytest.approx(3072 / (4 * 64 * 256))

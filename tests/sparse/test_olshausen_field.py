@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
-from narrows.data import patches
+from narrows.data.loaders import patches
 from narrows.metrics import gabor_fit
 from narrows.sparse import Online, coordinate_descent, learn_dictionary
 from narrows.sparse.dictionary import draw_atoms

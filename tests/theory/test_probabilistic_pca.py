@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal
 
 import narrows as nw
 from narrows.bottlenecks.variational import SMALLEST_SCALE
-from narrows.metrics.importance import importance_estimate
+from narrows.metrics.likelihood import importance_estimate
 from narrows.objectives import ImportanceWeighted
 
 SIGMA = 0.5

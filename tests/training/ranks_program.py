@@ -45,7 +45,7 @@ from narrows.bottlenecks import (
     VectorQuantizer,
 )
 from narrows.data.mapped import MappedSplit, map_array
-from narrows.families import Cauchy, Laplace, Normal
+from narrows.distributions import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
 from narrows.training import (

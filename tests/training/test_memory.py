@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys, torch
-from narrows.training.memory import keep_memory
+from narrows.training.seeding import keep_memory
 
 if sys.argv[1] == "keep" and not keep_memory():
     sys.exit(9)

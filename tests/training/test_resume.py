@@ -271,7 +271,9 @@ def test_the_best_epochs_weights_are_kept(digits, tmp_path):
 def test_checkpoints_are_not_written_more_often_than_asked(digits, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        nw.training.checkpointing, "save_checkpoint", lambda *a: written.append(time.monotonic())
+        nw.training.checkpoint_writer,
+        "save_checkpoint",
+        lambda *a: written.append(time.monotonic()),
     )
     _fit(digits, BOTTLENECKS["plain"], tmp_path, checkpoints=Checkpoints(seconds=1e9))
     assert len(written) == 2  # at the end: the best and the last

@@ -2,7 +2,7 @@
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.categorical import Categorical
-from narrows.bottlenecks.estimators import (
+from narrows.bottlenecks.gradient_estimators import (
     NVIL,
     RLOO,
     Estimator,
@@ -10,20 +10,20 @@ from narrows.bottlenecks.estimators import (
     ScoreFunction,
     StraightThrough,
 )
-from narrows.bottlenecks.finite_scalar import FiniteScalarQuantizer
 from narrows.bottlenecks.identity import Identity
-from narrows.bottlenecks.learned_start import LearnedStart
-from narrows.bottlenecks.lookup_free import LookupFreeQuantizer
-from narrows.bottlenecks.residual_quantizer import ResidualQuantizer
-from narrows.bottlenecks.sim_vq import SimVQ
-from narrows.bottlenecks.softmax_dictionary import SoftmaxDictionary
-from narrows.bottlenecks.sparse_code import SparseCode
-from narrows.bottlenecks.sparse_codes import OMP, BatchTopK, Lasso, TopK
-from narrows.bottlenecks.sparse_dictionary import SparseDictionary
+from narrows.bottlenecks.quantizers.finite_scalar import FiniteScalarQuantizer
+from narrows.bottlenecks.quantizers.lookup_free import LookupFreeQuantizer
+from narrows.bottlenecks.quantizers.residual import ResidualQuantizer
+from narrows.bottlenecks.quantizers.simvq import SimVQ
+from narrows.bottlenecks.quantizers.vector import VectorQuantizer
+from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.bottlenecks.sparse.coders import OMP, BatchTopK, Lasso, TopK
+from narrows.bottlenecks.sparse.dictionary import SparseDictionary
+from narrows.bottlenecks.sparse.learned_start import LearnedStart
+from narrows.bottlenecks.sparse.softmax import SoftmaxDictionary
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
 from narrows.bottlenecks.split import Split
 from narrows.bottlenecks.variational import Variational
-from narrows.bottlenecks.vector_quantizer import VectorQuantizer
 
 __all__ = [
     "NVIL",

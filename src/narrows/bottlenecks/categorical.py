@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Categorical as CategoricalDistribution
 from torch.nn import functional as F
 
-from narrows.bottlenecks.estimators import RLOO, Estimator
+from narrows.bottlenecks.gradient_estimators import RLOO, Estimator
 from narrows.functional.usage import usage
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
-from narrows.priors.uniform import UniformCategorical
+from narrows.priors.categorical import UniformCategorical
 
 from .base import Bottleneck
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from narrows.families import Family, Normal, divergence_is_finite
+from narrows.distributions import Family, Normal, divergence_is_finite
 from narrows.functional.ranks import total_over_ranks
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior

@@ -17,9 +17,9 @@ from narrows.cli.main import UsageError
 from narrows.training.run import fresh
 
 if TYPE_CHECKING:
-    from narrows.experiments.compare import Comparison
-    from narrows.experiments.plan import Plan
-    from narrows.priors.kinds import Settings
+    from narrows.compare.comparison import Comparison
+    from narrows.compare.plan import Plan
+    from narrows.training.priors.kinds import Settings
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
 
@@ -106,9 +106,9 @@ def _add_rates(parser: ArgumentParser) -> None:
 
 def _run(config: Namespace, command: str) -> int:
     from narrows import data as sources
-    from narrows.experiments.compare import Runner, compare
-    from narrows.experiments.comparison_page import write
-    from narrows.experiments.jobs import Outcome
+    from narrows.compare.comparison import Runner, compare
+    from narrows.compare.comparison_page import write
+    from narrows.compare.tasks import Outcome
     from narrows.report import principal_plane, umap_plane
 
     plan = _plan(config)
@@ -129,7 +129,7 @@ def _run(config: Namespace, command: str) -> int:
 
     runner: Runner | None = None
     if config.ray is not None:
-        from narrows.experiments import on_ray
+        from narrows.compare import on_ray
 
         runner = functools.partial(on_ray.run, address=config.ray, report=report)
     comparison = compare(plan, out, jobs, report, runner=runner, measures=not config.skip_measures)
@@ -142,8 +142,8 @@ def _run(config: Namespace, command: str) -> int:
 
 def _plan(config: Namespace) -> "Plan":
     """What the command line asks for."""
-    from narrows.experiments.plan import Plan
-    from narrows.experiments.sweeps import automatic
+    from narrows.compare.plan import Plan
+    from narrows.compare.sweeps import automatic
 
     files = {Path(name).stem: recipes.find(name) for name in config.recipes}
     sweep: dict[str, Sequence[str]] = {}
@@ -181,8 +181,8 @@ def _priors(words: str, files: Mapping[str, Path]) -> list[str]:
     Raises:
         UsageError: for a kind that there is not, or that suits none of them.
     """
-    from narrows.experiments.plan import own_priors
-    from narrows.priors.kinds import KINDS, check_kinds, codes_of, suits
+    from narrows.compare.plan import own_priors
+    from narrows.training.priors.kinds import KINDS, check_kinds, codes_of, suits
 
     kinds = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
     try:
@@ -206,7 +206,7 @@ def _fitting(options: Mapping[str, Any] | None) -> "Settings":
     Raises:
         UsageError: for others than a comparison takes, or values that are no numbers above 0.
     """
-    from narrows.priors.kinds import Settings
+    from narrows.training.priors.kinds import Settings
 
     given, known = parsing.values(options), ("epochs", "width", "components")
     for name, value in given.items():
@@ -228,7 +228,7 @@ def default_jobs() -> int:
 
 def _say(comparison: "Comparison", path: Path, out: Path) -> None:
     """Prints the answer, what is wrong, and where everything is."""
-    from narrows.experiments.verdicts import sentences
+    from narrows.compare.verdicts import sentences
 
     for sentence in sentences(comparison):
         print(sentence)

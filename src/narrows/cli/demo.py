@@ -9,7 +9,7 @@ from narrows.training.run import Run, fresh
 
 def run(arguments: list[str]) -> None:
     """Trains four latents, prints the table, and says where the report is."""
-    from narrows.experiments.demo import demo
+    from narrows.compare.demo import demo
 
     parser = parsing.parser("demo", "Train four latents on scikit-learn's digits and compare them.")
     parser.add_argument("--out", type=str, default=None, help="folder; default demo, demo-2, ...")

@@ -8,7 +8,7 @@ def run(arguments: list[str]) -> None:
     import torch
 
     from narrows.functional.corruption import corrupt
-    from narrows.metrics.denoising import denoising
+    from narrows.metrics.distortion import denoising
 
     parser = parsing.parser(
         "denoise",

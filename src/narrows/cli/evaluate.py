@@ -26,7 +26,7 @@ def run(arguments: list[str]) -> None:
     split = getattr(data, config.split)
     figures = evaluate(loaded.model, split, data.variance)
     if config.measures:
-        from narrows.experiments.judge import Judge
+        from narrows.compare.judge import Judge
 
         figures |= Judge(dataclasses.replace(data, test=split)).judge(loaded.model)
     print(json.dumps(figures, indent=1))

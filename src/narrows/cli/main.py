@@ -1,8 +1,9 @@
 """The `narrows` command: finds the verb, runs it, turns errors into sentences."""
 
 import difflib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from narrows import __version__
@@ -12,7 +13,6 @@ COMMANDS = {
     "demo": "train four bottlenecks on real digits and write a report (under a minute)",
     "train": "train a recipe on a data set",
     "compare": "train several recipes with several seeds, and write one page",
-    "claims": "test the claims of the documents that narrows grew from",
     "evaluate": "measure a run's model on a split",
     "prior": "fit a prior to a run's codes: PixelCNN, transformer, mixture, ...",
     "sample": "draw images from a run's prior",
@@ -40,14 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # the user's own parts, as `python -m` would find them
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
     if given[0] in ("-V", "--version"):
         print(f"narrows {__version__}")
         return 0
+    return guarded(lambda: _run(given), debug=debug)
+
+
+def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
+    """Runs a command; turns its errors into one sentence on stderr and an exit code."""
     try:
-        return _run(given)
+        return work()
     except UsageError as error:
         if debug:
             raise

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from narrows.autoencoder import Autoencoder
-    from narrows.data.base import Dataset
+    from narrows.data.dataset import Dataset
     from narrows.training.run import Run
 
 

@@ -13,7 +13,7 @@ from narrows.cli import parsing, trained
 
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/KIND, prints bits per example."""
-    from narrows.priors.kinds import KINDS, Settings, fit_kind
+    from narrows.training.priors.kinds import KINDS, Settings, fit_kind
 
     kinds = "\n".join(
         f"{name:{max(map(len, KINDS))}}  {kind.about}" for name, kind in KINDS.items()
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> None:
 @contextmanager
 def _epochs_shown() -> Iterator[None]:
     """Lets a fit that takes a while say on stderr how far it is."""
-    logger, handler = logging.getLogger("narrows.priors"), logging.StreamHandler()
+    logger, handler = logging.getLogger("narrows.training.priors"), logging.StreamHandler()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -9,12 +9,12 @@ from narrows.autoencoder import Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
-from narrows.experiments import page
+from narrows.compare import page
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
-from narrows.training.memory import keep_memory
 from narrows.training.run import Run, fresh
+from narrows.training.seeding import keep_memory
 
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
 

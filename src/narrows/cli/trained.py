@@ -7,7 +7,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
-    from narrows.data.base import Dataset
+    from narrows.data.dataset import Dataset
     from narrows.training.run import Run
 
 

@@ -1,7 +1,6 @@
 """Codes to bytes and back."""
 
 from narrows.codec.codec import Codec
-from narrows.codec.errors import CodecError
-from narrows.codec.limit import Limit
+from narrows.codec.container import CodecError, Limit
 
 __all__ = ["Codec", "CodecError", "Limit"]

@@ -26,11 +26,11 @@ from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (
 from torch import Tensor
 from torch.distributions import Distribution
 
-from narrows.codec.errors import CodecError
+from narrows.codec.container import CodecError
+from narrows.codec.deterministic import GROUP, groups, in_one_group, steady
 from narrows.codec.grid import pop_posterior, pop_prior, push_posterior, push_prior
 from narrows.codec.pixels import walk_pixels
-from narrows.codec.steady import GROUP, groups, in_one_group, steady
-from narrows.families import StudentT
+from narrows.distributions import StudentT
 from narrows.priors.factorial import Factorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
 

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from narrows.codec import bits_back, container, tiles
 from narrows.codec.codes import transfer
-from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, Header
+from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, CodecError, Header, Limit
+from narrows.codec.deterministic import groups, in_one_group, steady
 from narrows.codec.entropy import Channel, Reader, Writer
-from narrows.codec.errors import CodecError
-from narrows.codec.limit import Limit
 from narrows.codec.pixels import walk_pixels
-from narrows.codec.steady import groups, in_one_group, steady
 from narrows.functional.fixed_point import tables_checksum
 from narrows.latent import Code
 from narrows.priors.base import Prior

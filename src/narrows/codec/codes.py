@@ -12,15 +12,13 @@ from narrows.codec.mixture import transfer_mixture
 from narrows.functional.fixed_point import masses
 from narrows.latent import Code
 from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.priors.categorical import CategoricalPrior, UniformCategorical
 from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior, group, ungroup
 from narrows.priors.quantized import QuantizedHistogram
-from narrows.priors.sparse import SparseFactorial
+from narrows.priors.sparse_factorial import SparseFactorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
-from narrows.priors.uniform import UniformCategorical
-from narrows.priors.walk import follow
-from narrows.priors.walked import Walked
+from narrows.priors.walk import Walked, follow
 from narrows.sparse.solution import canonical
 
 _GEOMETRIC = 64  # symbols of a geometric before it starts again; exact, as it has no memory

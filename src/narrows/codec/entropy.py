@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 
-from narrows.codec.errors import CodecError
+from narrows.codec.container import CodecError
 
 _FAMILY = stream.model.Categorical(perfect=False)
 _CHUNK = 1 << 22  # weights handed over at once

@@ -19,8 +19,8 @@ from scipy.special import stdtr
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Laplace, Normal
 
-from narrows.codec.errors import CodecError
-from narrows.families import StudentT
+from narrows.codec.container import CodecError
+from narrows.distributions import StudentT
 from narrows.priors.spike_and_slab import SpikeSlab
 
 GRID = 2.0**-6

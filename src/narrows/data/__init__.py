@@ -5,8 +5,8 @@ source is imported before it is asked for.
 """
 
 from narrows.data.arrays import from_array
-from narrows.data.base import Dataset, Split
 from narrows.data.batching import batches
+from narrows.data.dataset import Dataset, Split
 from narrows.data.loading import load, sources
 from narrows.data.objects import from_torchvision
 

@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.data.base import Dataset, Split
+from narrows.data.dataset import Dataset, Split, split_rows
 from narrows.data.mapped import MappedSplit
-from narrows.data.splitting import split_rows
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd"]
 FEWEST = 10  # below this a validation and a test split would say nothing

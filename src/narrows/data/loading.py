@@ -1,4 +1,4 @@
-"""Finding a data set by its name: the modules of this package are the list."""
+"""Finding a data set by its name: the modules of `narrows.data.loaders` are the list."""
 
 import difflib
 import os
@@ -9,17 +9,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from narrows.data.base import Dataset
-from narrows.data.subset import subset
+from narrows.data.dataset import Dataset, subset
 
 
 def sources() -> dict[str, ModuleType]:
-    """The modules of this package that load a data set, by name, sorted."""
-    import narrows.data
+    """The modules of `narrows.data.loaders` that load a data set, by name, sorted."""
+    from narrows.data import loaders
 
     found = {}
-    for info in pkgutil.iter_modules(narrows.data.__path__):
-        module = import_module(f"narrows.data.{info.name}")
+    for info in pkgutil.iter_modules(loaders.__path__):
+        module = import_module(f"{loaders.__name__}.{info.name}")
         if hasattr(module, "load") and hasattr(module, "ABOUT"):
             found[info.name] = module
     return dict(sorted(found.items()))

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.data.base import Split
+from narrows.data.dataset import Split
 
 LARGE = 4 << 30  # bytes from which arrays are mapped instead of read
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from narrows.data.arrays import from_array, infer_layout, to_tensor
-from narrows.data.base import Dataset, Split
-from narrows.data.idx import set_aside
+from narrows.data.dataset import Dataset, Split
+from narrows.data.loaders.idx import set_aside
 from narrows.data.pictures import UnusableImageError, read_picture
 
 

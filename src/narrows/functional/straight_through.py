@@ -1,4 +1,4 @@
-"""The gradient passed straight through a step that has none."""
+"""Gradients past a quantiser: the identity, or a rotation."""
 
 from typing import Any
 
@@ -49,3 +49,73 @@ def straight_through(features: Tensor, code: Tensor) -> Tensor:
             f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
         )
     return _StraightThrough.apply(features, code)  # pyright: ignore[reportReturnType]
+
+
+_TINY = 1e-12
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(features: Tensor, code: Tensor) -> Tensor:
+        del features
+        return code.view_as(code)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        features, code = ctx.saved_tensors
+        return _turned_back(features, code, grads[0]), None
+
+
+def rotate(features: Tensor, code: Tensor) -> Tensor:
+    """Returns `code`; its gradient reaches the features as that of a rotation and rescaling.
+
+    z = lambda R e with R the rotation from e to q in their plane and lambda = ||q|| / ||e||,
+    both held constant, so z = q and dL/de = lambda R^T dL/dz where
+
+        R = I - 2 r r^T + 2 q' e'^T,   e' = e/||e||,  q' = q/||q||,  r = (e' + q')/||e' + q'||.
+
+    Where e and q point opposite ways r is taken as 0, which leaves the reflection that also
+    takes e to q; where either is 0 there is no angle, and the gradient passes straight through.
+
+    Args:
+        features: e, `[..., dim]`.
+        code: q, of the same shape and dtype.
+
+    Raises:
+        ValueError: if shapes or dtypes differ.
+
+    Source: Fifty et al. 2024, "Restructuring Vector Quantization with the Rotation Trick",
+        equations 3 and 4 (the forward value is q itself here, not lambda R e up to rounding).
+
+    Example:
+        >>> e, q = torch.tensor([1.0, 0.0], requires_grad=True), torch.tensor([0.0, 2.0])
+        >>> rotate(e, q)[1].backward()
+        >>> e.grad
+        tensor([2., 0.])
+    """
+    if features.shape != code.shape or features.dtype != code.dtype:
+        raise ValueError(
+            f"rotate: expected one shape and dtype, got {tuple(features.shape)} "
+            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
+        )
+    return _Rotation.apply(features, code)  # pyright: ignore[reportReturnType]
+
+
+def _turned_back(e: Tensor, q: Tensor, grad: Tensor) -> Tensor:
+    """lambda R^T grad."""
+    e_norm, q_norm = e.norm(dim=-1, keepdim=True), q.norm(dim=-1, keepdim=True)
+    e_unit, q_unit = e / e_norm.clamp_min(_TINY), q / q_norm.clamp_min(_TINY)
+    r = e_unit + q_unit
+    r = r / r.norm(dim=-1, keepdim=True).clamp_min(_TINY)
+    turned = (
+        grad
+        - 2 * r * (r * grad).sum(-1, keepdim=True)
+        + 2 * e_unit * (q_unit * grad).sum(-1, keepdim=True)
+    )
+    has_angle = (e_norm > _TINY) & (q_norm > _TINY)
+    return torch.where(has_angle, turned * (q_norm / e_norm.clamp_min(_TINY)), grad)

@@ -4,37 +4,46 @@ Each docstring says what the measure cannot see; the tests hold each against a p
 useless and a misleading code.
 """
 
-from narrows.metrics.atoms import explained_by_atoms, explained_by_learned_atoms
-from narrows.metrics.classifier import Classifier, accuracy, extract, train_classifier
+from narrows.metrics.classifier import Classifier, accuracy, extract, retention, train_classifier
 from narrows.metrics.code_information import CodeInformation, code_information
-from narrows.metrics.codebook_fit import codebook_fit
-from narrows.metrics.counting import class_information, entropies
-from narrows.metrics.decodable import decodable_information
-from narrows.metrics.denoising import denoising
-from narrows.metrics.distortion import mse, nmse, psnr, ssim
-from narrows.metrics.evidence import Evidence, evidence
-from narrows.metrics.floor import against_floor
-from narrows.metrics.frechet import frechet_distance
+from narrows.metrics.codebook import codebook_fit, growth, size_for
+from narrows.metrics.dictionaries import (
+    explained_by_atoms,
+    explained_by_learned_atoms,
+    linear_dictionary,
+    self_expression,
+    subspace_clusters,
+)
+from narrows.metrics.distortion import denoising, mse, nmse, psnr, ssim
 from narrows.metrics.gabor import GaborFit, gabor_fit
-from narrows.metrics.growth import growth, size_for
-from narrows.metrics.importance import ImportanceEstimate, importance_estimate
 from narrows.metrics.information import (
     active_units,
+    class_information,
     divergence_per_unit,
+    entropies,
     unit_variances,
 )
-from narrows.metrics.kid import kid
-from narrows.metrics.linear_dictionary import linear_dictionary
+from narrows.metrics.likelihood import Evidence, ImportanceEstimate, evidence, importance_estimate
 from narrows.metrics.nearest import Nearest, nearest, novelty
-from narrows.metrics.precision_recall import precision_recall
-from narrows.metrics.probe import baselines, knn_probe, linear_probe
+from narrows.metrics.probe import baselines, decodable_information, knn_probe, linear_probe
 from narrows.metrics.rate_curve import at_rate, bd_quality, bd_rate
-from narrows.metrics.retention import retention
+from narrows.metrics.samples import (
+    against_floor,
+    frechet_distance,
+    kid,
+    one_nearest_neighbour_accuracy,
+    precision_recall,
+)
 from narrows.metrics.sharpness import high_frequency_energy, laplacian_variance, sharpness
-from narrows.metrics.sparsity import excess_kurtosis, hoyer, l0, near_zero
-from narrows.metrics.spectrum import components_for, effective_rank, pca_spectrum
-from narrows.metrics.subspaces import self_expression, subspace_clusters
-from narrows.metrics.two_sample import one_nearest_neighbour_accuracy
+from narrows.metrics.sparsity import (
+    components_for,
+    effective_rank,
+    excess_kurtosis,
+    hoyer,
+    l0,
+    near_zero,
+    pca_spectrum,
+)
 
 __all__ = [
     "Classifier",

@@ -10,8 +10,8 @@ from torch.distributions import Distribution
 
 from narrows.autoencoder import Autoencoder
 from narrows.latent import Code, Latent
-from narrows.metrics.counting import class_information, entropies
-from narrows.metrics.measuring import batches, measuring
+from narrows.metrics.information import class_information, entropies
+from narrows.metrics.likelihood import batches, measuring
 from narrows.priors.base import Prior
 from narrows.priors.joint import JointLatent, JointPrior
 

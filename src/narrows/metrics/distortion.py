@@ -1,8 +1,13 @@
-"""How far a reconstruction is from its original, per example."""
+"""How far reconstructions are from images: MSE, NMSE, PSNR, SSIM; and after denoising."""
+
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from narrows.functional.corruption import corrupt
+from narrows.metrics.classifier import in_batches
 
 WINDOW, SIGMA = 11, 1.5
 """Of the Gaussian window of SSIM, in pixels, as published."""
@@ -99,3 +104,44 @@ def _fitted(images: Tensor, axis: int, size: int) -> tuple[int, int]:
     """Height and width after a window of this size has passed along an axis."""
     height, width = images.shape[2:]
     return (height - size + 1, width) if axis == 2 else (height, width - size + 1)
+
+
+def denoising(
+    reconstruct: Callable[[Tensor], Tensor],
+    clean: Tensor,
+    weights: Sequence[float] = (0.25, 0.5, 0.75),
+    seed: int = 0,
+) -> list[dict[str, float]]:
+    """PSNR of reconstructions of noisy images against the clean ones, for each noise weight.
+
+    Two references stand beside it, because a gain over heavy noise is cheap: `noisy`, leaving
+    the image as it came, and `mean_image`, answering every image with the set's mean. A model
+    below the latter removes the image along with the noise.
+
+    Args:
+        reconstruct: images -> reconstructions, such as `Autoencoder.reconstruct`.
+        clean: images `[n, channels, height, width]` in [0, 1].
+        weights: of the noise.
+        seed: of the noise, the same for every model.
+
+    Returns:
+        One row per weight: `weight`, and PSNR in dB of the mean squared error over the set:
+        `denoised`, `noisy`, `mean_image`.
+    """
+    rows = []
+    for weight in weights:
+        generator = torch.Generator(clean.device).manual_seed(seed)
+        noisy = corrupt(clean, weight, generator)
+        rows.append(
+            {
+                "weight": weight,
+                "denoised": _decibel(clean, in_batches(reconstruct, noisy)),
+                "noisy": _decibel(clean, noisy),
+                "mean_image": _decibel(clean, clean.mean(0).expand_as(clean)),
+            }
+        )
+    return rows
+
+
+def _decibel(x: Tensor, y: Tensor) -> float:
+    return -10 * mse(x, y).mean().log10().item()

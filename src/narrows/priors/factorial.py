@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from narrows.families import Family, Normal
+from narrows.distributions import Family, Normal
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 

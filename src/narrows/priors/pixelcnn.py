@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Code
-from narrows.priors.discrete import check_codes
-from narrows.priors.walk import Walk, follow, marginal, sampler
-from narrows.priors.walked import WalkedIndices, over_known
+from narrows.priors.walk import (
+    Walk,
+    WalkedIndices,
+    check_codes,
+    follow,
+    marginal,
+    over_known,
+    sampler,
+)
 
 
 class GatedLayer(nn.Module):

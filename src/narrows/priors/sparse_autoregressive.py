@@ -8,16 +8,15 @@ from torch import Tensor, nn
 
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Code, Latent
-from narrows.priors.causal_transformer import CausalTransformer, KeyValueCache
-from narrows.priors.sparse_levels import (
+from narrows.priors.sparse_factorial import (
     assemble,
     from_symbols,
     quantize,
     to_levels,
     to_symbols,
 )
-from narrows.priors.walk import Walk
-from narrows.priors.walked import Walked
+from narrows.priors.transformer import CausalTransformer, KeyValueCache
+from narrows.priors.walk import Walk, Walked
 from narrows.sparse.solution import canonical
 
 

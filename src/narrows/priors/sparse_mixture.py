@@ -10,15 +10,14 @@ from torch import Tensor
 
 from narrows.functional.fixed_point import FIXED, snap
 from narrows.latent import Code, Latent
-from narrows.priors.sparse_levels import (
+from narrows.priors.sparse_factorial import (
     assemble,
     from_symbols,
     quantize,
     to_levels,
     to_symbols,
 )
-from narrows.priors.walk import Walk
-from narrows.priors.walked import Walked
+from narrows.priors.walk import Walk, Walked
 
 
 class SparsePrior(Walked):

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
-from narrows.functional.divergences import normal_normal
+from narrows.distributions import normal_normal
 from narrows.latent import Code, Latent
 from narrows.priors.base import Prior
 

@@ -1,12 +1,15 @@
 """Walking over the symbols of a code, one after another: the form that drawing and coding share."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from narrows.functional.fixed_point import FIXED, draw, masses, snap
-from narrows.latent import Code
+from narrows.latent import Code, Latent
+from narrows.priors.base import Prior
 
 Walk = Generator[tuple[Tensor, Tensor | None], Tensor, Code]
 """Yields (logits `[m, K]` of the next m symbols given all before, the symbols if known), is sent
@@ -86,3 +89,97 @@ def _keep_top(logits: Tensor, k: int | None) -> Tensor:
     # Among equals the lower index stays: topk does not promise an order, a stable sort does.
     order = logits.argsort(dim=-1, descending=True, stable=True)
     return logits.scatter(-1, order[..., k:], -torch.inf)
+
+
+class Walked(Prior):
+    """p(code) = product over symbols of p(symbol | symbols before), found by walking.
+
+    Drawing and coding are the same walk: one chooses symbols at random, the other writes or
+    reads them.
+    """
+
+    @abstractmethod
+    def walk(self, n: int, code: Any = None) -> Walk:
+        """Walks over n codes (see `narrows.priors.walk`); over those given if they are known."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+    ) -> Code:
+        """Draws n codes.
+
+        Args:
+            n: number of codes.
+            generator: source of randomness (CPU).
+            temperature: logits are divided by it; 1 samples the prior itself.
+            top_k: draw among the k likeliest symbols only.
+        """
+        return follow(self.walk(n), sampler(generator, temperature, top_k))
+
+
+class WalkedIndices(Walked):
+    """A walked prior over one tensor of integer codes."""
+
+    @abstractmethod
+    def log_prob(self, code: Tensor) -> Tensor:
+        """Log-probability of codes, `[n]` in nats."""
+
+    def rate(self, latent: Latent) -> Tensor:
+        """-log p(code), `[batch]` in nats.
+
+        Raises:
+            ValueError: if the code is not of integers below `size` on these sites.
+        """
+        return -self.log_prob(one_code(self, latent.code))
+
+
+def over_known(logits: Tensor, known: Tensor, code: Code) -> Walk:
+    """The walk over a code whose logits are all there.
+
+    Args:
+        logits: `[n, steps, K]`.
+        known: the symbols, `[n, steps]`.
+        code: what the walk returns.
+    """
+    # No `yield from`: a zip cannot be sent anything.
+    for step in zip(logits.unbind(1), known.unbind(1), strict=True):  # noqa: UP028
+        yield step
+    return code
+
+
+def one_code(prior: Prior, code: Code) -> Tensor:
+    """The single integer tensor that a code consists of.
+
+    Raises:
+        ValueError: if the code has several parts or is continuous.
+    """
+    if isinstance(code, tuple) or code.is_floating_point():
+        kind = f"{len(code)} parts" if isinstance(code, tuple) else str(code.dtype)
+        raise ValueError(
+            f"{type(prior).__name__}: expected one tensor of integer codes, got {kind}; this "
+            "prior is for vector-quantised and other discrete latents"
+        )
+    return code
+
+
+def check_codes(prior: Prior, code: Tensor, size: int, channels: int | None) -> None:
+    """Refuses codes of another shape or outside 0..size-1.
+
+    Raises:
+        ValueError: with what was expected and what came.
+    """
+    expected = (*prior.sites, *((channels,) if channels else ()))
+    if tuple(code.shape[1:]) != expected:
+        raise ValueError(
+            f"{type(prior).__name__}: expected codes [batch, {', '.join(map(str, expected))}], "
+            f"got shape {tuple(code.shape)}; build the prior for the sites of this model"
+        )
+    if code.numel() and (int(code.min()) < 0 or int(code.max()) >= size):
+        raise ValueError(
+            f"{type(prior).__name__}: expected codes in 0..{size - 1}, got "
+            f"{int(code.min())}..{int(code.max())}; set size to the number of codes"
+        )

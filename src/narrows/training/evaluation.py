@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.data.base import Split
+from narrows.data.dataset import Split
 from narrows.latent import Latent
 from narrows.priors.base import NoRateError
 

@@ -10,16 +10,15 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from narrows.autoencoder import Autoencoder
-from narrows.data.base import Dataset
+from narrows.data.dataset import Dataset
 from narrows.recorded import spec
-from narrows.training.callback import Callback
-from narrows.training.checkpointing import Checkpoints, Keeper
+from narrows.training.callbacks.base import Callback
+from narrows.training.checkpoint_writer import Checkpoints, Keeper
 from narrows.training.engine import Engine
 from narrows.training.evaluation import evaluate, latents
-from narrows.training.interruption import Interruption, TrainingInterruptedError
 from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
-from narrows.training.progress import Progress
+from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
 from narrows.training.run import Run, claim_folder, environment, write_json, write_text, write_yaml
 from narrows.training.seeding import seed_step
 

@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from narrows.autoencoder import Autoencoder, Loss
-from narrows.data.base import Split
 from narrows.data.batching import batches, share, steps_per_epoch
+from narrows.data.dataset import Split
 from narrows.functional.ranks import sum_over_ranks
-from narrows.training.callback import Callback
+from narrows.training.callbacks.base import Callback
 from narrows.training.engine import Engine
 from narrows.training.optimization import Optimization
 from narrows.training.seeding import seed_step

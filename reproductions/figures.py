@@ -1,0 +1,197 @@
+"""Figures of claims: plots that are inline SVG on the page and PNG files beside it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from narrows.report import Block, Picture, Strips, theme
+from narrows.report.blocks import Gallery
+from reproductions.verdict import Estimate
+
+
+@dataclass(frozen=True)
+class Plot(Block):
+    """A plot in the house style.
+
+    Attributes:
+        figure: of matplotlib.
+        alt: what it shows, for those who do not see it.
+        caption: what to look for.
+    """
+
+    figure: Figure
+    alt: str
+    caption: str
+
+    def html(self) -> str:
+        """A figure element with the plot inline."""
+        return Picture(theme.to_svg(self.figure), self.alt, self.caption).html()
+
+    def png(self) -> bytes:
+        """The plot as a PNG file on the light theme's paper."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"font.family": ["sans-serif"]}):
+            self.figure.savefig(buffer, format="png", dpi=96, facecolor=theme.PAPER)
+        small = io.BytesIO()  # a plot has few colours: a palette takes half the room
+        Image.open(buffer).convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
+        return small.getvalue()
+
+
+def dots(
+    groups: Mapping[str, Sequence[float]], *, quantity: str, caption: str, logarithmic: bool = False
+) -> Plot:
+    """Every seed's value by group, with the mean and its 95 % interval.
+
+    Args:
+        groups: label -> values.
+        quantity: what they are, with the unit.
+        caption: what to look for.
+        logarithmic: the axis.
+    """
+    figure, axes = theme.new_figure(5.2, 0.9 + 0.42 * len(groups))
+    for index, (label, values) in enumerate(groups.items()):
+        colour = theme.SERIES[index % len(theme.SERIES)]
+        estimate = Estimate.over_seeds(list(values))
+        axes.plot(values, [index] * len(values), "o", color=colour, alpha=0.45, markersize=5)
+        axes.plot([estimate.low, estimate.high], [index] * 2, color=colour, linewidth=2.2)
+        axes.plot([estimate.mean], [index], "|", color=colour, markersize=15, label=label)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(quantity)
+    parts = [f"{k} {np.mean(v):.3g}" for k, v in groups.items()]
+    note = "Dots: seeds; bar: mean and 95 % interval."
+    return Plot(figure, f"{quantity}: {'; '.join(parts)}.", f"{caption} {note}")
+
+
+def lines(
+    series: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    across: str,
+    quantity: str,
+    caption: str,
+    logarithmic: tuple[bool, bool] = (False, False),
+) -> Plot:
+    """A quantity over another, one line per label: means over seeds with 95 % intervals.
+
+    Args:
+        series: label -> position -> values of all seeds.
+        across: what the positions are, with the unit.
+        quantity: what the values are, with the unit.
+        caption: what to look for.
+        logarithmic: of the positions' axis, of the values' axis.
+    """
+    figure, axes = theme.new_figure()
+    for index, (label, points) in enumerate(series.items()):
+        style = theme.series_style(index)
+        estimates = [Estimate.over_seeds(list(values)) for values in points.values()]
+        middle = np.array([e.mean for e in estimates])
+        half = np.nan_to_num(np.array([e.high - e.mean for e in estimates]))
+        axes.errorbar(
+            list(points), middle, half, label=label, capsize=3, markersize=5, linewidth=1.6, **style
+        )
+    for logarithm, axis in zip(logarithmic, ("x", "y"), strict=True):
+        if logarithm:
+            getattr(axes, f"set_{axis}scale")("log")
+    axes.set_xlabel(across)
+    axes.set_ylabel(quantity)
+    theme.legend(axes)
+    means = {k: [float(np.mean(values)) for values in p.values()] for k, p in series.items()}
+    ends = [f"{k} from {m[0]:.3g} to {m[-1]:.3g}" for k, m in means.items()]
+    note = "Bars: 95 % intervals over seeds."
+    return Plot(figure, f"{quantity} over {across}: {'; '.join(ends)}.", f"{caption} {note}")
+
+
+def planes(
+    panels: Mapping[str, ArrayLike],
+    labels: ArrayLike | None = None,
+    *,
+    caption: str,
+    percentile: float = 99.0,
+    names: tuple[str, str] = ("first coordinate", "second"),
+) -> Plot:
+    """Points in the plane, one panel per label, as they are: no projection, no scaling.
+
+    Args:
+        panels: label -> points `[n, 2]`.
+        labels: class of each point, or a number that the colour shows.
+        caption: what to look for.
+        percentile: share of each axis that is shown, so that heavy tails hide nothing.
+        names: of the two axes.
+    """
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.7 * lines), layout="constrained")
+    for index, (label, points) in enumerate(panels.items()):
+        axes = figure.add_subplot(lines, columns, index + 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        points = np.asarray(points, dtype=np.float64)
+        for name, colour in _colours(labels, len(points)):
+            axes.scatter(*points[name].T, s=7, color=colour, alpha=0.6, linewidths=0)
+        _trim(axes, points, percentile)
+        axes.set_title(label, fontsize=11, color=theme.INK)
+        axes.set_xlabel(names[0])
+        axes.set_ylabel(names[1] if index % columns == 0 else "")
+        axes.tick_params(colors=theme.MUTED, labelcolor=theme.INK, labelsize=9)
+    alt = f"Points in the plane, {len(panels)} panels: {', '.join(panels)}."
+    return Plot(figure, alt, caption)
+
+
+def _colours(labels: ArrayLike | None, n: int) -> list[tuple[NDArray[np.bool_], str]]:
+    """Which points have which colour."""
+    classes = np.zeros(n) if labels is None else np.asarray(labels)[:n]
+    return [
+        (classes == name, theme.SERIES[i % len(theme.SERIES)])
+        for i, name in enumerate(np.unique(classes))
+    ]
+
+
+def _trim(axes, points: NDArray[np.float64], percentile: float) -> None:
+    for set_limits, column in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
+        low, high = np.percentile(column, [100 - percentile, percentile])
+        margin = 0.08 * (high - low) or 1.0
+        set_limits(low - margin, high + margin)
+
+
+def as_png(block: Block) -> tuple[bytes, str, str] | None:
+    """A block as (PNG file, alternative text, caption), None where it is not a picture.
+
+    Strips become one picture, row under row, named in order in the caption.
+    """
+    if isinstance(block, Plot):
+        return block.png(), block.alt, block.caption
+    if isinstance(block, Strips):
+        rows = ", ".join(block.rows)
+        return _stack(block), f"Rows of pictures: {rows}.", f"{block.caption} Rows: {rows}."
+    if isinstance(block, Picture) and block.suffix == ".png":
+        return block.data, block.alt, block.caption
+    return None
+
+
+def pictures(blocks: Sequence[Block]) -> list[tuple[bytes, str, str]]:
+    """All pictures among blocks and in their galleries, as PNG files."""
+    flat: list[Block] = []
+    for block in blocks:
+        flat += block.blocks if isinstance(block, Gallery) else [block]
+    return [found for block in flat if (found := as_png(block)) is not None]
+
+
+def _stack(block: Strips) -> bytes:
+    rows = [Image.open(io.BytesIO(row.data)).convert("RGBA") for row in block.rows.values()]
+    width, gap = max(row.width for row in rows), 6
+    height = sum(row.height for row in rows) + gap * (len(rows) - 1)
+    canvas = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    top = 0
+    for row in rows:
+        canvas.paste(row, (0, top))
+        top += row.height + gap
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

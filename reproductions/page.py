@@ -1,0 +1,218 @@
+"""What came of the claims, as a page, as Markdown with pictures, and as JSON."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
+from narrows.report.table import format_cell
+from narrows.training.run import environment, write_bytes, write_json, write_text
+from reproductions.examination import Examined, Finding
+from reproductions.figures import Plot, pictures
+from reproductions.verdict import Estimate
+
+RULE = (
+    "Rule. Each hypothesis is a number and a bound that were written down before the runs. "
+    "Supported: the whole 95 % interval lies on the document's side of the bound; contradicted: "
+    "it lies on the other side; inconclusive: it holds the bound, or is not defined. A claim with "
+    "several hypotheses is supported when all are, contradicted when one is. The rule writes the "
+    "verdicts, nobody else."
+)
+TITLE = "Claims of the five documents, put to the test"
+
+
+def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
+    """Writes `claims.html`, `claims.md`, `claims.json` and `claims/`, the pictures, to a folder.
+
+    Args:
+        examined: in the order shown.
+        out: the folder.
+        command: that makes all this again.
+
+    Returns:
+        The page.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "claims.json", [as_json(one) for one in examined])
+    write_text(out / "claims.md", markdown(examined, out, command))
+    facts = environment()
+    return page.write(
+        out / "claims.html",
+        TITLE,
+        [count(examined), RULE],
+        [Section("All claims", [summary(examined)]), *(section(one) for one in examined)],
+        warnings=[f"{one.claim.name}: {text}" for one in examined for text in one.problems],
+        commands=[command],
+        versions={**facts["versions"], "processor": facts["processor"], "cores": facts["cores"]},
+    )
+
+
+def count(examined: Sequence[Examined]) -> str:
+    """How many claims came out how, in a sentence."""
+    counts = Counter(one.verdict for one in examined)
+    order = ("supported", "contradicted", "inconclusive", "not run")
+    parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
+    return f"{len(examined)} claims: {parts}."
+
+
+def sentence(finding: Finding) -> str:
+    """A finding in one line."""
+    h, (mean, low, high) = finding.hypothesis, numbers(finding.estimate)
+    n = finding.estimate.n
+    return f"{h.quantity}: {mean} [{low}, {high}], n = {n}; to be {h.relation} {h.bound:g}: " + (
+        finding.verdict
+    )
+
+
+def numbers(estimate: Estimate) -> tuple[str, str, str]:
+    """Mean, lower and upper end, to the place that two digits of the interval's width reach.
+
+    One place more where an end would otherwise be written as zero and is not.
+    """
+    values = (estimate.mean, estimate.low, estimate.high)
+    width = estimate.high - estimate.low
+    if not math.isfinite(width) or width <= 0:
+        mean, low, high = (format_cell(value) for value in values)
+        return mean, low, high
+    place = max(0, 1 - math.floor(math.log10(width)))
+    if any(value and not round(value, place) for value in values[1:]):
+        place += 1
+    if place > 6 and abs(estimate.mean) < 1e-3:
+        mean, low, high = (f"{value:.2g}" for value in values)
+        return mean, low, high
+    place = min(place, 6)
+    mean, low, high = (f"{value:.{place}f}" for value in values)
+    return mean, low, high
+
+
+def summary(examined: Sequence[Examined]) -> Table:
+    """One row per claim."""
+    columns = {"verdict": Column("verdict"), "says": Column("the document says")}
+    rows = {
+        f"{one.claim.document} {one.claim.name}": {
+            "verdict": one.verdict,
+            "says": one.claim.says,
+        }
+        for one in examined
+    }
+    return Table("Claims and verdicts.", columns, rows, corner="claim")
+
+
+def section(one: Examined) -> Section:
+    """All about one claim."""
+    blocks: list[Block | str] = [
+        f"Document {one.claim.document}, {one.claim.place}: {one.claim.says}",
+        f"Verdict: {one.verdict}.",
+    ]
+    if one.findings:
+        blocks.append(table(one))
+    blocks += [*side_by_side(one.figures), *one.claim.notes, *one.problems, cost(one)]
+    return Section(f"{one.claim.document} {one.claim.name}", blocks)
+
+
+def side_by_side(blocks: Sequence[Block]) -> list[Block]:
+    """Neighbouring plots and pictures as galleries; strips keep the width of the page."""
+    return [
+        found
+        for narrow, group in itertools.groupby(blocks, lambda b: isinstance(b, (Plot, Picture)))
+        for found in ([Gallery(list(group))] if narrow else group)
+    ]
+
+
+def table(one: Examined) -> Table:
+    """One row per hypothesis."""
+    columns = {
+        "quantity": Column("quantity"),
+        "predicted": Column("the document's side"),
+        "measured": Column("measured", "mean [95 % interval]"),
+        "n": Column("values"),
+        "verdict": Column("verdict"),
+    }
+    rows = {}
+    for index, f in enumerate(one.findings, 1):
+        mean, low, high = numbers(f.estimate)
+        rows[str(index)] = {
+            "quantity": f.hypothesis.quantity,
+            "predicted": f"{f.hypothesis.relation} {f.hypothesis.bound:g}",
+            "measured": f"{mean} [{low}, {high}]",
+            "n": f.estimate.n,
+            "verdict": f.verdict,
+        }
+    kinds = ", ".join(dict.fromkeys(f.estimate.kind for f in one.findings))
+    return Table(f"Intervals: {kinds}.", columns, rows, corner="")
+
+
+def cost(one: Examined) -> str:
+    """Trials and time."""
+    return (
+        f"{one.trials} trials, {one.seconds / 60:.1f} minutes of one core, size {one.scale.size}; "
+        f"alone: python -m reproductions {one.claim.name}"
+    )
+
+
+def markdown(examined: Sequence[Examined], out: Path, command: str) -> str:
+    """The same in Markdown; writes the pictures that it refers to."""
+    facts = environment()
+    lines = [
+        f"# {TITLE}", "", count(examined), "", RULE, "",
+        f"    {command}", "",
+        f"Processor: {facts['processor']}, {facts['cores']} cores; torch "
+        f"{facts['versions']['torch']}; one thread per process.", "",
+        "| document | claim | verdict |", "|---|---|---|",
+    ]  # fmt: skip
+    for one in examined:
+        name = one.claim.name
+        lines.append(f"| {one.claim.document} | [{name}](#{name}) | {one.verdict} |")
+    for one in examined:
+        lines += ["", f"## {one.claim.name}", "", f"Document {one.claim.document}, "]
+        lines[-1] += f"{one.claim.place}: {one.claim.says}"
+        lines += ["", f"**{one.verdict}**", ""]
+        if one.findings:
+            lines += _rows(one)
+        for index, (data, alt, caption) in enumerate(pictures(one.figures), 1):
+            name = f"claims/{one.claim.name}-{index}.png"
+            (out / name).parent.mkdir(exist_ok=True)
+            write_bytes(out / name, data)
+            lines += ["", f"![{alt}]({name})", "", f"*{caption}*"]
+        for text in (*one.claim.notes, *one.problems, cost(one)):
+            lines += ["", text]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(one: Examined) -> list[str]:
+    head = ["| quantity | the document's side | measured [95 % interval] | values | verdict |"]
+    head.append("|---|---|---|---|---|")
+    body = table(one).rows.values()
+    return head + ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in body]
+
+
+def as_json(one: Examined) -> dict[str, Any]:
+    """Everything but the pictures."""
+    return {
+        "claim": one.claim.name,
+        "document": one.claim.document,
+        "place": one.claim.place,
+        "says": one.claim.says,
+        "verdict": one.verdict,
+        "hypotheses": [
+            {
+                "quantity": f.hypothesis.quantity,
+                "relation": f.hypothesis.relation,
+                "bound": f.hypothesis.bound,
+                "mean": f.estimate.mean,
+                "interval_95": [f.estimate.low, f.estimate.high],
+                "values": f.estimate.n,
+                "kind": f.estimate.kind,
+                "verdict": f.verdict,
+            }
+            for f in one.findings
+        ],
+        "size": one.scale.size,
+        "seeds": one.scale.seeds,
+        "trials": one.trials,
+        "core_minutes": one.seconds / 60,
+        "problems": list(one.problems),
+    }

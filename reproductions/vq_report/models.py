@@ -1,0 +1,104 @@
+"""The models of document 004: its VQ-VAE, and the AE and VAE that it is set against."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+from narrows.bottlenecks import Identity, Variational, VectorQuantizer
+from narrows.bottlenecks.base import Bottleneck
+from narrows.data.dataset import Dataset
+from narrows.metrics import one_nearest_neighbour_accuracy
+from narrows.networks import ResNet
+from narrows.training import Constant, Optimization, Run
+from reproductions.claim import Scale
+from reproductions.copying import colour_images, copies, normal
+from reproductions.training import Setting, train, whole
+from reproductions.trial import Plain, Result, Trial
+
+KINDS = ("AE", "VAE", "VQ")
+_PLANE = 32  # principal components of pixels in which samples are told from real images
+
+
+def bottleneck(kind: str, data: Dataset, hidden: int, codes: int) -> Bottleneck:
+    """The latent of one of `KINDS`; VQ with the document's beta of 1 on means."""
+    if kind != "VQ":
+        return Identity(hidden) if kind == "AE" else Variational(hidden)
+    _, height, width = data.shape
+    features = math.ceil(height / 4) * math.ceil(width / 4) * hidden
+    return VectorQuantizer(
+        codes, hidden, codebook="gradient", init="uniform", revive_after=None,
+        commitment=math.prod(data.shape) / features,
+    )  # fmt: skip
+
+
+def contrast(folder: Path, *, kind: str, hidden: int, codes: int, **rest: Any) -> Result:
+    """Trains one model, keeps its copies after the first and the last epoch, and draws from it."""
+    setting = Setting(**rest)
+    images = setting.images()
+
+    def after(name: str, epochs: int) -> Run:
+        torch.manual_seed(setting.seed)
+        return train(
+            folder / name, images, bottleneck(kind, images, hidden, codes), ResNet(hidden),
+            replace(setting, epochs=epochs),
+            likelihood=normal(math.sqrt(0.5) if kind == "VQ" else None),
+            optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
+        )  # fmt: skip
+
+    found: dict[str, Any] = {}
+    if kind == "VQ":
+        first = copies(after("first", 1), images)
+        found |= {f"{name}_first": value for name, value in first.items()}
+    last = after("last", setting.epochs)
+    found |= copies(last, images)
+    drawn = draws(last.model, kind, images, len(images.test))
+    found["told_apart"] = told_apart(drawn, images)
+    found["samples"] = drawn[:8].clamp(0, 1).numpy().astype(np.float16)
+    return found
+
+
+@torch.no_grad()
+def draws(model: Autoencoder, kind: str, images: Dataset, n: int) -> Tensor:
+    """Images of n random codes: from the prior; an AE's from normals fitted to each coordinate."""
+    generator = torch.Generator().manual_seed(0)
+    if kind != "AE":
+        return model.sample(n, generator)
+    z = model.latent(whole(images.train.head(500))).z
+    noise = torch.randn((n, *z.shape[1:]), generator=generator)
+    return model.likelihood.mean(model.decoder(z.mean(0) + z.std(0) * noise))
+
+
+def told_apart(drawn: Tensor, images: Dataset) -> float:
+    """How often a nearest neighbour tells draws from held-out images: 1/2 to 1."""
+    x = whole(images.train.head(1000)).flatten(1)
+    axes = torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:_PLANE]
+    first, second = ((part.flatten(1) - x.mean(0)) @ axes.T for part in (drawn, whole(images.test)))
+    return one_nearest_neighbour_accuracy(first, second)
+
+
+def trial(scale: Scale, kind: str, seed: int) -> Trial:
+    """The training and measuring of one model."""
+    arguments: dict[str, Plain] = {
+        "data": colour_images(scale),
+        "kind": kind,
+        "hidden": scale.pick(4, 16, 40),
+        "codes": scale.pick(16, 128, 512),
+        "train_examples": scale.pick(32, 1000, 50_000),
+        "test_examples": scale.pick(32, 300, 10_000),
+        "epochs": scale.pick(2, 10, 10),
+        "batch_size": scale.pick(16, 32, 64),
+        "learning_rate": scale.pick(1e-3, 1e-3, 2e-4),
+        "seed": seed,
+    }
+    return Trial(contrast, arguments)
+
+
+def trials(scale: Scale, *kinds: str) -> list[Trial]:
+    """These kinds, or all, with every seed."""
+    return [trial(scale, kind, seed) for kind in kinds or KINDS for seed in range(scale.seeds)]

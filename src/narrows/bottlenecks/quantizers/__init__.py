@@ -1,0 +1,1 @@
+"""Latents of integers: codebooks learned, fixed or implied, one family a file."""

@@ -1,0 +1,176 @@
+"""Vector quantisation: each site becomes the nearest of K learned vectors."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from narrows.bottlenecks.indexed import Indexed
+from narrows.bottlenecks.quantizers.codebook import Codebook
+from narrows.functional.commitment import commit, commit_rotated, squared_distance
+from narrows.functional.nearest import nearest
+from narrows.latent import Latent
+
+_PATIENCE = 100  # training passes without update() before a word about it
+
+
+class VectorQuantizer(Indexed):
+    """z = c_k with k = argmin_k ||x - c_k||^2 at each site.
+
+    Terms, each summed over sites and width: `commitment` = ||x - sg[z]||^2 draws the encoder to
+    its codes, weighted by beta; with a gradient codebook `codebook` = ||sg[x] - z||^2 draws the
+    codes to the encoder, weighted by 1. With moving averages the codes follow in `update`.
+
+    Args:
+        size: number K of codes; a site costs at most log2 K bits.
+        dim: width of the features.
+        codebook: "ema" or "gradient": how the codes learn.
+        init: "data", "kmeans" or "uniform": where the codes start, at the first update.
+        metric: "euclidean", or "cosine": features and codes are brought to unit length.
+        estimator: how the gradient passes: "straight_through" or "rotation".
+        commitment: beta, the weight of the commitment alone.
+        decay: of the moving averages.
+        revive_after: number of updates that a code may go unused before it is put on a random
+            feature; None never revives.
+        warmup: number of updates during which training passes the features through unquantised,
+            so that the codes start (by `init`) on features that have settled.
+        seed: of the private generator behind init and revival.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Source: van den Oord, Vinyals, Kavukcuoglu 2017, equations 1 to 3 and appendix A.1; cosine
+        codes Yu et al. 2021; revival after Dhariwal et al. 2020, by time unused rather than by a
+        threshold on the moving count.
+
+    Example:
+        >>> quantizer = VectorQuantizer(size=512, dim=64)
+        >>> latent = quantizer(torch.randn(2, 8, 8, 64))
+        >>> latent.z.shape, latent.code.shape
+        (torch.Size([2, 8, 8, 64]), torch.Size([2, 8, 8]))
+        >>> quantizer.update([latent])  # after each optimiser step; narrows.fit does it
+    """
+
+    gradient = "straight_through"
+
+    def __init__(  # noqa: PLR0913  (each is a number or a choice that papers compare)
+        self,
+        size: int,
+        dim: int,
+        codebook: Literal["ema", "gradient"] = "ema",
+        init: Literal["data", "kmeans", "uniform"] = "data",
+        metric: Literal["euclidean", "cosine"] = "euclidean",
+        estimator: Literal["straight_through", "rotation"] = "straight_through",
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        revive_after: int | None = 20,
+        warmup: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(size, dim)
+        _require("size", size, size >= 1, "at least 1")
+        _require("codebook", codebook, codebook in ("ema", "gradient"), "ema or gradient")
+        _require("init", init, init in ("data", "kmeans", "uniform"), "data, kmeans or uniform")
+        _require("metric", metric, metric in ("euclidean", "cosine"), "euclidean or cosine")
+        _require(
+            "estimator", estimator, estimator in ("straight_through", "rotation"),
+            "straight_through or rotation",
+        )  # fmt: skip
+        _require("commitment", commitment, commitment >= 0, "at least 0")
+        _require("decay", decay, 0 <= decay < 1, "in [0, 1)")
+        alive = revive_after is None or revive_after >= 1
+        _require("revive_after", revive_after, alive, "at least 1, or None")
+        _require("warmup", warmup, warmup >= 0, "at least 0")
+        self.commitment, self.metric = commitment, metric
+        # Behind unit length or a rotation, dz/dx is something else than the identity.
+        plain = estimator == "straight_through" and metric == "euclidean"
+        self.gradient = "straight_through" if plain else "estimated"
+        self.estimator = estimator
+        self._commit = commit if estimator == "straight_through" else commit_rotated
+        self.codebook = Codebook(
+            size, dim, learning=codebook, init=init, decay=decay, revive_after=revive_after,
+            warmup=warmup, unit=metric == "cosine", seed=seed,
+        )  # fmt: skip
+        self._passes = 0  # training passes since the last update; not state, only a reminder
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """beta for the commitment; 1 for the codebook's own term, where it has one."""
+        weights = {"commitment": self.commitment}
+        if self.codebook.learning == "gradient":
+            weights["codebook"] = 1.0
+        return weights
+
+    def remedies(self) -> list[str]:
+        """What is not yet set of the start, the warm-up and the revival of codes."""
+        found = []
+        if self.codebook.init != "kmeans":
+            found.append("start them on clusters of the data (init='kmeans')")
+        if not self.codebook.warmup:
+            found.append("train without them at first (warmup=150)")
+        if self.codebook.revive_after is None:
+            found.append("revive them (revive_after=20)")
+        return [*found, "use SimVQ for a large codebook"]
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
+        features = self._check(features)
+        x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
+        codes = self.codebook.codes
+        index = nearest(x, codes)
+        value = F.embedding(index, codes).to(x.dtype)
+        self._remind()
+        if self.training and self.codebook.warming_up:
+            # With 0 of the codes: data parallel training waits for every parameter's gradient.
+            value = x if self.codebook.learning == "ema" else x + 0 * value
+        z, distance = self._commit(x, value)
+        terms = {"commitment": distance}
+        if self.codebook.learning == "gradient":
+            terms["codebook"] = squared_distance(x.detach(), value)
+        return Latent(z, index, features.detach(), terms=terms, stats=self._tally(index))
+
+    def vectors(self, index: Tensor) -> Tensor:
+        """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
+        return F.embedding(index, self.codebook.codes)
+
+    def update(self, latents: Sequence[Latent]) -> None:
+        """Moves the codes: start, moving averages, revival; each example counts once."""
+        if not latents:
+            return
+        features = [latent.features.reshape(-1, self.in_features) for latent in latents]
+        index = [torch.as_tensor(latent.code).flatten() for latent in latents]
+        self.learn(_joined(features), _joined(index))
+
+    def learn(self, features: Tensor, index: Tensor) -> bool:
+        """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
+        self._passes = 0
+        return self.codebook.update(features, index)
+
+    def _remind(self) -> None:
+        """Says once that codes which follow by `update` are trained without it."""
+        needs = self.codebook.learning == "ema" or self.codebook.init != "uniform"
+        if not (self.training and needs and torch.is_grad_enabled()):
+            return
+        if torch.compiler.is_compiling():
+            return
+        self._passes += 1
+        if self._passes == _PATIENCE:
+            warnings.warn(
+                f"{type(self).__name__}: {_PATIENCE} training passes without update(): the "
+                "codebook has not moved. Call bottleneck.update([latent]) after each optimiser "
+                "step (narrows.fit does)",
+                stacklevel=3,
+            )
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of all; not a copy where there is only one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"VectorQuantizer: expected {name} {wanted}, got {value!r}")

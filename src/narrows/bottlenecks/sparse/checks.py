@@ -1,0 +1,143 @@
+"""What a sparse dictionary refuses, counts and advises."""
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.latent import Code
+
+_OVERCOUNTS = (
+    "{}(refit=False) counts what alike atoms have in common once for each; behind a "
+    "straight-through gradient features can then grow without bound. Pass refit=True, or "
+    "gradient='implicit'"
+)
+
+
+def check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment: float) -> None:
+    """Refuses arguments of `SparseDictionary` that are none.
+
+    Raises:
+        ValueError: naming what was expected.
+    """
+    if layout not in ("position", "image"):
+        raise ValueError(f"expected layout 'position' or 'image', got {layout!r}")
+    if layout == "position" and len(shape) != 1:
+        raise ValueError(
+            f"layout='position' codes each site alone: expected one width as dim, got {shape}; "
+            "pass layout='image' for one code over all sites"
+        )
+    if gradient not in ("straight_through", "implicit"):
+        raise ValueError(f"expected gradient 'straight_through' or 'implicit', got {gradient!r}")
+    if not commitment >= 0:
+        raise ValueError(f"expected commitment >= 0, got {commitment}")
+
+
+def check_code(code: SparseCode, target_l0: float | None, gradient: str) -> None:
+    """Refuses what is no sparse code, or cannot be steered; warns of one that may diverge.
+
+    Raises:
+        TypeError: if the code does not fit.
+        ValueError: if the target is not positive.
+    """
+    if not isinstance(code, SparseCode):
+        raise TypeError(
+            f"expected a sparse code such as TopK(4), got {type(code).__name__}; see "
+            "narrows.bottlenecks.sparse.coders"
+        )
+    if target_l0 is not None and not code.controllable:
+        raise TypeError(
+            f"target_l0 steers a penalty, and {type(code).__name__} has none: its k fixes L0; "
+            "drop target_l0 or use Lasso(...)"
+        )
+    if target_l0 is not None and not target_l0 > 0:
+        raise ValueError(f"expected target_l0 > 0, got {target_l0}")
+    if code.overcounts and gradient == "straight_through":
+        warnings.warn(_OVERCOUNTS.format(type(code).__name__), UserWarning, stacklevel=4)
+
+
+def check_stored(code: Code, size: int) -> tuple[Tensor, Tensor]:
+    """Refuses what is no code over `size` atoms; returns its atoms and values.
+
+    Raises:
+        ValueError: if shapes, dtypes or atoms are not those of a code.
+    """
+    if not isinstance(code, tuple) or len(code) != 2 or code[0].shape != code[1].shape:
+        raise ValueError(
+            "SparseDictionary: expected a code (atoms, values) of two tensors of the same "
+            "shape [batch, *sites, width]"
+        )
+    atoms, values = code
+    if atoms.is_floating_point() or not values.is_floating_point():
+        raise ValueError(
+            f"SparseDictionary: expected integer atoms and floating values, got "
+            f"{atoms.dtype} and {values.dtype}"
+        )
+    if torch.compiler.is_compiling() or not atoms.numel():
+        return atoms, values
+    least, most = int(atoms.min()), int(atoms.max())
+    if not 0 <= least <= most < size:
+        raise ValueError(
+            f"SparseDictionary: expected atoms in 0..{size - 1}, got {least}..{most}; was the code "
+            "made by another bottleneck?"
+        )
+    return atoms, values
+
+
+def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:
+    """Totals over a batch of codes: uses of each atom, active entries, and signals.
+
+    Args:
+        atoms: `[n, width]`.
+        values: `[n, width]`; 0 marks what is not active.
+        size: number of atoms K.
+    """
+    active = (values.detach() != 0).flatten().to(values.dtype)
+    return {
+        "atom_counts": active.new_zeros(size).index_add(0, atoms.flatten(), active),
+        "l0_sum": active.sum(),
+        "coded_sites": active.new_full((), atoms.shape[0]),
+    }
+
+
+def code_measures(totals: Mapping[str, Tensor], size: int) -> dict[str, float]:
+    """Mean active atoms a site, share and number of atoms used, and fit of the features.
+
+    Args:
+        totals: `code_stats` summed over a set, with `residual_sum` and `energy_sum`, the squared
+            norms of what the codes leave over and of the signals.
+        size: number of atoms K.
+    """
+    sites = max(float(totals["coded_sites"]), 1.0)
+    unused = int((totals["atom_counts"] == 0).sum())
+    energy = max(float(totals["energy_sum"]), torch.finfo(torch.float64).tiny)
+    return {
+        "l0": float(totals["l0_sum"]) / sites,
+        "atoms_used": 1 - unused / size,
+        "dead_atoms": float(unused),
+        "feature_nmse": float(totals["residual_sum"]) / energy,
+    }
+
+
+def code_advice(measures: Mapping[str, float], size: int, target_l0: float | None) -> list[str]:
+    """What to try where atoms lie idle, or the code is not sparse or not on target."""
+    lines = []
+    l0, used = measures["l0"], measures["atoms_used"]
+    if used < 0.5:
+        lines.append(
+            f"only {used:.0%} of {size} atoms are used: call update() every step (it revives dead "
+            "atoms), use fewer atoms, or lower the learning rate"
+        )
+    if l0 > size / 4:
+        lines.append(
+            f"{l0:.1f} of {size} atoms are active: this code is not sparse; lower k or raise the "
+            "penalty"
+        )
+    if target_l0 is not None and abs(l0 - target_l0) > 0.05 * target_l0:
+        lines.append(
+            f"L0 is {l0:.2f} for a target of {target_l0:g}: train longer, so that the controller "
+            "can settle"
+        )
+    return lines

@@ -1,0 +1,189 @@
+"""Sparse codes over a learned dictionary as a latent."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from narrows.bottlenecks.sparse.checks import (
+    check_choices,
+    check_code,
+    check_stored,
+    code_advice,
+    code_measures,
+    code_stats,
+)
+from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.bottlenecks.sparse.learned_start import StartEncoder
+from narrows.bottlenecks.sparse.state import UnitDictionary
+from narrows.functional.commitment import commit, squared_distance
+from narrows.latent import Code, Latent
+from narrows.sparse.products import combine
+
+if TYPE_CHECKING:
+    from narrows.priors.base import Prior
+
+
+class SparseDictionary(UnitDictionary):
+    r"""Codes features as a few atoms of a learned dictionary: z = mu + s sum_j a_j d_j.
+
+    .. math:: \tilde x = (x - \mu) / s, \qquad a = \mathrm{code}(\tilde x, D),
+        \qquad z = \mu + s\, a D, \qquad |d_j| = 1
+
+    The running centre mu and scale s of the features, and atoms of norm 1, fix what a sparse
+    penalty leaves free: without them a larger feature or atom undoes any penalty, which is why
+    codes of unnormalised dictionaries fail to become sparse. Coefficients are in units of s.
+
+    The code is `(atoms, values)`, each `[batch, *sites, width]` (no sites where
+    `layout="image"`): atoms ascending, then padding, which is a value of exactly 0.
+
+    Args:
+        size: number of atoms K.
+        dim: width of the features; with `layout="image"` the whole shape `(*sites, width)`
+            that one code covers.
+        code: which sparse code: `TopK(k)`, `BatchTopK(k)`, `OMP(k)` or `Lasso(...)`.
+        layout: "position" codes each site by itself; "image" gives one code an example.
+        gradient: "straight_through" passes the decoder's gradient to the features unchanged,
+            and trains the dictionary to reconstruct the features; "implicit" differentiates
+            the code exactly, to features and dictionary (task-driven dictionary).
+        commitment: weight of the features' distance to their code.
+        target_l0: mean number of active atoms that `update` steers to, for codes whose
+            penalty can be steered.
+
+    Raises:
+        ValueError: if an argument is out of range, or k exceeds the number of atoms.
+        TypeError: if the code cannot do what is asked of it.
+
+    Warns:
+        UserWarning: where correlations that are not refitted meet a straight-through gradient.
+
+    Source:
+        Mairal, Bach and Ponce 2012, "Task-Driven Dictionary Learning" (implicit gradients);
+        van den Oord et al. 2017 (straight-through with commitment, here for sparse codes).
+
+    Example:
+        >>> from narrows.bottlenecks import SparseDictionary, TopK
+        >>> bottleneck = SparseDictionary(size=32, dim=8, code=TopK(2))
+        >>> atoms, values = bottleneck(torch.randn(4, 6, 6, 8)).code
+        >>> values.shape
+        torch.Size([4, 6, 6, 2])
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dim: int | Sequence[int],
+        code: SparseCode,
+        layout: Literal["position", "image"] = "position",
+        gradient: Literal["straight_through", "implicit"] = "straight_through",
+        commitment: float = 0.25,
+        target_l0: float | None = None,
+    ) -> None:
+        shape = (dim,) if isinstance(dim, int) else tuple(dim)
+        check_choices(layout, shape, gradient, commitment)
+        check_code(code, target_l0, gradient)
+        super().__init__(size, shape, code, target_l0)
+        self.per_site = layout == "position"
+        self.whole_batch = code.whole_batch
+        self.gradient = "exact" if gradient == "implicit" else "straight_through"
+        self.commitment = float(commitment)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Commitment, with straight-through the dictionary's own loss, and that of a start."""
+        weights = {"commitment": self.commitment}
+        if self.gradient == "straight_through":
+            weights["dictionary"] = 1.0
+        if self.starter is not None:
+            weights["start"] = 1.0
+        return weights
+
+    def forward(self, features: Tensor) -> Latent:
+        """Codes features; see the class."""
+        features = self._check(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self._forward(features)
+
+    def _forward(self, features: Tensor) -> Latent:
+        signals, atoms = self._signals(features), self.atoms.to(features.dtype)
+        with torch.no_grad():
+            chosen, values = self._encode(signals, atoms)
+        if self.gradient == "exact":
+            values = self.code.differentiate(signals, atoms, chosen, values, self.level)
+        approximation = combine(chosen, values, atoms).view(features.shape)
+        z = self._place(approximation)
+        signals = signals.view(features.shape)
+        if self.gradient == "exact":
+            fit = squared_distance(signals, approximation)
+            terms = {"commitment": self._in_feature_units(fit)}
+        else:
+            fit = squared_distance(signals.detach(), approximation)
+            z, commitment = commit(features, z)
+            terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
+        code = tuple(part.detach().view(*self._code_shape(features)) for part in (chosen, values))
+        if self.starter is not None:
+            terms["start"] = self._start_loss(self.starter, signals, atoms, code)
+        stats = code_stats(chosen, values, self.size)
+        stats["residual_sum"] = fit.detach().sum()
+        stats["energy_sum"] = signals.detach().square().sum()
+        return Latent(z=z, code=code, features=features.detach(), terms=terms, stats=stats)
+
+    def _encode(self, signals: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and self.starter is not None:
+            return self.code.encode_from(self.starter, signals, atoms, self.level)
+        return self.code.encode(signals, atoms, self.level, self.training)
+
+    def _start_loss(
+        self, starter: StartEncoder, signals: Tensor, atoms: Tensor, code: tuple[Tensor, ...]
+    ) -> Tensor:
+        """What the start learns from in training; 0 elsewhere."""
+        batch = signals.shape[0]
+        if not self.training or batch == 0:
+            return signals.new_zeros(batch)
+        rows = signals.detach().reshape(batch, -1, atoms.shape[1])
+        places = starter.places(rows.shape[1], self.steps)
+        taken = rows[:, places].flatten(0, 1)
+        chosen, values = (
+            part.reshape(*rows.shape[:2], -1)[:, places].flatten(0, 1) for part in code
+        )
+        with torch.no_grad():
+            weights = self.code.penalties(taken, atoms, self.level)
+        return starter.loss(taken, atoms, weights, (chosen, values)).view(batch, -1).mean(-1)
+
+    def embed(self, code: Code) -> Tensor:
+        """The decoder's input for atoms and values `[batch, *sites, width]`."""
+        chosen, values = check_stored(code, self.size)
+        width = chosen.shape[-1]
+        with torch.autocast(values.device.type, enabled=False):
+            atoms = self.atoms.to(values.dtype)
+            approximation = combine(chosen.reshape(-1, width), values.reshape(-1, width), atoms)
+            return self._place(approximation.view(*chosen.shape[:-1], *self.shape))
+
+    def default_prior(self, sites: tuple[int, ...]) -> "Prior":
+        """Factorial: which atoms are active, and a discretised Laplace for each value."""
+        from narrows.priors.sparse_factorial import SparseFactorial
+
+        l0 = self.target_l0 or getattr(self.code, "k", None) or self.code_width / 2
+        return SparseFactorial(sites if self.per_site else (), size=self.size, l0=float(l0))
+
+    def _in_feature_units(self, squares: Tensor) -> Tensor:
+        """Squared distances of signals as those of features.
+
+        In units of the running scale, which lags behind the features, an encoder gains more by
+        shrinking them to nothing than by telling the decoder anything.
+        """
+        return self.scale.to(squares.dtype).square() * squares
+
+    def _code_shape(self, features: Tensor) -> tuple[int, ...]:
+        sites = features.shape[1:-1] if self.per_site else ()
+        return (features.shape[0], *sites, self.code_width)
+
+    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+        """Mean active atoms a site, share and number of atoms used, and fit of the features."""
+        del examples
+        return code_measures(totals, self.size)
+
+    def advice(self, summary: Mapping[str, float]) -> list[str]:
+        """What to try where atoms lie idle, or the code is not sparse or not on target."""
+        return code_advice(summary, self.size, self.target_l0)

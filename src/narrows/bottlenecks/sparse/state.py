@@ -1,0 +1,248 @@
+"""What a sparse dictionary keeps and updates: atoms, centre, scale, level, use of atoms."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
+from narrows.latent import Latent
+from narrows.sparse.products import combine, correlations_at
+
+_DECAY = 0.99
+
+
+class UnitDictionary(Bottleneck):
+    """The part of a `SparseDictionary` that lasts from step to step, apart from how it codes.
+
+    State: the dictionary, whose atoms count as normalised; the features' running centre and
+    scale; the level of the code; how long each atom has lain idle; the number of updates; and
+    what learns to guess the codes, where there is such a thing.
+
+    Args:
+        size: number of atoms K.
+        shape: of what one code covers: `(width,)`, or `(*sites, width)`.
+        code: the sparse code.
+        target_l0: what the level is steered to; None for nothing.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    level: Tensor
+    idle: Tensor
+    steps: Tensor
+
+    def __init__(
+        self, size: int, shape: tuple[int, ...], code: SparseCode, target_l0: float | None
+    ) -> None:
+        super().__init__(in_features=shape[-1], out_features=shape[-1])
+        length = math.prod(shape)
+        self.size = size
+        self.shape = shape
+        self.code = code
+        self.code_width = code.width(size, length)
+        self.target_l0 = target_l0
+        self.dictionary = nn.Parameter(normalize(torch.randn(size, length), dim=1))
+        self.starter = code.starter(size, length)
+        self.register_buffer("centre", torch.zeros(length))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("level", torch.tensor(float(code.first_level)))
+        # Signals coded since each atom was last used.
+        self.register_buffer("idle", torch.zeros(size))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def atoms(self) -> Tensor:
+        """The unit-norm atoms `[K, dim]`; their gradient has no part along the atom."""
+        return normalize(self.dictionary, dim=1)
+
+    def _signals(self, features: Tensor) -> Tensor:
+        """Centred and scaled signals, one a row."""
+        if not self.per_site and tuple(features.shape[1:]) != self.shape:
+            raise ValueError(
+                f"SparseDictionary: layout='image' was built for features of shape "
+                f"(batch, {', '.join(map(str, self.shape))}), got {tuple(features.shape)}; build "
+                "it with dim=(*sites, width) of your encoder's output"
+            )
+        flat = features.reshape(-1, math.prod(self.shape))
+        return (flat - self.centre.to(flat.dtype)) / self.scale.to(flat.dtype)
+
+    def _place(self, approximation: Tensor) -> Tensor:
+        """Undoes `_signals`, for approximations of the features' shape."""
+        centre = self.centre.to(approximation.dtype).view(self.shape)
+        return torch.addcmul(centre, approximation, self.scale.to(approximation.dtype))
+
+    @torch.no_grad()
+    def update(self, latents: Sequence[Latent]) -> None:
+        """Running centre and scale, level, unit norms, revival of dead atoms."""
+        latents = [latent for latent in latents if latent.features.numel()]
+        some = torch.tensor(float(len(latents)), device=self.centre.device)
+        if float(sum_over_ranks(some)) == 0:  # so that all ranks go the same way
+            return
+        first = int(self.steps) == 0
+        counts, signals, l0 = uses_over_ranks(latents, self.idle)
+        self.idle.add_(signals.to(self.idle.dtype)).mul_((counts == 0).to(self.idle.dtype))
+        self._steer(latents, l0)  # before centre and scale leave those of the codes
+        rows = [latent.features.reshape(-1, len(self.centre)) for latent in latents]
+        centre, scale = follow_scale(self.centre, self.scale, rows, 1.0 if first else 1 - _DECAY)
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
+        if first:  # start from data rather than from noise
+            self._replace(torch.ones_like(self.idle, dtype=torch.bool), latents, coded=False)
+        else:
+            self.dictionary.copy_(self.atoms)
+            self._replace(dead(self.idle, l0), latents, coded=True)
+        self.steps += 1
+
+    def _steer(self, latents: Sequence[Latent], l0: Tensor) -> None:
+        """Moves the level of the code."""
+        level = self.level.double()
+        smallest: list[Tensor] = []  # smallest correlation that each batch kept
+        if self.code.by_threshold:
+            some = [latent for latent in latents if float(latent.stats["l0_sum"]) > 0]
+            smallest = [smallest_kept(latent, *self._problem(latent.features)) for latent in some]
+        least = smallest_over_ranks(smallest, level)
+        self.level.copy_(self.code.next_level(level, l0, least, self.target_l0))
+
+    def _problem(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Signals, and atoms in their dtype."""
+        signals = self._signals(features)
+        return signals, self.atoms.to(signals.dtype)
+
+    def _replace(self, which: Tensor, latents: Sequence[Latent], coded: bool) -> None:
+        """Replaces atoms by directions in the data; if coded, that their codes left unexplained."""
+        number = int(which.sum())
+        if not number:
+            return
+        none = self.centre.new_zeros(0, len(self.centre))
+        values = self.centre.new_zeros(0, self.code_width)
+        # Seeded by the step alone: the same on every rank and after a resumed run.
+        seed, like = 1 + int(self.steps), (none, values.long(), values)
+        features, chosen, values = draw_coded(latents, number, seed, like)
+        fresh = (features - self.centre) / self.scale
+        if coded:
+            fresh = fresh - combine(chosen, values.to(fresh.dtype), self.atoms)
+        spots = which.nonzero()[: len(fresh), 0]
+        usable = fresh.norm(dim=1) > 1e-6
+        self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
+        self.idle[spots[usable]] = 0
+        if self.starter is not None:
+            self.starter.forget(spots[usable])
+
+
+# An atom is dead when the data passed it over this many times more often than if all atoms
+# were used equally.
+_PATIENCE = 1000.0
+
+
+def uses_over_ranks(latents: Sequence[Latent], idle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How often each atom was used in a step, the number of signals, and their mean L0.
+
+    Args:
+        latents: of this rank; some rank has at least one.
+        idle: `[K]`, for the number of atoms and the device.
+
+    Returns:
+        Counts `[K]`, signals and L0, scalars, in double precision.
+    """
+    sums = idle.new_zeros(len(idle) + 2, dtype=torch.float64)
+    for latent in latents:
+        sums[:-2] += latent.stats["atom_counts"].double()
+        sums[-2] += latent.stats["l0_sum"].double()
+        sums[-1] += latent.stats["coded_sites"].double()
+    sum_over_ranks(sums)
+    return sums[:-2], sums[-1], sums[-2] / sums[-1]
+
+
+def smallest_over_ranks(smallest: Sequence[Tensor], level: Tensor) -> Tensor:
+    """Mean of a rank's scalars, the least of all ranks; `level` where no rank has any."""
+    mean = torch.stack(list(smallest)).mean() if smallest else level.new_tensor(math.inf)
+    mean = least_over_ranks(mean)
+    return torch.where(mean.isinf(), level, mean)
+
+
+def smallest_kept(latent: Latent, signals: Tensor, dictionary: Tensor) -> Tensor:
+    """The smallest correlation that an active atom of a batch has, by magnitude; scalar."""
+    atoms, values = (part.flatten(0, -2) for part in cast(tuple[Tensor, Tensor], latent.code))
+    kept = correlations_at(atoms, signals, dictionary).abs()
+    return kept[values != 0].min().double()
+
+
+def dead(idle: Tensor, l0: Tensor) -> Tensor:
+    """Which atoms were passed over so often that they may be replaced, bool `[K]`.
+
+    Args:
+        idle: signals coded since each atom was last used, `[K]`.
+        l0: mean number of active atoms.
+    """
+    return idle > _PATIENCE * len(idle) / l0.clamp_min(1e-6)
+
+
+def draw_coded(
+    latents: Sequence[Latent], number: int, seed: int, like: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws coded signals of all ranks, none twice, the same on every rank.
+
+    Args:
+        latents: of this rank; may be none.
+        number: how many to draw; fewer come where there are fewer.
+        seed: of the draw.
+        like: no rows of features `[0, dim]`, atoms and values `[0, width]`, for a rank without.
+
+    Returns:
+        Features `[m, dim]` with their atoms and values `[m, width]`.
+    """
+    parts = [(latent.features, *cast(tuple[Tensor, Tensor], latent.code)) for latent in latents]
+    drawn = []
+    for place, none in enumerate(like):
+        rows = [part[place].reshape(-1, none.shape[1]) for part in parts]
+        pool = rows[0] if len(rows) == 1 else torch.cat([none, *rows])
+        # From the same state each time, so that the three belong together.
+        generator = torch.Generator().manual_seed(seed)
+        drawn.append(draw_over_ranks(pool, number, generator, repeat=False))
+    return drawn[0], drawn[1], drawn[2]
+
+
+def follow_scale(
+    centre: Tensor, scale: Tensor, rows: Sequence[Tensor], rate: float
+) -> tuple[Tensor, Tensor]:
+    r"""Moves a centre and one scale for all coordinates towards those of a step's features.
+
+    .. math:: \mu \leftarrow (1 - r)\,\mu + r\,\bar x, \qquad
+        s^2 \leftarrow (1 - r)\,s^2 + r\,\overline{\mathrm{var}(x)}
+
+    The variance is the mean over coordinates; features that are constant have none to follow,
+    and leave s as it is. Sums run in double precision and over all ranks.
+
+    Args:
+        centre: mu, `[dim]`.
+        scale: s, scalar.
+        rows: the step's features in parts `[n, dim]`, at least one of them on some rank.
+        rate: r in 0..1.
+
+    Returns:
+        The new mu and s, in the dtype of the old.
+
+    Example:
+        >>> rows = [torch.tensor([[1.0, 0.0], [3.0, 4.0]])]
+        >>> follow_scale(torch.zeros(2), torch.ones(()), rows, rate=1.0)
+        (tensor([2., 2.]), tensor(1.5811))
+    """
+    dim = len(centre)
+    sums = centre.new_zeros(2 * dim + 1, dtype=torch.float64)
+    for part in rows:
+        wide = part.double()
+        sums[:dim] += wide.sum(0)
+        sums[dim:-1] += wide.square().sum(0)
+        sums[-1] += len(wide)
+    sum_over_ranks(sums)
+    mean = sums[:dim] / sums[-1]
+    variance = (sums[dim:-1] / sums[-1] - mean.square()).clamp_min(0).mean()
+    variance = torch.where(variance == 0, scale.double().square(), variance)
+    squared = scale.double().square().lerp(variance, rate)
+    return centre.lerp(mean.to(centre.dtype), rate), squared.sqrt().to(scale.dtype)

@@ -1,0 +1,1 @@
+"""Which latent? Several recipes, the same data and budget, several seeds, one page."""

@@ -1,0 +1,215 @@
+"""Which latent? Several recipes, the same data and budget, several seeds, one page."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from narrows.autoencoder import Autoencoder
+from narrows.compare import coding, measuring
+from narrows.compare import tasks as jobs
+from narrows.compare.coded import Coded
+from narrows.compare.equal_rate import Curve, nearest_points, target_rate
+from narrows.compare.plan import Plan, point_name
+from narrows.compare.statistics import summarize
+from narrows.compare.tasks import Job, Outcome
+
+Runner = Callable[[Sequence[Job], Path], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A finished run, its code rounded to one step: one seed's point of a curve.
+
+    Attributes:
+        outcome: of the run.
+        factor: of the step that the run was trained and evaluated with.
+        figures: test figures, with what the run cost.
+    """
+
+    outcome: Outcome
+    factor: float
+    figures: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The recipe."""
+        return self.outcome.job.label
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return self.outcome.job.seed
+
+    @property
+    def name(self) -> str:
+        """The recipe, and what the sweep and the step set."""
+        stepped = {} if self.factor == 1 else {"step": f"x{self.factor:g}"}
+        return point_name(self.label, {**self.outcome.job.point, **stepped})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of a plan.
+
+    Attributes:
+        plan: what was compared.
+        outcomes: of all jobs, failed ones included.
+        points: of all finished runs, at every step.
+        measures: of the points that stand for their recipe: name -> seed -> figures.
+        coded: all finished runs under every prior asked for, failed fits included.
+    """
+
+    plan: Plan
+    outcomes: Sequence[Outcome]
+    points: Sequence[Point]
+    measures: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
+    coded: Sequence[Coded] = ()
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each failed run."""
+        return [f"failed: {o.job.key}: {o.error}" for o in self.outcomes if o.error]
+
+    @property
+    def failed_priors(self) -> list[str]:
+        """One sentence for each prior that could not be fitted or coded with."""
+        return [f"failed: {c.name}, seed {c.seed}: {c.error}" for c in self.coded if c.error]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per run and step, and one per prior: what it was, its test figures, its cost."""
+        runs = [
+            {
+                "label": point.label,
+                "seed": point.seed,
+                **point.outcome.job.point,
+                "step_factor": point.factor,
+                **point.figures,
+                **self.measures.get(point.name, {}).get(point.seed, {}),
+            }
+            for point in self.points
+        ]
+        return runs + [coded.row() for coded in self.coded if not coded.error]
+
+    def groups(self) -> dict[str, list[Point]]:
+        """The points of each recipe, sweep and step over seeds, by a name that says all three."""
+        found: dict[str, list[Point]] = {}
+        for point in self.points:
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Mean and half width of the 95 % interval over seeds, for every figure."""
+        found = {}
+        for name, points in self.groups().items():
+            own = self.measures.get(name, {})
+            found[name] = summarize([{**p.figures, **own.get(p.seed, {})} for p in points])
+        return found
+
+    def curves(self, quality: str = "psnr") -> dict[str, dict[int, Curve]]:
+        """(bits per dimension, quality) of each recipe by seed, by rising bits."""
+        found: dict[str, dict[int, Curve]] = {}
+        for point in self.points:
+            if "bits_per_dimension" in point.figures:
+                pair = (point.figures["bits_per_dimension"], point.figures[quality])
+                found.setdefault(point.label, {}).setdefault(point.seed, []).append(pair)
+        return {
+            label: {seed: sorted(curve) for seed, curve in by_seed.items()}
+            for label, by_seed in found.items()
+        }
+
+    def representatives(self) -> dict[str, str]:
+        """Each recipe's point, as trained, that is nearest to the rate that most recipes reach.
+
+        Never one whose code was rounded more coarsely than in training: its pictures would be
+        held against a latent that was not made for that rate.
+        """
+        return nearest_points(self._rates(as_trained=True), target_rate(self.curves()))
+
+    def at_equal_rate(self) -> tuple[float, dict[str, str]] | None:
+        """A rate, and the point within a quarter of it of each recipe that has one."""
+        target = target_rate(self.curves())
+        if target is None:
+            return None
+        return target, nearest_points(self._rates(), target, within=0.25)
+
+    def _rates(self, as_trained: bool = False) -> dict[str, tuple[str, float]]:
+        """Recipe and mean rate of each point."""
+        return {
+            name: (points[0].label, _mean(points, "bits_per_dimension"))
+            for name, points in self.groups().items()
+            if points[0].factor == 1 or not as_trained
+        }
+
+
+def compare(
+    plan: Plan,
+    out: Path,
+    workers: int = 1,
+    report: Callable[[Outcome], None] | None = None,
+    *,
+    runner: Runner | None = None,
+    measures: bool = True,
+) -> Comparison:
+    """Runs a plan; finished runs in `out` are kept, so that a second call does what is missing.
+
+    Args:
+        plan: what to run.
+        out: folder that gets `runs/`.
+        workers: processes at a time.
+        report: called with each outcome as it comes.
+        runner: runs the jobs elsewhere; by default they are processes of this machine.
+        measures: also measure what needs a classifier, samples or noise.
+    """
+    if runner is None:
+        outcomes = jobs.run(plan.jobs(), out / "runs", workers, report)
+    else:
+        outcomes = runner(plan.jobs(), out / "runs")
+    finished = [outcome for outcome in outcomes if outcome.error is None]
+    with measuring.Bench(plan.data, plan.options, workers) as bench:
+        stepped = bench.steps([o.folder for o in finished], plan.steps)
+        coded = _coded(plan, finished, bench)
+        comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
+        if not measures or not finished:
+            return comparison
+        chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
+        judged = bench.judge([(p.outcome.folder, p.factor) for p in chosen])
+    found: dict[str, dict[int, Mapping[str, float]]] = {}
+    for point, figures in zip(chosen, judged, strict=True):
+        found.setdefault(point.name, {})[point.seed] = figures
+    return dataclasses.replace(comparison, measures=found)
+
+
+def _points(
+    outcomes: Sequence[Outcome], stepped: Sequence[Mapping[float, Mapping[str, float]]]
+) -> list[Point]:
+    found = []
+    for outcome, by_factor in zip(outcomes, stepped, strict=True):
+        own = jobs.figures(outcome)
+        found.append(Point(outcome, 1.0, own))
+        found += [Point(outcome, f, {**own, **by_factor[f]}) for f in sorted(by_factor)]
+    return found
+
+
+def _coded(plan: Plan, outcomes: Sequence[Outcome], bench: measuring.Bench) -> list[Coded]:
+    """Every finished run under every prior that was asked for and suits it."""
+    wanted: list[tuple[Outcome, coding.Request]] = []
+    for outcome in outcomes if plan.priors else []:
+        own = Autoencoder.load(outcome.folder).prior
+        settings = dataclasses.replace(plan.fitting, seed=outcome.job.seed)
+        asked = coding.requests(own, plan.priors, plan.steps, settings, plan.files)
+        wanted += [(outcome, request) for request in asked]
+    found = bench.code([(outcome.folder, request) for outcome, request in wanted])
+    coded = []
+    for (outcome, request), said in zip(wanted, found, strict=True):
+        figures, error = ({}, said) if isinstance(said, str) else (said, None)
+        coded.append(Coded(outcome, request, figures, error))
+    return coded
+
+
+def _mean(points: Sequence[Point], key: str) -> float:
+    """Mean over seeds, NaN where a figure is missing."""
+    values = [point.figures.get(key, math.nan) for point in points]
+    return sum(values) / len(values)

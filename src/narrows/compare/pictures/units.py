@@ -1,0 +1,153 @@
+"""What single codes, atoms or features stand for, and where they lie."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder
+from narrows.bottlenecks import SparseDictionary
+from narrows.compare.pictures.states import decoded, z_of
+from narrows.latent import Code
+from narrows.report import Picture, cover, grid, stretch
+from narrows.report.codes import Projection, principal_plane
+
+SHOWN = 32
+ABOUT = (
+    "What the decoder adds to its answer to the mean code when one code, atom or feature stands "
+    "at the middle site: codes and atoms by use, each atom at its usual size, a feature two "
+    "standard deviations up. Mid-grey is no change; each picture is stretched for itself."
+)
+LARGEST = 4096
+"""Codes beyond this many are too many to look at one by one."""
+
+
+def responses(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
+    """What the decoder adds to the mean image for one code, atom or feature at the middle site.
+
+    Args:
+        models: by label.
+        x: images whose codes say which units are used most, and what is their usual size.
+    """
+    found = []
+    for name, model in models.items():
+        images, what = _responses(model, x)
+        if len(images):
+            count = f"the {len(images)} {what}s used most" if what != "feature" else "features"
+            shown = stretch(images.numpy(), symmetric=True)
+            found.append(
+                grid(
+                    shown,
+                    what=f"responses of {name} to single {what}s",
+                    room=SHOWN,
+                    caption=f"{name}: {count}",
+                )
+            )
+    return found
+
+
+def covers(
+    models: Mapping[str, Autoencoder], x: Tensor, project: Projection = principal_plane
+) -> list[Picture]:
+    """Codebooks and dictionaries on the principal plane of the features that they code."""
+    found = []
+    for name, model in models.items():
+        codes = vectors(model)
+        if codes is None:
+            continue
+        with torch.no_grad():
+            features = model.latent(x).features.flatten(0, -2).cpu()
+        use = _use(model.encode(x), len(codes))
+        what = "atom" if isinstance(model.bottleneck, SparseDictionary) else "code"
+        if what == "atom":  # lines through the centre: shown at the features' typical length
+            centre = features.mean(0)
+            codes = centre + codes * (features - centre).norm(dim=1).mean()
+        found.append(
+            cover(
+                features.numpy(), codes.numpy(), use.numpy(), what=what, title=name, project=project
+            )
+        )
+    return found
+
+
+def vectors(model: Autoencoder) -> Tensor | None:
+    """The codebook `[K, d]`, or a dictionary's unit atoms; None where there is neither."""
+    bottleneck = model.bottleneck
+    if isinstance(bottleneck, SparseDictionary):
+        return bottleneck.atoms.detach().cpu() if bottleneck.per_site else None
+    size = getattr(bottleneck, "size", None)
+    if not isinstance(size, int) or size > LARGEST:
+        return None
+    device = next(model.parameters()).device
+    try:
+        with torch.no_grad():
+            z = bottleneck.embed(torch.arange(size, device=device)[:, None])
+    except (ValueError, RuntimeError):  # several indices a site
+        return None
+    return z[:, 0].cpu() if z.dim() == 3 else None
+
+
+def _use(code: Code, size: int) -> Tensor:
+    """How often each code or atom is used, `[size]`."""
+    if isinstance(code, tuple):
+        chosen, active = code[0].flatten().cpu(), (code[1] != 0).flatten().float().cpu()
+        return torch.zeros(size).index_add(0, chosen, active)
+    return code.flatten().cpu().bincount(minlength=size).float()
+
+
+@torch.no_grad()
+def _responses(model: Autoencoder, x: Tensor) -> tuple[Tensor, str]:
+    """Differences `[n, channels, height, width]` that units make, and what a unit is."""
+    z = z_of(model, x)
+    background = z.mean(0, keepdim=True)
+    place = _middle(model.sites)
+    if isinstance(model.bottleneck, SparseDictionary):
+        units, what = _atoms(model, x), "atom"
+    elif (codes := vectors(model)) is not None:
+        order = _use(model.encode(x), len(codes)).argsort(descending=True)[:SHOWN]
+        units, what = codes[order].to(z)[:, None], "code"
+    elif model.latent(x[:1]).has_rate and model.latent(x[:1]).posterior is None:
+        return torch.empty(0), ""
+    else:
+        units, what = _features(z, place), "feature"
+    many = background.repeat(len(units), *[1] * (z.dim() - 1))
+    if units.shape[1:] == z.shape[1:]:  # one code for the whole image
+        many = units
+    else:
+        many[(slice(None), *place)] = units[:, 0]
+    images = decoded(model, torch.cat([background, many]))
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        return torch.empty(0), ""
+    return (images[1:] - images[:1]).cpu(), what
+
+
+def _features(z: Tensor, place: tuple[int, ...]) -> Tensor:
+    """The mean with one feature two standard deviations up, for every feature."""
+    flat = z.flatten(0, -2)
+    deviation, mean = flat.std(0), z.mean(0)[place]
+    loud = deviation.argsort(descending=True)[:SHOWN]
+    shift = torch.diag(2 * deviation)[loud]
+    return (mean + shift)[:, None]
+
+
+def _atoms(model: Autoencoder, x: Tensor) -> Tensor:
+    """z of the most used atoms, each alone at its usual size."""
+    bottleneck, code = model.bottleneck, model.encode(x)
+    assert isinstance(bottleneck, SparseDictionary)
+    assert isinstance(code, tuple)
+    chosen, values = (part.flatten() for part in code)
+    size = bottleneck.size
+    use = torch.zeros(size, device=values.device).index_add(0, chosen, (values != 0).float())
+    total = torch.zeros_like(use).index_add(0, chosen, values)
+    order = use.argsort(descending=True)[:SHOWN]
+    usual = (total / use.clamp(min=1))[order]
+    # The mean may vanish where the sign varies; then the size of the mean value over all.
+    floor = values[values != 0].abs().mean() if bool((values != 0).any()) else values.new_ones(())
+    usual = torch.where(usual.abs() < 0.1 * floor, floor, usual)
+    width = (1,) if bottleneck.per_site else ()
+    pair = (order.view(-1, *width, 1), usual.view(-1, *width, 1))
+    return bottleneck.embed(pair)
+
+
+def _middle(sites: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size // 2 for size in sites)

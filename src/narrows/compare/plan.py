@@ -1,0 +1,137 @@
+"""What is compared: recipes, seeds, sweeps, steps, priors."""
+
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from narrows.compare.tasks import Job
+from narrows.priors.base import Prior
+from narrows.recorded import build, spec
+from narrows.training import fit
+from narrows.training.priors.kinds import Settings
+
+Sweep = Mapping[str, Sequence[str]]
+"""Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
+FILES = 500
+"""Test images that are written to a real file under each prior."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared.
+
+    Attributes:
+        recipes: files by label.
+        data: as `narrows.data.load` takes it.
+        seeds: one run of everything for each.
+        settings: arguments that all runs share, such as `fit.epochs`.
+        sweep: arguments that are varied.
+        options: of the data set.
+        steps: factors of the step to which plain and sparse codes are rounded; each measures a
+            finished run again, at another rate.
+        priors: kinds under which finished runs are coded too, those that suit their codes.
+        fitting: of these priors; the seed is the run's.
+        files: test images written to a real file under each.
+    """
+
+    recipes: Mapping[str, Path]
+    data: str
+    seeds: Sequence[int]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    sweep: Sweep = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[float] = (1.0,)
+    priors: Sequence[str] = ()
+    fitting: Settings = field(default_factory=Settings)
+    files: int = FILES
+
+    def jobs(self) -> list[Job]:
+        """Every recipe at every point of its sweep with every seed."""
+        options = {f"data-options.{name}": str(value) for name, value in self.options.items()}
+        settings = {**self.settings, **options}
+        found = []
+        for label, path in self.recipes.items():
+            text = path.read_text()
+            for point in self.points(label):
+                for seed in self.seeds:
+                    job = Job(label, str(path), text, self.data, seed, settings, point)
+                    found.append(job)
+        return found
+
+    def points(self, label: str) -> list[dict[str, str]]:
+        """The grid of a recipe's own and of shared sweeps; one empty point without any."""
+        axes: dict[str, Sequence[str]] = {}
+        for name, values in self.sweep.items():
+            owner, colon, argument = name.rpartition(":")
+            if not colon or owner == label:
+                axes[argument] = values
+        return [
+            dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
+        ]
+
+    def differences(self) -> list[str]:
+        """Where recipes differ in what should be the same: networks and budgets."""
+        found = []
+        read = {label: yaml.safe_load(path.read_text()) for label, path in self.recipes.items()}
+        for part, pick in (
+            ("networks", lambda r: _settled(r.get("model", {}).get("network"))),
+            ("likelihoods", lambda r: _settled(r.get("model", {}).get("likelihood"))),
+            ("budgets", _budget),
+        ):
+            kinds: dict[str, list[str]] = {}
+            for label, recipe in read.items():
+                kinds.setdefault(yaml.safe_dump(pick(recipe)), []).append(label)
+            if len(kinds) > 1:
+                groups = " | ".join(", ".join(labels) for labels in kinds.values())
+                found.append(
+                    f"the {part} of these recipes differ ({groups}): differences between their "
+                    "figures are not due to the latent alone"
+                )
+        return found
+
+
+def _budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe spends, defaults filled in; schedules of its own belong to a latent."""
+    given = recipe.get("fit", {})
+    known = inspect.signature(fit).parameters
+    names = ("epochs", "batch_size", "optimization", "engine")
+    return {name: _settled(given.get(name, known[name].default)) for name in names}
+
+
+def _settled(value: Any) -> Any:
+    """Plain data with defaults filled in and numbers as numbers, so that equals look equal."""
+    if isinstance(value, Mapping):
+        value = {key: _settled(part) for key, part in value.items()}
+        return spec(build(value)) if "class_path" in value else value
+    if isinstance(value, str):  # YAML 1.1 reads 2e-3 as a word
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return [_settled(part) for part in value] if isinstance(value, list) else value
+
+
+def point_name(label: str, point: Mapping[str, str]) -> str:
+    """The label, and what the sweep set."""
+    said = ", ".join(f"{name.rpartition('.')[2]}={value}" for name, value in point.items())
+    return f"{label} ({said})" if said else label
+
+
+def own_priors(files: Mapping[str, Path]) -> dict[str, Prior]:
+    """The prior that each recipe's latent comes with, on a small map of sites, by label.
+
+    Recipes that cannot be built are left out: their runs say why.
+    """
+    found = {}
+    for label, path in files.items():
+        try:
+            bottleneck = build(yaml.safe_load(path.read_text())["model"]["bottleneck"])
+            found[label] = bottleneck.default_prior((2, 2))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found

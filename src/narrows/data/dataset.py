@@ -1,0 +1,277 @@
+"""A data set: three splits of examples with what they are."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_CHUNK = 1 << 24  # values looked at together, so that statistics need little memory
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples held whole in one tensor, on one device.
+
+    Images stay uint8, a quarter of their size as floats, until a batch is cut, on the device
+    that holds them; no Python runs per example.
+
+    Attributes:
+        images: `[n, channels, height, width]`, uint8 with 0..255 or float32 with [0, 1]; or
+            vectors `[n, d]`, float32 in their own units, or uint8.
+        labels: `[n]` int64 class numbers, or None.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dim() not in (2, 4):
+            raise ValueError(
+                "expected images [n, channels, height, width] or vectors [n, d], got shape "
+                f"{tuple(self.images.shape)}; narrows.data.from_array accepts other layouts"
+            )
+        if self.images.dtype not in (torch.uint8, torch.float32):
+            raise ValueError(
+                f"expected uint8 or float32, got {self.images.dtype}; narrows.data.from_array "
+                "converts other types"
+            )
+        if self.labels is not None and self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"expected one label for each of {len(self.images)} examples, got labels of "
+                f"shape {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __repr__(self) -> str:
+        # Without the values: of a mapped split they would be read from the disk.
+        labels = "" if self.labels is None else ", labels"
+        return f"{type(self).__name__}({len(self)} x {self.shape}, {self.dtype}{labels})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: `(channels, height, width)` or `(d,)`."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """How values are stored: uint8 or float32."""
+        return self.images.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.images.device
+
+    def stored(self, index: Tensor) -> Tensor:
+        """The examples of these rows as they are stored, on the split's device."""
+        return self.images.index_select(0, index.to(self.images.device, non_blocking=True))
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The examples of these rows as float32, images in [0, 1], on the split's device.
+
+        Args:
+            index: `[b]` int64 row numbers, on any device.
+        """
+        return as_unit(self.stored(index))
+
+    def batch_labels(self, index: Tensor) -> Tensor | None:
+        """The labels of these rows, `[b]` int64, or None."""
+        if self.labels is None:
+            return None
+        return self.labels.index_select(0, index.to(self.labels.device, non_blocking=True))
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same split on another device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Split(self.images.to(device), labels)
+
+    def head(self, n: int) -> "Split":
+        """The first n examples."""
+        return Split(self.images[:n], None if self.labels is None else self.labels[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three disjoint splits of examples of one shape.
+
+    Attributes:
+        name: as shown wherever a number measured on it is shown.
+        train: what is learned from.
+        validation: what settings and checkpoints are chosen by.
+        test: what is reported, once.
+        classes: class names by label, or None.
+        note: one sentence on where it came from, how it was read and how it was split.
+        skipped: what was left out, each with the reason, if anything was.
+        source: what `narrows.data.load` was asked for, so that it can be asked again; "" if
+            the data were made otherwise.
+        options: the keyword arguments it was given.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...] | None = None
+    note: str = ""
+    skipped: tuple[str, ...] = ()
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part, split in (("validation", self.validation), ("test", self.test)):
+            if split.shape != self.train.shape:
+                raise ValueError(
+                    f"{self.name}: training examples have shape {self.train.shape}, those of "
+                    f"{part} {split.shape}; all must agree"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: `(channels, height, width)` or `(d,)`."""
+        return self.train.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """How values are stored: uint8 or float32."""
+        return self.train.dtype
+
+    def __repr__(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        sizes = "train={}, validation={}, test={}".format(*map(len, parts))
+        return f"Dataset({self.name!r}, {self.shape}, {self.dtype}, {sizes})"
+
+    @property
+    def levels(self) -> int | None:
+        """Number of values that a stored number can take: 256 for 8 bits, None for floats."""
+        return 256 if self.dtype == torch.uint8 else None
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in one example; bits per dimension divide by it."""
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of all values of the training split together, about their one mean.
+
+        NMSE divides by it. In the units of `Split.batch`, so [0, 1] squared for images.
+        Source: the measure of the VQ-VAE notebook, `np.var(train_data / 255.0)`.
+        """
+        return _variance(self.train)
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set with all splits on another device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+
+def as_unit(values: Tensor) -> Tensor:
+    """uint8 0..255 as float32 in [0, 1]; floats as they are."""
+    if values.dtype == torch.uint8:
+        return values.to(torch.float32).div_(255)
+    return values
+
+
+def _variance(split: Split) -> float:
+    """Scalar variance in float64, exact for uint8, reading a slice of rows at a time."""
+    numbers = 1
+    for size in split.shape:
+        numbers *= size
+    rows = max(1, _CHUNK // max(1, numbers))
+
+    def chunks() -> Iterator[Tensor]:
+        for start in range(0, len(split), rows):
+            yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
+
+    if split.dtype == torch.uint8:
+        counts = torch.zeros(256, dtype=torch.float64)
+        for values in chunks():
+            counts += torch.bincount(values, minlength=256).double()
+        level = torch.arange(256, dtype=torch.float64) / 255
+        mean = (counts * level).sum() / counts.sum()
+        return float((counts * (level - mean).square()).sum() / counts.sum())
+    mean = sum(float(values.double().sum()) for values in chunks()) / (numbers * len(split))
+    squares = sum(float((values.double() - mean).square().sum()) for values in chunks())
+    return squares / (numbers * len(split))
+
+
+def split_rows(
+    n: int, sizes: tuple[int, int], seed: int, labels: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of training, validation and test, each sorted; stratified where there are labels.
+
+    Every class gives each part its share up to rounding: within a class rows are shuffled, and
+    each is placed at its quantile; cutting all rows by quantile cuts every class alike.
+
+    Args:
+        n: number of examples.
+        sizes: numbers of validation and test examples; the rest is for training.
+        seed: of the shuffle.
+        labels: `[n]` classes, or None for a plain shuffle.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(n)
+    if labels is not None:
+        quantile = np.empty(n)
+        for label in np.unique(labels):
+            rows = order[labels[order] == label]
+            quantile[rows] = (np.arange(len(rows)) + random.random()) / len(rows)
+        order = order[np.argsort(quantile[order], kind="stable")]
+    validation, test = sizes
+    parts = order[validation + test :], order[:validation], order[validation : validation + test]
+    return tuple(np.sort(part) for part in parts)  # pyright: ignore[reportReturnType]
+
+
+def subset(
+    data: Dataset, train_examples: int | None = None, test_examples: int | None = None
+) -> Dataset:
+    """The same data set with fewer examples, drawn with a fixed seed; its name says so.
+
+    Args:
+        data: the whole.
+        train_examples: at most this many for training.
+        test_examples: at most this many for validation, and for test.
+
+    Raises:
+        ValueError: if a number is below 1.
+
+    Example:
+        >>> import narrows as nw
+        >>> subset(nw.data.load("digits"), train_examples=200).name
+        'digits (200 training examples)'
+    """
+    for name, count in (("train_examples", train_examples), ("test_examples", test_examples)):
+        if count is not None and count < 1:
+            raise ValueError(f"expected {name} of at least 1, got {count}")
+    train = _some(data.train, train_examples)
+    held, test = _some(data.validation, test_examples), _some(data.test, test_examples)
+    said = [
+        f"{len(part):,} {kind} examples"
+        for part, whole, kind in ((train, data.train, "training"), (test, data.test, "test"))
+        if len(part) < len(whole)
+    ]
+    name = f"{data.name} ({', '.join(said)})" if said else data.name
+    return replace(data, name=name, train=train, validation=held, test=test)
+
+
+def _some(split: Split, count: int | None) -> Split:
+    """Rows drawn without replacement, in their order: a folder's first rows are one class."""
+    if count is None or count >= len(split):
+        return split
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
+    rows = rows.sort().values
+    return Split(split.stored(rows), split.batch_labels(rows))

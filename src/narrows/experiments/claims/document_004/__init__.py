@@ -1,5 +1,0 @@
-"""Document 004: a report on VQ-VAE beside AE, VAE and mixtures of normals."""
-
-from narrows.experiments.claims.document_004 import contrast, derivations, mixtures
-
-CLAIMS = (*contrast.CLAIMS, mixtures.CLAIM, *derivations.CLAIMS)

@@ -1,0 +1,1 @@
+"""Hooks between steps and epochs, one a file; start with base.py."""
