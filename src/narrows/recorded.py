@@ -36,7 +36,8 @@ class Recorded:
                 self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
             original(self, *args, **kwargs)
 
-        cls.__init__ = init  # pyright: ignore[reportAttributeAccessIssue]
+        # Not `cls.__init__ = init`, which would hide the signature from type checkers.
+        type.__setattr__(cls, "__init__", init)
 
     def extra_repr(self) -> str:
         """The arguments that are not the defaults, in one line; what PyTorch's modules print."""
