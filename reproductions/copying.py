@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.codes import atoms_of
 from narrows.data.dataset import Dataset
 from narrows.likelihoods import Likelihood, Normal
 from narrows.metrics import at_rate, sharpness
@@ -94,7 +95,7 @@ def _priors(model: Autoencoder, data: Dataset) -> list[Any]:
     if not isinstance(own, SparseFactorial):
         return [own]
     (latent, *_) = latents(model, data.train.head(128), batch_size=128)
-    values = latent.code[1]
+    values = atoms_of(latent.code).values
     scale = values[values != 0].square().mean().sqrt().item() if bool((values != 0).any()) else 1.0
     return [SparseFactorial(own.sites, own.size, step * scale) for step in STEPS]
 

@@ -13,7 +13,7 @@ ROOT = Path(narrows.__file__).parent
 # Each row may import from itself and from the rows above it.
 LAYERS = [
     {"recorded", "kernels", "hub"},
-    {"functional", "sparse", "distributions"},
+    {"codes", "functional", "sparse", "distributions"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "objectives"},
     {"codec", "data", "export", "generation", "metrics", "testing"},

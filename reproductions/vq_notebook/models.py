@@ -11,6 +11,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Identity, SoftmaxDictionary, VectorQuantizer
 from narrows.bottlenecks.base import Bottleneck
+from narrows.codes import atoms_of
 from narrows.data.dataset import Dataset, Split
 from narrows.functional.nearest import nearest
 from narrows.networks import Conv
@@ -112,7 +113,7 @@ def dictionary(model: Autoencoder, split: Split) -> dict[str, Any]:
     unread = (2 * q - latent.z - latent.features).square().sum() / energy
     return {
         "features_unread": float(unread),
-        "sparsity_level": float((latent.code[1] != 0).double().sum(-1).mean())
+        "sparsity_level": float((atoms_of(latent.code).values != 0).double().sum(-1).mean())
         / cast(Any, model.bottleneck).size,
         "atoms": cast(Any, model.bottleneck).dictionary.detach().numpy().astype(np.float32),
         "maps": q.numpy().astype(np.float32),

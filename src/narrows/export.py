@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code
+from narrows.codes import tensors
 
 LIMIT = 2_000_000_000
 """Bytes of weights that one ONNX file can hold (a protocol buffer's limit)."""
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The code of images `[batch, *shape]` in [0, 1]."""
-        return _parts(self.model.prior.quantize(self.model.latent(images).code))
+        return tuple(tensors(self.model.prior.quantize(self.model.latent(images).code)))
 
 
 class Decoder(nn.Module):
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
 
     def forward(self, *code: Tensor) -> tuple[Tensor, ...]:
         """The images `[batch, *shape]` of a code."""
-        z = self.model.bottleneck.embed(_code(code))
+        z = self.model.bottleneck.embed(self.model.bottleneck.codes.assemble(code))
         return (self.model.likelihood.mean(self.model.decoder(z)),)
 
 
@@ -156,10 +156,11 @@ def _program(
     """The program of a part, with inputs and the model's own outputs for them."""
     if len(examples) < 2:
         raise ExportError(f"expected two or more examples to compare on, got {len(examples)}")
-    code = _parts(model.encode(examples))
+    stored = model.encode(examples)
+    code = tuple(tensors(stored))
     module, inputs, outputs = Encoder(model), (examples,), code
     if part == "decoder":
-        module, inputs, outputs = Decoder(model), code, (model.decode(_code(code)),)
+        module, inputs, outputs = Decoder(model), code, (model.decode(stored),)
     elif part != "encoder":
         raise ExportError(f"expected the part encoder or decoder, got {part!r}")
     batch = torch.export.Dim("batch", min=1)
@@ -224,14 +225,6 @@ def _place(folder: str | Path, name: str) -> Path:
 
 def _names(stem: str, count: int) -> list[str]:
     return [stem] if count == 1 else [f"{stem}_{place}" for place in range(count)]
-
-
-def _parts(code: Code) -> tuple[Tensor, ...]:
-    return code if isinstance(code, tuple) else (code,)
-
-
-def _code(parts: Sequence[Tensor]) -> Code:
-    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def _runtime() -> Any:

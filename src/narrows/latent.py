@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.distributions import Distribution
 
-Code = Tensor | tuple[Tensor, ...]
-"""What would be stored: tensors `[batch, *sites, ...]`; integers where the code is discrete."""
+from narrows.codes import Code, is_discrete
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +36,12 @@ class Latent:
 
     @property
     def has_rate(self) -> bool:
-        """Whether a rate is defined: the code is random, or discrete.
+        """True if a rate is defined: the code is random, or discrete.
 
         A deterministic continuous code carries infinitely many bits; it has a rate only after
         it has been quantised with a stated step (`Prior.quantize`).
         """
-        if self.posterior is not None:
-            return True
-        parts = self.code if isinstance(self.code, tuple) else (self.code,)
-        return not any(part.is_floating_point() for part in parts)
+        return self.posterior is not None or is_discrete(self.code)
 
     @property
     def batch(self) -> int:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.latent import Code, Latent
+from narrows.codes import Code, tensors
+from narrows.latent import Latent
 from narrows.recorded import build, spec
 
 
@@ -70,7 +71,7 @@ def shapes_agree(bottleneck: Bottleneck, features: Tensor) -> None:
             f"z must have shape {expected}, got {tuple(latent.z.shape)}",
         )
         _require(latent.z.is_floating_point(), f"z must be floating-point, got {latent.z.dtype}")
-        for part in _parts(latent.code):
+        for part in tensors(latent.code):
             _require(
                 part.shape[:1] == features.shape[:1],
                 f"every part of the code must start with the batch axis {features.shape[0]}, "
@@ -215,11 +216,11 @@ def _gradient_matches_differences(bottleneck: Bottleneck, x: Tensor, z: Tensor) 
 def codes_do_not_depend_on_the_batch(bottleneck: Bottleneck, features: Tensor) -> None:
     """An example's code is the same alone, in a batch, and in a permuted batch."""
     bottleneck.eval()
-    whole = _parts(bottleneck(features).code)
+    whole = tensors(bottleneck(features).code)
     order = torch.randperm(len(features))
-    permuted = _parts(bottleneck(features[order]).code)
+    permuted = tensors(bottleneck(features[order]).code)
     for row in (0, len(features) - 1):
-        alone = _parts(bottleneck(features[row : row + 1]).code)
+        alone = tensors(bottleneck(features[row : row + 1]).code)
         for one, many in zip(alone, whole, strict=True):
             _require(_close(one[0], many[row]), "an example's code must not depend on its batch")
     for many, shuffled in zip(whole, permuted, strict=True):
@@ -335,7 +336,7 @@ def exports(bottleneck: Bottleneck, features: Tensor) -> None:
         program = torch.export.export(module, (features,))
     except Exception as error:
         raise ContractError(f"torch.export of eval failed: {error}") from error
-    codes = zip(_parts(program.module()(features)), _parts(module(features)), strict=True)
+    codes = zip(tensors(program.module()(features)), tensors(module(features)), strict=True)
     _require(all(_close(one, two) for one, two in codes), "the exported program codes otherwise")
 
 
@@ -386,12 +387,8 @@ def _both_modes(bottleneck: Bottleneck, features: Tensor) -> Iterator[Latent]:
         yield bottleneck(features)
 
 
-def _parts(code: Code) -> tuple[Tensor, ...]:
-    return code if isinstance(code, tuple) else (code,)
-
-
 def _same(one: Code, two: Code) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(_parts(one), _parts(two), strict=True))
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(two), strict=True))
 
 
 def _close(one: Tensor, two: Tensor) -> bool:

@@ -93,7 +93,7 @@ def test_parts_that_want_different_numbers_of_draws_are_refused():
 
 
 def test_a_code_of_another_number_of_tensors_is_refused():
-    with pytest.raises(ValueError, match="code of 2 tensors"):
+    with pytest.raises(ValueError, match="tuple of 2 codes"):
         digit_and_style().embed(torch.zeros(3, 1, dtype=torch.long))
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.codes import Indices, Values
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.testing import ContractError, check_bottleneck
@@ -48,6 +49,10 @@ class Honest(Bottleneck):
         generator = torch.Generator().manual_seed(5)
         self.register_buffer("codebook", torch.randn(size, dim, generator=generator))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def codes(self) -> Indices:
+        return Indices(self.size)
 
     def choose(self, rows: Tensor) -> Tensor:
         distances = (rows[:, None, :] - self.codebook.to(rows.dtype)).square().sum(-1)
@@ -171,6 +176,10 @@ class FreeContinuousCode(Bottleneck):
 
     def __init__(self, dim: int = 4) -> None:
         super().__init__(dim, dim)
+
+    @property
+    def codes(self):
+        return Values(self.in_features)
 
     def forward(self, features):
         features = self._check(features)

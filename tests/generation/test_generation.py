@@ -9,6 +9,7 @@ from scipy import stats
 
 import narrows as nw
 from narrows.bottlenecks import Identity, SparseDictionary, TopK, VectorQuantizer
+from narrows.codes import Atoms, AtomValues, Indices, Values
 from narrows.generation import (
     blending,
     complete,
@@ -34,8 +35,8 @@ def dense(code, size):
 
 
 def sparse_codes():
-    a = (torch.tensor([[[1, 4]]]), torch.tensor([[[1.0, -2.0]]]))
-    b = (torch.tensor([[[0, 4]]]), torch.tensor([[[3.0, 2.0]]]))
+    a = Atoms(torch.tensor([[[1, 4]]]), torch.tensor([[[1.0, -2.0]]]))
+    b = Atoms(torch.tensor([[[0, 4]]]), torch.tensor([[[3.0, 2.0]]]))
     return a, b
 
 
@@ -89,9 +90,9 @@ def test_interpolations_of_every_family_begin_and_end_at_reconstructions():
 
 
 def test_each_kind_of_code_has_its_path():
-    assert path_for(torch.zeros(1, 2)) is spherical
-    assert path_for(torch.zeros(1, 2, dtype=torch.long)) is switching
-    assert path_for(sparse_codes()[0]) is blending
+    assert path_for(Values(2)) is spherical
+    assert path_for(Indices(4)) is switching
+    assert path_for(AtomValues(4, 2)) is blending
     for path, code in (
         (linear, torch.zeros(1, 2, dtype=torch.long)),
         (spherical, sparse_codes()[0]),

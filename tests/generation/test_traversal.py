@@ -14,6 +14,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
+from narrows.codes import Atoms
 from narrows.generation import set_coefficient, set_index, traverse
 from narrows.networks import Conv
 
@@ -62,7 +63,7 @@ def test_an_index_is_replaced_where_it_stands(bottleneck):
 
 
 def test_an_atom_gets_its_coefficient_at_all_sites_and_no_other_changes():
-    code = (
+    code = Atoms(
         torch.tensor([[[1, 4], [2, 0]]]),
         torch.tensor([[[1.0, -2.0], [3.0, 0.0]]]),
     )

@@ -81,7 +81,7 @@ def test_codes_that_do_not_fit_are_refused():
         prior.rate(_latent(torch.zeros(1, 2)))
     with pytest.raises(ValueError, match=r"default_prior\(sites\)"):
         prior.rate(_latent(torch.zeros(1, 3, dtype=torch.int64)))
-    with pytest.raises(ValueError, match=r"indices in \[0, 4\)"):
+    with pytest.raises(ValueError, match=r"indices in 0..3"):
         prior.rate(_latent(torch.full((1, 2), 4)))
     with pytest.raises(ValueError, match="at least 1"):
         CategoricalPrior(0, ())
@@ -92,5 +92,5 @@ def test_an_index_that_was_not_sent_costs_nothing_and_is_not_counted():
     code = torch.tensor([[1, 2, 3], [1, -1, -1]])
     assert torch.allclose(prior.rate(_latent(code)), torch.tensor([3.0, 1.0]) * math.log(4))
     assert prior.fit([_latent(code)]).counts.sum(1).tolist() == [2.0, 1.0, 1.0]
-    with pytest.raises(ValueError, match=r"indices in \[0, 4\)"):
+    with pytest.raises(ValueError, match=r"indices in 0..3"):
         CategoricalPrior(4, (3,)).rate(_latent(code))

@@ -129,7 +129,7 @@ def test_priors_round_trip_and_refuse_what_does_not_fit():
         GaussianMixture((), 2).sample(1)
     with pytest.raises(ValueError, match="at least 10 codes"):
         GaussianMixture((), 2).fit([latent(code[:3])])
-    with pytest.raises(ValueError, match="width 2"):
+    with pytest.raises(ValueError, match=r"shape \[batch, \*sites, 2\]"):
         prior.rate(latent(torch.zeros(3, 4)))
     random = GaussianMixture((), 2, 1).fit([latent(code, Normal(code, torch.ones_like(code)))])
     with pytest.raises(ValueError, match="random codes"):

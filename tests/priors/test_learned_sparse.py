@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+from narrows.codes import Atoms
 from narrows.latent import Latent
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_factorial import SparseFactorial, from_symbols, to_symbols
@@ -16,7 +17,7 @@ from narrows.sparse.solution import canonical
 
 
 def latent(atoms, values):
-    return Latent(z=values, code=(atoms, values), features=values)
+    return Latent(z=values, code=Atoms(atoms, values), features=values)
 
 
 def every_code(size, width, levels, step):
@@ -153,7 +154,7 @@ def test_quantising_clamps_rounds_and_keeps_the_largest():
     prior = autoregressive(size=8, width=2, levels=3)
     atoms = torch.tensor([[[1, 3, 5]]])
     values = torch.tensor([[[0.6, -9.0, 0.8]]])
-    kept, quantised = prior.quantize((atoms, values))
+    kept, quantised = prior.quantize(Atoms(atoms, values))
     assert kept.tolist() == [[[3, 5]]]
     assert quantised.tolist() == [[[-1.5, 1.0]]]
 

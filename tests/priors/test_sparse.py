@@ -4,12 +4,13 @@ import math
 import pytest
 import torch
 
+from narrows.codes import Atoms
 from narrows.latent import Latent
 from narrows.priors import SparseFactorial
 
 
 def _latent(atoms, values):
-    return Latent(z=values, code=(atoms, values), features=values)
+    return Latent(z=values, code=Atoms(atoms, values), features=values)
 
 
 def _fitted(sites=(), size=3):
@@ -70,10 +71,12 @@ def test_fit_recovers_the_parameters_of_what_it_sampled():
 
 def test_quantize_rounds_and_drops_what_becomes_zero():
     prior = SparseFactorial((), size=9, step=0.5)
-    atoms, values = prior.quantize((torch.tensor([[2, 4, 8]]), torch.tensor([[0.2, -0.7, 0.9]])))
+    atoms, values = prior.quantize(
+        Atoms(torch.tensor([[2, 4, 8]]), torch.tensor([[0.2, -0.7, 0.9]]))
+    )
     assert atoms.tolist() == [[4, 8, 0]]
     assert values.tolist() == [[-0.5, 1.0, 0.0]]
-    again = prior.quantize((atoms, values))
+    again = prior.quantize(Atoms(atoms, values))
     assert torch.equal(again[0], atoms)
     assert torch.equal(again[1], values)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.latent import Code, Latent
+from narrows.codes import Atoms, AtomValues, Code
+from narrows.latent import Latent
 from narrows.sparse.solution import canonical
 from reproductions.sparse_vae_report.as_written.backtracking import backtracking_fista
 
@@ -98,6 +99,11 @@ class AthaydeSparse(Bottleneck):
         """Commitment and the normal prior on z."""
         return self._weights
 
+    @property
+    def codes(self) -> AtomValues:
+        """Up to all atoms with their coefficients, one code an image."""
+        return AtomValues(self.size, self.size)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *shape]`.
 
@@ -135,9 +141,8 @@ class AthaydeSparse(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input, scrambled as in `forward`, for atoms and values `[batch, K]`."""
-        atoms, values = code
-        dense = values.new_zeros(len(values), self.size).scatter_add(1, atoms, values)
-        return self._scramble(dense @ self.dictionary.to(values.dtype))
+        dense = self.codes.check(code).coefficients(self.size)
+        return self._scramble(dense @ self.dictionary.to(dense.dtype))
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """Factorial, with all atoms active to begin with, as they are."""
@@ -162,7 +167,7 @@ class AthaydeSparse(Bottleneck):
         }
 
 
-def _pairs(codes: Tensor) -> tuple[Tensor, Tensor]:
+def _pairs(codes: Tensor) -> Atoms:
     atoms = torch.arange(codes.shape[1], device=codes.device).expand_as(codes)
     return canonical(atoms, codes)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.latent import Code, Latent
+from narrows.codes import Atoms, AtomValues, Code
+from narrows.latent import Latent
 from narrows.sparse.solution import canonical, check_count
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ class NotebookDictionaryAsWritten(Bottleneck):
         """The dictionary's distance, a quarter of it as commitment, and the L1 norm."""
         return self._weights
 
+    @property
+    def codes(self) -> AtomValues:
+        """k atoms with their masked weights."""
+        return AtomValues(self.size, self.k)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, height, width, dim]`; see the class."""
         features = self._check(features)
@@ -99,7 +105,7 @@ class NotebookDictionaryAsWritten(Bottleneck):
         shape = (*features.shape[:-1], self.k)
         return Latent(
             z=q + (q - features).detach(),  # q - x where x - q was meant
-            code=(atoms.view(shape), kept.detach().view(shape)),
+            code=Atoms(atoms.view(shape), kept.detach().view(shape)),
             features=features.detach(),
             terms={
                 "dictionary": (features.detach() - q).square().flatten(1).sum(1),
@@ -128,7 +134,7 @@ class NotebookDictionaryAsWritten(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """q, which is all that the code holds; the decoder was trained on 2 q - x."""
-        atoms, kept = code
+        atoms, kept = self.codes.check(code)
         flat = atoms.flatten(0, -2), kept.flatten(0, -2)
         dense = kept.new_zeros(len(flat[0]), self.size).scatter(1, *flat)
         shape = torch.Size((*atoms.shape[:-1], self.out_features))

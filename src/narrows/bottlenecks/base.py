@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from narrows.codes import Code, CodeSpace
 from narrows.functional.score_function import carrier
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.recorded import Recorded
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Bottleneck(Recorded, nn.Module, ABC):
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
         self.in_features = in_features
         self.out_features = out_features
+
+    @property
+    @abstractmethod
+    def codes(self) -> CodeSpace:
+        """The codes that this bottleneck makes in eval, which are those that `embed` takes."""
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -10,8 +10,9 @@ from torch.distributions import Categorical as CategoricalDistribution
 from torch.nn import functional as F
 
 from narrows.bottlenecks.gradient_estimators import RLOO, Estimator
+from narrows.codes import Code, Indices, tensors
 from narrows.functional.usage import usage
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import UniformCategorical
 
@@ -60,6 +61,11 @@ class Categorical(Bottleneck):
         self.whole_batch = self.estimator.whole_batch
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
+    @property
+    def codes(self) -> Indices:
+        """One index for each variable of a site."""
+        return Indices(self.categories, self.variables)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes logits `[batch, *sites, variables * categories]`; draws in training."""
         features = self._check(features)
@@ -73,7 +79,7 @@ class Categorical(Bottleneck):
                 log_q = posterior.log_prob(code).flatten(1).sum(1)
         else:
             code = logits.argmax(-1)
-            z = self.embed(code)
+            z = self._one_hot(code)
         if not z.requires_grad:
             z = z + 0 * features  # a hard code is constant in the features: gradient zero
         return Latent(
@@ -87,12 +93,12 @@ class Categorical(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """One-hot vectors of indices `[..., variables]`; relaxed ones as they are."""
-        if isinstance(code, tuple):
-            raise TypeError(
-                f"Categorical: expected the code as one tensor, got {type(code).__name__}"
-            )
-        if code.is_floating_point():
-            return code.flatten(-2)
+        first, *others = tensors(code)
+        if first.is_floating_point() and not others:
+            return first.flatten(-2)
+        return self._one_hot(self.codes.check(code))
+
+    def _one_hot(self, code: Tensor) -> Tensor:
         return F.one_hot(code, self.categories).to(self.anchor.dtype).flatten(-2)
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:

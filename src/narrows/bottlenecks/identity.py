@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Values
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.quantized import QuantizedHistogram
 
@@ -31,6 +32,11 @@ class Identity(Bottleneck):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, dim)
 
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.out_features)
+
     def forward(self, features: Tensor) -> Latent:
         """Passes the features through."""
         features = self._check(features)
@@ -38,9 +44,7 @@ class Identity(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The code itself."""
-        if isinstance(code, tuple):
-            raise TypeError(f"Identity: expected the code as one tensor, got {type(code).__name__}")
-        return code
+        return self.codes.check(code)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """A histogram of each feature, rounded to a quarter of its standard deviation."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.codes import Code, Indices
 from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 
@@ -24,6 +24,11 @@ class Indexed(Bottleneck):
         super().__init__(dim, dim)
         self.size = size
 
+    @property
+    def codes(self) -> Indices:
+        """One index below `size` at each site."""
+        return Indices(self.size)
+
     @abstractmethod
     def vectors(self, index: Tensor) -> Tensor:
         """The vectors `[batch, *sites, dim]` that indices `[batch, *sites]` mean."""
@@ -32,15 +37,9 @@ class Indexed(Bottleneck):
         """The vectors `[batch, *sites, dim]` of a code `[batch, *sites]`.
 
         Raises:
-            ValueError: if the code is not one tensor of integers.
+            ValueError: if the code is not one tensor of integers in 0..size-1.
         """
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            got = code.dtype if isinstance(code, Tensor) else type(code).__name__
-            raise ValueError(
-                f"{type(self).__name__}: expected one tensor of integer indices as the code, "
-                f"got {got}"
-            )
-        return self.vectors(code)
+        return self.vectors(self.codes.check(code))
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices, log2(size) bits a site; its `fit` makes it their histogram."""

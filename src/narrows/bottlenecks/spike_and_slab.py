@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from narrows.bottlenecks.variational import positive
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Values
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
 
@@ -53,6 +54,11 @@ class SpikeAndSlab(Bottleneck):
             raise ValueError(f"SpikeAndSlab: temperature must be above 0, got {temperature}")
         self.dim, self.activity, self.temperature = dim, activity, temperature
 
+    @property
+    def codes(self) -> Values:
+        """Values, many of which are exactly 0."""
+        return Values(self.dim, exact_zeros=True)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, 3 * dim]`; draws in training."""
         features = self._check(features)
@@ -70,9 +76,7 @@ class SpikeAndSlab(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The code itself."""
-        if isinstance(code, tuple):
-            raise TypeError("SpikeAndSlab: expected the code as one tensor, got a tuple")
-        return code
+        return self.codes.check(code)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Independent dimensions, open with the probability `activity`."""

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Several, parts_of
+from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.joint import JointLatent, JointPrior, group, ungroup
+from narrows.priors.joint import JointLatent, JointPrior
 
 from .base import Bottleneck
 
@@ -56,12 +57,16 @@ class Split(Bottleneck):
             self.gradient = parts[0].gradient
         else:
             self.gradient = "estimated"
-        self._counts = tuple(_tensors(part) for part in parts)
 
     @property
     def weights(self) -> Mapping[str, float]:
         """The parts' weights, by `i.name`."""
         return _named([part.weights for part in self._bottlenecks])
+
+    @property
+    def codes(self) -> Several:
+        """The parts' codes, in a tuple."""
+        return Several(tuple(part.codes for part in self._bottlenecks))
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, in_features]`, each part its own slice."""
@@ -72,9 +77,9 @@ class Split(Bottleneck):
         random = [latent.posterior is not None for latent in latents]
         return JointLatent(
             z=torch.cat([latent.z for latent in latents], -1),
-            code=group([latent.code for latent in latents]),
+            code=tuple(latent.code for latent in latents),
             features=features.detach(),
-            posterior=JointPosterior(latents, self._counts) if any(random) else None,
+            posterior=JointPosterior(latents) if any(random) else None,
             terms=_named([latent.terms for latent in latents]),
             stats=_named([latent.stats for latent in latents]),
             log_q=torch.stack(scores).sum(0) if scores else None,
@@ -83,14 +88,13 @@ class Split(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The parts' z side by side."""
-        codes = ungroup(code, self._counts)
-        pairs = zip(self._bottlenecks, codes, strict=True)
+        pairs = zip(self._bottlenecks, parts_of(code, len(self.parts)), strict=True)
         return torch.cat([part.embed(piece) for part, piece in pairs], -1)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """The product of the parts' default priors."""
         priors = [part.default_prior(sites) for part in self._bottlenecks]
-        return JointPrior(sites, priors, self._counts)
+        return JointPrior(sites, priors)
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """The sum of the parts' surrogates: log q is the sum of theirs."""
@@ -131,44 +135,33 @@ class JointPosterior(Distribution):
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, latents: Sequence[Latent], counts: Sequence[int]) -> None:
+    def __init__(self, latents: Sequence[Latent]) -> None:
         super().__init__(torch.Size((latents[0].batch,)), validate_args=False)
-        self.latents, self.counts = latents, counts
+        self.latents = latents
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Code:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Draws one code, the parts' tensors in a row."""
+    def sample(self, sample_shape: Sequence[int] = ()) -> tuple[Code, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Draws one code: the parts' codes in a tuple."""
         if tuple(sample_shape):
             raise NotImplementedError("draw one code at a time, or repeat the features")
-        return group(
-            [
-                latent.code if latent.posterior is None else latent.posterior.sample()
-                for latent in self.latents
-            ]
+        return tuple(
+            latent.code if latent.posterior is None else latent.posterior.sample()
+            for latent in self.latents
         )
 
-    def log_prob(self, value: Code) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def log_prob(self, value: tuple[Code, ...]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Log q(code | x), `[batch]`; a deterministic discrete part adds 0.
 
         Raises:
             ValueError: if a part is deterministic and continuous.
         """
         total = self.latents[0].z.new_zeros(self.latents[0].batch)
-        for latent, part in zip(self.latents, ungroup(value, self.counts), strict=True):
+        for latent, part in zip(self.latents, value, strict=True):
             if not latent.has_rate:
                 raise ValueError("log q of a deterministic continuous part is infinite")
             if latent.posterior is not None:
                 terms = cast("Callable[[Code], Tensor]", latent.posterior.log_prob)(part)
                 total = total + (terms if terms.dim() == 1 else terms.flatten(1).sum(1))
         return total
-
-
-def _tensors(part: Bottleneck) -> int:
-    """How many tensors a part's code has, found by coding one example of zeros."""
-    mode = part.training
-    with torch.no_grad():
-        code = part.eval()(torch.zeros(1, part.in_features)).code
-    part.train(mode)
-    return len(code) if isinstance(code, tuple) else 1
 
 
 def _named(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:

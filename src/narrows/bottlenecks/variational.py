@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from narrows.codes import Code, Values
 from narrows.distributions import Family, Normal, divergence_is_finite
 from narrows.functional.ranks import total_over_ranks
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
 
@@ -91,6 +92,11 @@ class Variational(Bottleneck):
         """Free bits enter the loss with weight 1, as the rate does at beta = 1."""
         return {"free_bits": 1.0} if self.free_bits else {}
 
+    @property
+    def codes(self) -> Values:
+        """Values: the posterior's location in eval, a draw in training."""
+        return Values(self.dim)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, 2 * dim]`; draws in training."""
         features = self._check(features)
@@ -124,11 +130,8 @@ class Variational(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The code, or its asinh."""
-        if isinstance(code, tuple):
-            raise TypeError(
-                f"Variational: expected the code as one tensor, got {type(code).__name__}"
-            )
-        return torch.asinh(code) if self.squash else code
+        values = self.codes.check(code)
+        return torch.asinh(values) if self.squash else values
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Independent dimensions of the family `prior`."""

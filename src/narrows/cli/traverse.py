@@ -7,7 +7,7 @@ from narrows.cli import parsing, pictures, trained
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from narrows.latent import Code
+    from narrows.codes import Code
 
 _LOOKED_AT = 256  # test images whose codes say what values are usual
 
@@ -53,17 +53,19 @@ def usual(code: "Code", rows: int, steps: int) -> tuple[list[int], list[float]]:
     """
     import torch
 
-    if isinstance(code, tuple):
-        atoms, values = code
-        active = values != 0
-        return _often(atoms[active], rows), _range(values[active], steps)
-    if code.is_floating_point():
-        flat = code.flatten(0, -2)
+    from narrows.codes import tensors
+
+    first, *values = tensors(code)
+    if values:
+        active = values[0] != 0
+        return _often(first[active], rows), _range(values[0][active], steps)
+    if first.is_floating_point():
+        flat = first.flatten(0, -2)
         order = flat.var(0).argsort(descending=True)[:rows]
         return sorted(order.tolist()), _range(flat[:, order], steps)
-    count = code[0].numel()
+    count = first[0].numel()
     places = torch.linspace(0, count - 1, min(rows, count)).round().long()
-    return places.tolist(), [float(index) for index in _often(code, steps)]
+    return places.tolist(), [float(index) for index in _often(first, steps)]
 
 
 def _often(indices: "Tensor", count: int) -> list[int]:

@@ -16,11 +16,11 @@ from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, CodecError, Head
 from narrows.codec.deterministic import groups, in_one_group, steady
 from narrows.codec.entropy import Channel, Reader, Writer
 from narrows.codec.pixels import walk_pixels
+from narrows.codes import Atoms, Code, apply, concatenate, length, parts_of, rows, tensors, to
 from narrows.functional.fixed_point import tables_checksum
-from narrows.latent import Code
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
-from narrows.priors.joint import JointPrior, ungroup
+from narrows.priors.joint import JointPrior
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.recorded import spec
 
@@ -187,21 +187,21 @@ class Codec:
         """All codes, in groups, so that memory does not grow with their number."""
         parts = []
         for start in range(0, max(n, 1), _GROUP):
-            rows = slice(start, min(start + _GROUP, n))
-            part = None if code is None else _rows(code, rows)
-            parts.append(transfer(self.prior, channel, rows.stop - rows.start, part))
-        return _joined(parts)
+            part = slice(start, min(start + _GROUP, n))
+            given = None if code is None else rows(code, part)
+            parts.append(transfer(self.prior, channel, part.stop - part.start, given))
+        return concatenate(parts)
 
     def _residual(self, channel: Channel, code: Code, levels: Tensor | None, n: int) -> Tensor:
         """Pixels given the code, under the likelihood; written and read alike."""
         out = torch.zeros(n, *self.model.shape, dtype=torch.long)
         device = next(self.model.parameters()).device
         with steady():
-            for rows in groups(n):
-                z = self.model.bottleneck.embed(_to(_rows(code, rows), device))
+            for part in groups(n):
+                z = self.model.bottleneck.embed(to(rows(code, part), device))
                 output = in_one_group(self.model.decoder, z)
-                known = None if levels is None else levels[rows]
-                out[rows] = walk_pixels(
+                known = None if levels is None else levels[part]
+                out[part] = walk_pixels(
                     self.model.likelihood, output, known, lambda w, s: channel.each(s, w)
                 )
         return out
@@ -211,15 +211,14 @@ class Codec:
         parts = []
         for start in range(0, max(len(unit), 1), _GROUP):
             latent = self.model.latent(unit[start : start + _GROUP].to(device))
-            parts.append(_to(self.prior.quantize(latent.code), torch.device("cpu")))
-        return _joined(parts)
+            parts.append(to(self.prior.quantize(latent.code), torch.device("cpu")))
+        return concatenate(parts)
 
     def _decode(self, code: Code) -> Tensor:
         device = next(self.model.parameters()).device
-        first = code[0] if isinstance(code, tuple) else code
         parts = [
-            self.model.decode(_to(_rows(code, slice(s, s + _GROUP)), device)).cpu()
-            for s in range(0, max(len(first), 1), _GROUP)
+            self.model.decode(to(rows(code, slice(s, s + _GROUP)), device)).cpu()
+            for s in range(0, max(length(code), 1), _GROUP)
         ]
         return torch.cat(parts)
 
@@ -287,38 +286,17 @@ def _pixel_check(levels: Tensor) -> int:
 def _code_check(prior: Prior, code: Code, check: int = 0) -> int:
     """CRC-32 of a code in canonical form: padding beyond its widest example cut off."""
     if isinstance(prior, JointPrior):
-        for part, own in zip(prior.parts, ungroup(code, prior.counts), strict=True):
+        for part, own in zip(prior.parts, parts_of(code, len(prior.parts)), strict=True):
             assert isinstance(part, Prior)
             check = _code_check(part, own, check)
         return check
-    if isinstance(code, tuple) and len(code) == 2 and code[0].shape == code[1].shape:
-        atoms, values = code
-        width = int((values != 0).sum(-1).max()) if values.numel() else 0
-        code = (atoms[..., :width], values[..., :width])
-    for part in code if isinstance(code, tuple) else (code,):
+    if isinstance(code, Atoms):
+        width = int((code.values != 0).sum(-1).max()) if code.values.numel() else 0
+        code = apply(lambda part: part[..., :width], code)
+    for part in tensors(code):
         part = part.float() + 0.0 if part.is_floating_point() else part.long()  # -0 becomes 0
         check = zlib.crc32(np.ascontiguousarray(part.cpu().numpy()).tobytes(), check)
     return check
-
-
-def _rows(code: Code, rows: slice) -> Code:
-    return tuple(part[rows] for part in code) if isinstance(code, tuple) else code[rows]
-
-
-def _to(code: Code, device: torch.device) -> Code:
-    return tuple(p.to(device) for p in code) if isinstance(code, tuple) else code.to(device)
-
-
-def _joined(parts: list[Code]) -> Code:
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat([part for part in parts if isinstance(part, Tensor)])
-    pad = torch.nn.functional.pad
-    joined = []
-    for pieces in zip(*parts, strict=True):
-        width = max(piece.shape[-1] for piece in pieces)  # sparse codes are padded at will
-        joined.append(torch.cat([pad(piece, (0, width - piece.shape[-1])) for piece in pieces]))
-    return tuple(joined)
 
 
 def _fingerprint(model: Any, prior: Prior) -> bytes:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from narrows.codec.entropy import Channel, whole_numbers
 from narrows.codec.mixture import transfer_mixture
+from narrows.codes import Code, one_tensor, parts_of, tensors
 from narrows.functional.fixed_point import masses
-from narrows.latent import Code
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior, UniformCategorical
 from narrows.priors.gaussian_mixture import GaussianMixture
-from narrows.priors.joint import JointPrior, group, ungroup
+from narrows.priors.joint import JointPrior
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse_factorial import SparseFactorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
@@ -93,9 +93,10 @@ def _uniform(prior: UniformCategorical, channel: Channel, n: int, code: Code | N
 @transfer.register
 def _joint(prior: JointPrior, channel: Channel, n: int, code: Code | None) -> Code:
     """Part after part."""
-    parts = [None] * len(prior.parts) if code is None else ungroup(code, prior.counts)
+    count = len(prior.parts)
+    parts = [None] * count if code is None else parts_of(code, count)
     pairs = zip(prior.parts, parts, strict=True)
-    return group([transfer(own, channel, n, part) for own, part in pairs])
+    return tuple(transfer(own, channel, n, part) for own, part in pairs)
 
 
 @transfer.register
@@ -170,7 +171,7 @@ def _sparse_factorial(prior: SparseFactorial, channel: Channel, n: int, code: Co
     rows = n * math.prod(prior.sites)
     levels = np.zeros((rows, prior.size), np.int64)
     if code is not None:
-        atoms, values = (_numpy(part).reshape(rows, -1) for part in code)
+        atoms, values = (_numpy(part).reshape(rows, -1) for part in tensors(code))
         q = np.round(values.astype(np.float64) / prior.step).astype(np.int64)
         np.add.at(levels, (np.arange(rows)[:, None], atoms), q)
     activation = prior.activation.double().cpu().numpy()
@@ -214,10 +215,8 @@ def _atom(
 
 
 def _float(code: Code) -> Tensor:
-    assert isinstance(code, Tensor)
-    return code.cpu()
+    return one_tensor(code).cpu()
 
 
 def _numpy(code: Code) -> np.ndarray:
-    assert isinstance(code, Tensor)
-    return code.detach().cpu().numpy()
+    return one_tensor(code).detach().cpu().numpy()

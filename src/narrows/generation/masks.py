@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code
+from narrows.codes import Code, Indices, one_tensor
 from narrows.priors.walk import follow, sampler
 
 _NEEDS = (
@@ -60,8 +60,9 @@ def complete(
         TypeError: if the prior cannot do so.
     """
     walk = getattr(model.prior, "walk", None)
-    if walk is None or isinstance(code, tuple) or code.is_floating_point():
+    if walk is None or not isinstance(model.bottleneck.codes, Indices):
         raise TypeError(_NEEDS)
+    code = one_tensor(code)
     if keep.shape != code.shape:
         raise ValueError(
             f"expected keep of the code's shape {tuple(code.shape)}, got {tuple(keep.shape)}"
@@ -91,9 +92,9 @@ def redraw(
     Raises:
         TypeError: as `complete`.
     """
-    code = model.encode(x)
-    if isinstance(code, tuple):
+    if not isinstance(model.bottleneck.codes, Indices):
         raise TypeError(_NEEDS)
+    code = one_tensor(model.encode(x))
     many = code.repeat_interleave(draws, dim=0)
     place = torch.arange(code[0].numel(), device=code.device).view(code.shape[1:])
     keep = (place < code[0].numel() // 2).expand_as(many)

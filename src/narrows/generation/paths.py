@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code
+from narrows.codes import (
+    AtomValues,
+    Code,
+    CodeSpace,
+    Indices,
+    Values,
+    atoms_of,
+    is_discrete,
+    one_tensor,
+    tensors,
+)
 from narrows.sparse.solution import canonical
 
 Path = Callable[[Code, Code, float], Code]
@@ -54,8 +64,9 @@ def switching(a: Code, b: Code, t: float) -> Code:
     Raises:
         ValueError: for continuous or sparse codes.
     """
-    if isinstance(a, tuple) or isinstance(b, tuple) or a.is_floating_point():
+    if not (is_discrete(a) and is_discrete(b)):
         raise ValueError("switching is for integer codes; use linear, spherical or blending")
+    a, b = one_tensor(a), one_tensor(b)
     mixed = a.flatten(1).clone()
     order = torch.randperm(mixed.shape[1], generator=torch.Generator().manual_seed(0))
     for row, target in zip(mixed, b.flatten(1), strict=True):
@@ -73,25 +84,32 @@ def blending(a: Code, b: Code, t: float) -> Code:
     Raises:
         ValueError: for other codes.
     """
-    if not (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == 2):
-        raise ValueError("blending is for sparse codes (atoms, values); use linear or switching")
-    atoms = torch.cat([a[0], b[0]], dim=-1)
-    values = torch.cat([(1 - t) * a[1], t * b[1]], dim=-1)
+    a, b = atoms_of(a), atoms_of(b)
+    atoms = torch.cat([a.atoms, b.atoms], dim=-1)
+    values = torch.cat([(1 - t) * a.values, t * b.values], dim=-1)
     # An atom of both: the first place takes the sum, the second nothing.
-    same = (a[0][..., :, None] == b[0][..., None, :]) & (b[1] != 0)[..., None, :]
-    same &= (a[1] != 0)[..., :, None]
-    width = a[0].shape[-1]
+    same = (a.atoms[..., :, None] == b.atoms[..., None, :]) & (b.values != 0)[..., None, :]
+    same &= (a.values != 0)[..., :, None]
+    width = a.atoms.shape[-1]
     first, second = values[..., :width], values[..., width:]
     first = first + (same * second[..., None, :]).sum(-1)
     second = second.masked_fill(same.any(-2), 0)
     return canonical(atoms, torch.cat([first, second], dim=-1))
 
 
-def path_for(code: Code) -> Path:
-    """The path that suits a code: blending for sparse, switching for integers, else spherical."""
-    if isinstance(code, tuple):
+def path_for(space: CodeSpace) -> Path:
+    """The path that suits the codes of a model: blending, switching or spherical.
+
+    Raises:
+        TypeError: if a code has several parts.
+    """
+    if isinstance(space, AtomValues):
         return blending
-    return spherical if code.is_floating_point() else switching
+    if isinstance(space, Indices):
+        return switching
+    if not isinstance(space, Values):
+        raise TypeError(f"there is no path between codes of {space}; pass one")
+    return spherical
 
 
 @torch.no_grad()
@@ -124,7 +142,7 @@ def interpolate(
             f"{tuple(a.shape)} and {tuple(b.shape)}"
         )
     first, last = model.encode(a), model.encode(b)
-    path = path or path_for(first)
+    path = path or path_for(model.bottleneck.codes)
     images = [model.decode(path(first, last, i / (steps - 1))) for i in range(steps)]
     return torch.stack(images, dim=1)
 
@@ -135,8 +153,9 @@ def continuous(code: Code) -> Tensor:
     Raises:
         ValueError: for other codes, with the paths that suit them.
     """
-    if isinstance(code, tuple) or not code.is_floating_point():
+    values, *others = tensors(code)
+    if others or not values.is_floating_point():
         raise ValueError(
             "expected a continuous code; for integers use switching, for sparse codes blending"
         )
-    return code
+    return values

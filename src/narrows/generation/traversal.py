@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code
-from narrows.priors.joint import JointPrior
+from narrows.codes import AtomValues, Code, Indices, Values, atoms_of, one_tensor
 from narrows.sparse.solution import canonical
 
 Setter = Callable[[Code, int, float], Code]
@@ -55,40 +54,40 @@ def traverse(
 
 def _dimensions(model: Autoencoder, code: Code) -> tuple[int, Setter]:
     """How many there are, and how one is set."""
-    size = int(getattr(model.prior, "size", 0) or getattr(model.bottleneck, "size", 0))
-    if isinstance(model.prior, JointPrior):
-        raise TypeError("traversal is of one latent; the code of this model has several parts")
-    if isinstance(code, tuple):
-        return size, set_coefficient
-    if code.is_floating_point():
-        return code.shape[-1], set_feature
+    space = model.bottleneck.codes
+    if isinstance(space, AtomValues):
+        return space.size, set_coefficient
+    if isinstance(space, Values):
+        return space.dim, set_feature
+    if not isinstance(space, Indices):
+        raise TypeError(f"traversal is of one latent; this code has several parts: {space}")
+    size = space.size
 
     def checked(code: Code, dimension: int, value: float) -> Code:
-        if value != int(value) or not 0 <= value < (size or value + 1):
+        if value != int(value) or not 0 <= value < size:
             raise ValueError(f"expected indices in 0..{size - 1}, got {value}")
         return set_index(code, dimension, int(value))
 
-    return code[0].numel(), checked
+    return space.check(code)[0].numel(), checked
 
 
 def set_feature(code: Code, dimension: int, value: float) -> Code:
     """A continuous code whose feature has this value at all sites."""
-    assert isinstance(code, Tensor)
-    moved = code.clone()
+    moved = one_tensor(code).clone()
     moved[..., dimension] = value
     return moved
 
 
 def set_index(code: Code, dimension: int, value: int) -> Code:
     """An integer code `[n, ...]` with one index, in raster order, replaced."""
-    assert isinstance(code, Tensor)
-    moved = code.flatten(1).clone()
+    index = one_tensor(code)
+    moved = index.flatten(1).clone()
     moved[:, dimension] = value
-    return moved.view(code.shape)
+    return moved.view(index.shape)
 
 
 def set_coefficient(code: Code, dimension: int, value: float) -> Code:
-    """A sparse code (atoms, values) whose atom has this coefficient at all sites."""
-    atoms, values = code
+    """A sparse code whose atom has this coefficient at all sites."""
+    atoms, values = atoms_of(code)
     others = values.masked_fill(atoms == dimension, 0)
     return canonical(pad(atoms, (0, 1), value=dimension), pad(others, (0, 1), value=value))

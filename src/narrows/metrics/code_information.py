@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from narrows.autoencoder import Autoencoder
-from narrows.latent import Code, Latent
+from narrows.codes import Code, atoms_of, tensors
+from narrows.latent import Latent
 from narrows.metrics.information import class_information, entropies
 from narrows.metrics.likelihood import batches, measuring
 from narrows.priors.base import Prior
@@ -142,11 +143,10 @@ def _stored(latent: Latent, prior: Prior) -> Iterator[_Part]:
 
 def _dense(code: Code) -> Tensor:
     """Sparse codes (atoms, values) as values of all atoms in use."""
-    if not isinstance(code, tuple):
-        return code
-    atoms, values = code
-    width = int(atoms.max()) + 1 if atoms.numel() else 1
-    return values.new_zeros(*atoms.shape[:-1], width).scatter_add_(-1, atoms.long(), values)
+    first = tensors(code)[0]
+    if first is code:
+        return first
+    return atoms_of(code).coefficients(int(first.max()) + 1 if first.numel() else 1)
 
 
 def _shuffles(labels: Tensor) -> list[Tensor]:

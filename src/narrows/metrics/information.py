@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.codes import one_tensor
 from narrows.latent import Latent
 
 _CELLS = 2**24  # of a table held at a time
@@ -135,6 +136,7 @@ def divergence_per_unit(model: Autoencoder, latents: Iterable[Latent]) -> Tensor
 
 def _locations(latent: Latent) -> Tensor:
     """The deterministic code, `[positions, dim]` in float64."""
-    if isinstance(latent.code, tuple) or not latent.code.is_floating_point():
-        raise ValueError("units are dimensions of a continuous code; this one is discrete or joint")
-    return latent.code.detach().double().flatten(0, -2)
+    code = one_tensor(latent.code)
+    if not code.is_floating_point():
+        raise ValueError("units are dimensions of a continuous code; this one is discrete")
+    return code.detach().double().flatten(0, -2)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Indices, length
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 
@@ -95,24 +96,9 @@ class CategoricalPrior(Prior):
 
     def _checked(self, code: Code) -> Tensor:
         """The code as `[batch, *sites, groups or 1]`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            kind = code.dtype if isinstance(code, Tensor) else type(code).__name__
-            raise ValueError(
-                f"CategoricalPrior: expected one tensor of integer indices, got {kind}; this "
-                "prior goes with a discrete bottleneck such as VectorQuantizer"
-            )
-        if tuple(code.shape[1:]) != self.code_sites:
-            raise ValueError(
-                f"CategoricalPrior: expected codes [batch, {', '.join(map(str, self.code_sites))}]"
-                f", got {tuple(code.shape)}; build the prior with bottleneck.default_prior(sites)"
-            )
-        least = 0 if self.groups is None else -1
-        if code.numel() and not (int(code.min()) >= least and int(code.max()) < self.size):
-            raise ValueError(
-                f"CategoricalPrior: expected indices in [{least}, {self.size}), got "
-                f"[{int(code.min())}, {int(code.max())}]"
-            )
-        return code if self.groups is not None else code.unsqueeze(-1)
+        space = Indices(self.size, self.groups, partial=self.groups is not None)
+        index = space.check(code, self.sites)
+        return index if self.groups is not None else index.unsqueeze(-1)
 
 
 class UniformCategorical(Prior):
@@ -168,8 +154,7 @@ class UniformCategorical(Prior):
 
     def log_prob(self, code: Code) -> Tensor:
         """Log p(code) for codes `[batch, *sites, variables]`, `[batch]` in nats."""
-        part = code[0] if isinstance(code, tuple) else code
-        return self.anchor.expand(part.shape[0]) - self.largest_rate
+        return self.anchor.expand(length(code)) - self.largest_rate
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, `[n, *sites, variables]`."""

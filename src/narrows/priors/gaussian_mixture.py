@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Values, one_tensor
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 _MOST_CODES = 100_000  # that EM looks at; more change a mixture of full covariances little
@@ -159,8 +160,7 @@ class GaussianMixture(Prior):
             return code
         z = self._vectors(code)
         rounded = ((z.double() / self.steps).round() * self.steps).to(z.dtype)
-        assert isinstance(code, Tensor)
-        return rounded.view(code.shape)
+        return rounded.view(one_tensor(code).shape)
 
     def rate(self, latent: Latent) -> Tensor:
         """KL(q || p) of random codes, -log p(quantised code) of others, `[batch]` in nats.
@@ -221,12 +221,7 @@ class GaussianMixture(Prior):
         return nats.view(*lead, math.prod(self.sites)).sum(-1)
 
     def _vectors(self, code: Code) -> Tensor:
-        if isinstance(code, tuple) or not code.is_floating_point() or code.shape[-1] != self.dim:
-            kind = "parts" if isinstance(code, tuple) else f"{code.dtype} {tuple(code.shape)}"
-            raise ValueError(
-                f"GaussianMixture: expected continuous codes of width {self.dim}, got {kind}"
-            )
-        return code.reshape(-1, self.dim)
+        return Values(self.dim).check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.fitted:

@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, parts_of
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 
@@ -29,30 +30,24 @@ class JointLatent(Latent):
 
 
 class JointPrior(Prior):
-    """p(code) = product of the parts' priors; the code is the parts' tensors in a row.
+    """p(code) = product of the parts' priors; the code is a tuple of the parts' codes.
 
     Args:
         sites: shape of the grid of sites, the same for all parts.
         priors: one for each part.
-        counts: tensors of each part's code; one each by default.
 
     Raises:
-        ValueError: if a prior is for other sites, or there is not a count for each.
+        ValueError: if a prior is for other sites.
     """
 
-    def __init__(
-        self, sites: tuple[int, ...], priors: Sequence[Prior], counts: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, sites: tuple[int, ...], priors: Sequence[Prior]) -> None:
         super().__init__(sites)
         self.parts = nn.ModuleList(priors)
-        self.counts = tuple(counts) if counts is not None else (1,) * len(priors)
         if any(prior.sites != self.sites for prior in priors):
             raise ValueError(
                 f"JointPrior: expected priors on sites {self.sites}, got "
                 f"{[prior.sites for prior in priors]}"
             )
-        if len(self.counts) != len(priors):
-            raise ValueError(f"JointPrior: expected {len(priors)} counts, got {self.counts}")
 
     def rate(self, latent: Latent) -> Tensor:
         """Sum of the parts' rates, `[batch]` in nats.
@@ -61,8 +56,8 @@ class JointPrior(Prior):
             ValueError: if a part has none.
             TypeError: if the latent is not a `Split` bottleneck's.
         """
-        codes = ungroup(latent.code, self.counts)  # which may have been quantised since
-        parts = zip(self._split(latent), codes, strict=True)
+        # The codes may have been quantised since the parts' latents were made.
+        parts = zip(self._split(latent), self._codes(latent.code), strict=True)
         own = [dataclasses.replace(part, code=code) for part, code in parts]
         rates = [p.rate(part) for p, part in zip(self._priors, own, strict=True)]
         return torch.stack(rates).sum(0)
@@ -74,7 +69,7 @@ class JointPrior(Prior):
             ValueError: if a part's prior gives none.
         """
         total = None
-        for prior, part in zip(self._priors, ungroup(code, self.counts), strict=True):
+        for prior, part in zip(self._priors, self._codes(code), strict=True):
             log_prob = getattr(prior, "log_prob", None)
             if log_prob is None:
                 raise ValueError(f"{type(prior).__name__} gives no log p(code) for a part")
@@ -84,12 +79,12 @@ class JointPrior(Prior):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, the parts independently."""
-        return group([prior.sample(n, generator) for prior in self._priors])
+        return tuple(prior.sample(n, generator) for prior in self._priors)
 
     def quantize(self, code: Code) -> Code:
         """Each part as its own prior stores it."""
-        parts = ungroup(code, self.counts)
-        return group([p.quantize(part) for p, part in zip(self._priors, parts, strict=True)])
+        parts = zip(self._priors, self._codes(code), strict=True)
+        return tuple(prior.quantize(part) for prior, part in parts)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Fits each part's prior; the latents are kept while they pass."""
@@ -102,6 +97,9 @@ class JointPrior(Prior):
     def _priors(self) -> list[Prior]:
         return [prior for prior in self.parts if isinstance(prior, Prior)]
 
+    def _codes(self, code: Code) -> tuple[Code, ...]:
+        return parts_of(code, len(self.parts))
+
     def _split(self, latent: Latent) -> tuple[Latent, ...]:
         if not isinstance(latent, JointLatent) or len(latent.parts) != len(self.parts):
             raise TypeError(
@@ -109,28 +107,3 @@ class JointPrior(Prior):
                 f"parts, got {type(latent).__name__}"
             )
         return latent.parts
-
-
-def group(codes: Sequence[Code]) -> Code:
-    """One tuple of all tensors of the codes."""
-    return tuple(
-        tensor for code in codes for tensor in (code if isinstance(code, tuple) else (code,))
-    )
-
-
-def ungroup(code: Code, counts: Sequence[int]) -> list[Code]:
-    """The parts' codes, given how many tensors each has.
-
-    Raises:
-        ValueError: if their number does not add up.
-    """
-    tensors = code if isinstance(code, tuple) else (code,)
-    if len(tensors) != sum(counts):
-        raise ValueError(f"expected a code of {sum(counts)} tensors, got {len(tensors)}")
-    parts: list[Code] = []
-    start = 0
-    for count in counts:
-        part = tensors[start : start + count]
-        parts.append(part[0] if count == 1 else part)
-        start += count
-    return parts

@@ -8,7 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, Values, one_tensor
+from narrows.latent import Latent
 from narrows.priors.base import NoRateError, Prior
 
 MOST_BINS = 8192  # per feature; what lies farther from the mean takes the escape
@@ -116,8 +117,7 @@ class QuantizedHistogram(Prior):
             return code
         vectors = self._vectors(code)
         rounded = (self._index(vectors) * self.steps + self.centers).to(vectors.dtype)
-        assert not isinstance(code, tuple)  # _vectors has refused the rest
-        return rounded.reshape(code.shape)
+        return rounded.reshape(one_tensor(code).shape)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes on the grid, `[n, *sites, dim]`, features and sites independently.
@@ -146,16 +146,7 @@ class QuantizedHistogram(Prior):
 
     def _vectors(self, code: Code) -> Tensor:
         """The code as `[n, dim]`."""
-        if isinstance(code, tuple):
-            raise TypeError(
-                f"QuantizedHistogram: expected the code as one tensor, got {type(code).__name__}"
-            )
-        if not code.is_floating_point() or code.shape[-1] != self.dim:
-            raise ValueError(
-                f"QuantizedHistogram: expected continuous codes of width {self.dim}, got "
-                f"{code.dtype} of shape {tuple(code.shape)}"
-            )
-        return code.reshape(-1, self.dim)
+        return Values(self.dim).check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.steps.numel():

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.codes import Atoms, Code
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.sparse_factorial import (
     assemble,
     from_symbols,
@@ -82,7 +83,7 @@ class SparseAutoregressive(Walked):
             largest = largest[..., : self.width]
             atoms, values = canonical(atoms.gather(-1, largest), values.gather(-1, largest))
         missing = self.width - atoms.shape[-1]
-        return F.pad(atoms, (0, missing)), F.pad(values, (0, missing))
+        return Atoms(F.pad(atoms, (0, missing)), F.pad(values, (0, missing)))
 
     def rate(self, latent: Latent) -> Tensor:
         """-log p(code), `[batch]` in nats.

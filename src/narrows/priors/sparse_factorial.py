@@ -7,14 +7,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from narrows.latent import Code, Latent
+from narrows.codes import Atoms, Code, atoms_of
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.sparse.solution import canonical
 
 
-def quantize(code: Code, step: float, levels: int) -> tuple[Tensor, Tensor]:
+def quantize(code: Code, step: float, levels: int) -> Atoms:
     """Values rounded to multiples of the step within +-levels; those that become 0 leave."""
-    atoms, values = pair(code)
+    atoms, values = atoms_of(code)
     return canonical(atoms, (values / step).round().clamp(-levels, levels) * step)
 
 
@@ -26,7 +27,7 @@ def to_levels(
     Raises:
         ValueError: if the sites differ, or a value is no multiple of the step or out of range.
     """
-    atoms, values = pair(code)
+    atoms, values = atoms_of(code)
     if tuple(atoms.shape[1:-1]) != sites:
         raise ValueError(
             f"expected sparse codes [batch, {', '.join(map(str, (*sites, 'width')))}], got shape "
@@ -43,20 +44,6 @@ def to_levels(
     return atoms.reshape(-1, width), q.long().reshape(-1, width)
 
 
-def pair(code: Code) -> tuple[Tensor, Tensor]:
-    """The two parts of a sparse code.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    if not isinstance(code, tuple) or len(code) != 2 or code[0].shape != code[1].shape:
-        raise ValueError(
-            "expected a sparse code (atoms, values) of equal shapes; this prior is for "
-            "SparseDictionary"
-        )
-    return code
-
-
 def to_symbols(q: Tensor, levels: int) -> Tensor:
     """q in -levels..-1, 1..levels as symbols 0..2 levels - 1."""
     return torch.where(q > 0, q + levels - 1, q + levels)
@@ -67,9 +54,7 @@ def from_symbols(symbols: Tensor, levels: int) -> Tensor:
     return torch.where(symbols >= levels, symbols - levels + 1, symbols - levels)
 
 
-def assemble(
-    atoms: Tensor, q: Tensor, sites: tuple[int, ...], step: float
-) -> tuple[Tensor, Tensor]:
+def assemble(atoms: Tensor, q: Tensor, sites: tuple[int, ...], step: float) -> Atoms:
     """A code from rows `[batch * sites, width]` of atoms and numbers of steps."""
     n = atoms.shape[0]
     for size in sites:
@@ -106,7 +91,7 @@ class SparseFactorial(Prior):
     Example:
         >>> prior = SparseFactorial(sites=(2,), size=4, step=1.0, l0=1.0)
         >>> atoms, values = prior.sample(3)
-        >>> prior.rate(Latent(z=values, code=(atoms, values), features=values)).shape
+        >>> prior.rate(Latent(z=values, code=Atoms(atoms, values), features=values)).shape
         torch.Size([3])
     """
 
@@ -129,7 +114,7 @@ class SparseFactorial(Prior):
 
     def quantize(self, code: Code) -> Code:
         """Rounds values to multiples of the step; those that become 0 leave the support."""
-        atoms, values = _pair(code)
+        atoms, values = atoms_of(code)
         return canonical(atoms, (values / self.step).round() * self.step)
 
     def rate(self, latent: Latent) -> Tensor:
@@ -186,7 +171,7 @@ class SparseFactorial(Prior):
 
     def _integers(self, code: Code) -> tuple[Tensor, Tensor]:
         """Atoms and |values| / step as whole numbers."""
-        atoms, values = _pair(code)
+        atoms, values = atoms_of(code)
         if tuple(atoms.shape[1:-1]) != self.sites:
             raise ValueError(
                 f"SparseFactorial: expected codes on sites {self.sites}, got shape "
@@ -201,9 +186,3 @@ class SparseFactorial(Prior):
                 f"the step {self.step:g}: pass prior.quantize(code)"
             )
         return atoms, counts
-
-
-def _pair(code: Code) -> tuple[Tensor, Tensor]:
-    if not isinstance(code, tuple) or len(code) != 2 or code[0].shape != code[1].shape:
-        raise ValueError("SparseFactorial: expected a code (atoms, values) of equal shapes")
-    return code

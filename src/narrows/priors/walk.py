@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from narrows.codes import Code, one_tensor
 from narrows.functional.fixed_point import FIXED, draw, masses, snap
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 Walk = Generator[tuple[Tensor, Tensor | None], Tensor, Code]
@@ -157,13 +158,13 @@ def one_code(prior: Prior, code: Code) -> Tensor:
     Raises:
         ValueError: if the code has several parts or is continuous.
     """
-    if isinstance(code, tuple) or code.is_floating_point():
-        kind = f"{len(code)} parts" if isinstance(code, tuple) else str(code.dtype)
+    index = one_tensor(code)
+    if index.is_floating_point():
         raise ValueError(
-            f"{type(prior).__name__}: expected one tensor of integer codes, got {kind}; this "
-            "prior is for vector-quantised and other discrete latents"
+            f"{type(prior).__name__}: expected one tensor of integer codes, got {index.dtype}; "
+            "this prior is for vector-quantised and other discrete latents"
         )
-    return code
+    return index
 
 
 def check_codes(prior: Prior, code: Tensor, size: int, channels: int | None) -> None:

@@ -118,8 +118,8 @@ def _pursue(
         along[:, step] = (fresh * residual).sum(-1)
         atoms[:, step] = torch.where(going, chosen, 0)
         residual = residual - along[:, step, None] * fresh
-    values = _solve_upper(triangle, along)
-    return *canonical(atoms, values), residual.square().sum(-1)
+    atoms, values = canonical(atoms, _solve_upper(triangle, along))
+    return atoms, values, residual.square().sum(-1)
 
 
 def _solve_upper(triangle: Tensor, right: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from narrows.codes import Atoms
+
 # Compiled and reduced-precision norms differ from 1 by their rounding, never by this much.
 _UNIT_TOLERANCE = 1e-3
 
@@ -43,7 +45,7 @@ class SparseSolution:
         return (self.values != 0).sum(-1)
 
 
-def canonical(atoms: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def canonical(atoms: Tensor, values: Tensor) -> Atoms:
     """Sorts each code by atom, inactive entries last, so that equal codes are equal tensors.
 
     Args:
@@ -53,10 +55,10 @@ def canonical(atoms: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     active = values != 0
     last = torch.iinfo(atoms.dtype).max
     ordered, order = atoms.masked_fill(~active, last).sort(dim=-1)
-    return ordered.masked_fill(ordered == last, 0), values.gather(-1, order)
+    return Atoms(ordered.masked_fill(ordered == last, 0), values.gather(-1, order))
 
 
-def from_dense(codes: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+def from_dense(codes: Tensor, width: int | None = None) -> Atoms:
     """Atoms and values of dense codes `[n, K]`, in canonical form.
 
     Args:

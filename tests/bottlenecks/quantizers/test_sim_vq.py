@@ -24,17 +24,17 @@ def test_the_code_is_the_nearest_of_the_mapped_vectors():
 def test_only_the_map_is_learned_and_one_used_code_moves_all():
     quantizer = SimVQ(40, 3)
     assert {name for name, _ in quantizer.named_parameters()} == {"linear", "offset"}
-    before = quantizer.codes.detach().clone()
-    x = quantizer.codes[7].detach() + 0.05
+    before = quantizer.codewords.detach().clone()
+    x = quantizer.codewords[7].detach() + 0.05
     latent = quantizer(x[None])
     assert latent.code.item() == 7
     latent.terms["codebook"].sum().backward()
     with torch.no_grad():
         for part in quantizer.parameters():
             part -= 0.1 * part.grad
-    moved = (quantizer.codes - before).norm(dim=1)
+    moved = (quantizer.codewords - before).norm(dim=1)
     assert (moved > 0).all()
-    assert (quantizer.codes[7] - x).norm() < (before[7] - x).norm()
+    assert (quantizer.codewords[7] - x).norm() < (before[7] - x).norm()
 
 
 def test_each_term_moves_one_side():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from narrows.bottlenecks import OMP, BatchTopK, Lasso, LearnedStart, SparseDictionary, TopK
+from narrows.codes import Atoms
 from narrows.recorded import build, spec
 from narrows.testing import check_bottleneck
 
@@ -348,7 +349,7 @@ def test_penalties_that_are_none_are_refused():
 
 def test_codes_of_another_bottleneck_are_refused():
     with pytest.raises(ValueError, match="atoms in 0"):
-        _trained().embed((torch.tensor([[25]]), torch.tensor([[1.0]])))
+        _trained().embed(Atoms(torch.tensor([[25]]), torch.tensor([[1.0]])))
 
 
 def test_with_one_atom_a_feature_an_image_comes_back_unscrambled_from_channels_first():

@@ -9,6 +9,7 @@ from torch import nn
 
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import SparseDictionary, TopK, VectorQuantizer
+from narrows.codes import Indices
 from narrows.latent import Latent
 from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.pixelcnn import PixelCNN
@@ -25,6 +26,7 @@ class Codes(nn.Module):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(1))
         self.prior = prior
+        self.bottleneck = SimpleNamespace(codes=Indices(4))
 
     def latent(self, x):
         return Latent(z=torch.zeros(len(x), 1), code=x.long(), features=torch.zeros(len(x), 1))

@@ -9,10 +9,11 @@ from torch.nn import ModuleList
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
+from narrows.codes import Code, Indices
 from narrows.functional.nearest import nearest
 from narrows.functional.straight_through import rotate, straight_through
 from narrows.functional.usage import tally, usage, usage_advice
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior
 
@@ -77,6 +78,11 @@ class ResidualQuantizer(Bottleneck):
         """Those of a stage."""
         return self._stage(0).weights
 
+    @property
+    def codes(self) -> Indices:
+        """One index for each stage; -1 where a stage was not sent."""
+        return Indices(self.size, self.stages, partial=True)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is `[batch, *sites, stages]`."""
         features = self._check(features)
@@ -87,7 +93,7 @@ class ResidualQuantizer(Bottleneck):
         for s in range(self.stages):
             latent = self._stage(s)(residual)
             sent = (keep > s).reshape(-1, *[1] * (features.dim() - 1))
-            part = torch.where(sent, self._stage(s).embed(latent.code), 0.0)
+            part = torch.where(sent, self._stage(s).vectors(latent.code), 0.0)
             codes.append(latent.code.masked_fill(~sent.squeeze(-1), -1))
             counts.append(tally(codes[-1], self.size))
             for name, term in latent.terms.items():
@@ -106,18 +112,15 @@ class ResidualQuantizer(Bottleneck):
         Args:
             code: `[batch, *sites, n]` with n from 1 to the number of stages: a prefix decodes.
         """
-        if not isinstance(code, Tensor) or code.is_floating_point():
-            raise ValueError(
-                "ResidualQuantizer: expected one tensor of integer indices as the code"
-            )
-        if not 1 <= code.shape[-1] <= self.stages:
+        index = Indices(self.size, partial=True).check(code)
+        if not 1 <= index.shape[-1] <= self.stages:
             raise ValueError(
                 f"ResidualQuantizer: expected 1 to {self.stages} stages in the code's last axis, "
-                f"got {code.shape[-1]}"
+                f"got {index.shape[-1]}"
             )
-        total = self._part(0, code)
-        for s in range(1, code.shape[-1]):
-            total = total + self._part(s, code)
+        total = self._part(0, index)
+        for s in range(1, index.shape[-1]):
+            total = total + self._part(s, index)
         return total
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
@@ -170,7 +173,7 @@ class ResidualQuantizer(Bottleneck):
     def _part(self, s: int, code: Tensor) -> Tensor:
         """What stage s adds to z."""
         index = code[..., s]
-        vectors = self._stage(s).embed(index.clamp_min(0))
+        vectors = self._stage(s).vectors(index.clamp_min(0))
         return torch.where((index >= 0).unsqueeze(-1), vectors, 0.0)
 
     def _prefix(self, code: Tensor, s: int) -> Tensor | float:

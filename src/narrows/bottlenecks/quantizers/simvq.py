@@ -63,7 +63,7 @@ class SimVQ(Indexed):
         self.offset = nn.Parameter(torch.zeros(dim))
 
     @property
-    def codes(self) -> Tensor:
+    def codewords(self) -> Tensor:
         """C, `[size, dim]`, in float32 or better."""
         parts = [self.offset, self.base, self.linear]
         if self.base.dtype in (torch.float16, torch.bfloat16):
@@ -79,7 +79,7 @@ class SimVQ(Indexed):
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)
-        codes = self.codes
+        codes = self.codewords
         index = nearest(features, codes)
         value = F.embedding(index, codes).to(features.dtype)
         z, distance = self._commit(features, value)
@@ -88,4 +88,4 @@ class SimVQ(Indexed):
 
     def vectors(self, index: Tensor) -> Tensor:
         """The mapped vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
-        return F.embedding(index, self.codes)
+        return F.embedding(index, self.codewords)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from narrows.bottlenecks.sparse.coder import SparseCode
-from narrows.latent import Code
 
 _OVERCOUNTS = (
     "{}(refit=False) counts what alike atoms have in common once for each; behind a "
@@ -56,34 +55,6 @@ def check_code(code: SparseCode, target_l0: float | None, gradient: str) -> None
         raise ValueError(f"expected target_l0 > 0, got {target_l0}")
     if code.overcounts and gradient == "straight_through":
         warnings.warn(_OVERCOUNTS.format(type(code).__name__), UserWarning, stacklevel=4)
-
-
-def check_stored(code: Code, size: int) -> tuple[Tensor, Tensor]:
-    """Refuses what is no code over `size` atoms; returns its atoms and values.
-
-    Raises:
-        ValueError: if shapes, dtypes or atoms are not those of a code.
-    """
-    if not isinstance(code, tuple) or len(code) != 2 or code[0].shape != code[1].shape:
-        raise ValueError(
-            "SparseDictionary: expected a code (atoms, values) of two tensors of the same "
-            "shape [batch, *sites, width]"
-        )
-    atoms, values = code
-    if atoms.is_floating_point() or not values.is_floating_point():
-        raise ValueError(
-            f"SparseDictionary: expected integer atoms and floating values, got "
-            f"{atoms.dtype} and {values.dtype}"
-        )
-    if torch.compiler.is_compiling() or not atoms.numel():
-        return atoms, values
-    least, most = int(atoms.min()), int(atoms.max())
-    if not 0 <= least <= most < size:
-        raise ValueError(
-            f"SparseDictionary: expected atoms in 0..{size - 1}, got {least}..{most}; was the code "
-            "made by another bottleneck?"
-        )
-    return atoms, values
 
 
 def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from torch import Tensor
 from narrows.bottlenecks.sparse.checks import (
     check_choices,
     check_code,
-    check_stored,
     code_advice,
     code_measures,
     code_stats,
@@ -17,8 +16,9 @@ from narrows.bottlenecks.sparse.checks import (
 from narrows.bottlenecks.sparse.coder import SparseCode
 from narrows.bottlenecks.sparse.learned_start import StartEncoder
 from narrows.bottlenecks.sparse.state import UnitDictionary
+from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.commitment import commit, squared_distance
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.sparse.products import combine
 
 if TYPE_CHECKING:
@@ -99,6 +99,11 @@ class SparseDictionary(UnitDictionary):
             weights["start"] = 1.0
         return weights
 
+    @property
+    def codes(self) -> AtomValues:
+        """Atoms with their coefficients."""
+        return AtomValues(self.size, self.code_width)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""
         features = self._check(features)
@@ -121,7 +126,8 @@ class SparseDictionary(UnitDictionary):
             fit = squared_distance(signals.detach(), approximation)
             z, commitment = commit(features, z)
             terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
-        code = tuple(part.detach().view(*self._code_shape(features)) for part in (chosen, values))
+        shape = self._code_shape(features)
+        code = Atoms(chosen.view(shape), values.detach().view(shape))
         if self.starter is not None:
             terms["start"] = self._start_loss(self.starter, signals, atoms, code)
         stats = code_stats(chosen, values, self.size)
@@ -153,7 +159,7 @@ class SparseDictionary(UnitDictionary):
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
-        chosen, values = check_stored(code, self.size)
+        chosen, values = self.codes.check(code)
         width = chosen.shape[-1]
         with torch.autocast(values.device.type, enabled=False):
             atoms = self.atoms.to(values.dtype)

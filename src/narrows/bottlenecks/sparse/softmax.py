@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.straight_through import straight_through
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.sparse.products import combine
 from narrows.sparse.solution import canonical, check_count
 
@@ -69,6 +70,11 @@ class SoftmaxDictionary(Bottleneck):
         """The dictionary's own loss, and commitment."""
         return {"dictionary": 1.0, "commitment": self.commitment}
 
+    @property
+    def codes(self) -> AtomValues:
+        """k atoms with their weights."""
+        return AtomValues(self.size, self.k)
+
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""
         features = self._check(features)
@@ -88,7 +94,7 @@ class SoftmaxDictionary(Bottleneck):
         z = straight_through(features, mean.detach().view(features.shape))
         return Latent(
             z=z,
-            code=(atoms.view(code_shape), weights.detach().view(code_shape)),
+            code=Atoms(atoms.view(code_shape), weights.detach().view(code_shape)),
             features=features.detach(),
             terms={
                 "dictionary": self._distance(signals.detach(), mean, features.shape[0]),
@@ -99,7 +105,7 @@ class SoftmaxDictionary(Bottleneck):
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and weights `[batch, *sites, k]`."""
-        atoms, weights = code
+        atoms, weights = self.codes.check(code)
         width = atoms.shape[-1]
         with torch.autocast(weights.device.type, enabled=False):
             dictionary = self.dictionary.to(weights.dtype)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.codes import apply, atoms_of
 from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
 from narrows.latent import Latent
 from narrows.sparse.products import combine, correlations_at
@@ -168,7 +168,7 @@ def smallest_over_ranks(smallest: Sequence[Tensor], level: Tensor) -> Tensor:
 
 def smallest_kept(latent: Latent, signals: Tensor, dictionary: Tensor) -> Tensor:
     """The smallest correlation that an active atom of a batch has, by magnitude; scalar."""
-    atoms, values = (part.flatten(0, -2) for part in cast(tuple[Tensor, Tensor], latent.code))
+    atoms, values = apply(lambda part: part.flatten(0, -2), atoms_of(latent.code))
     kept = correlations_at(atoms, signals, dictionary).abs()
     return kept[values != 0].min().double()
 
@@ -197,7 +197,7 @@ def draw_coded(
     Returns:
         Features `[m, dim]` with their atoms and values `[m, width]`.
     """
-    parts = [(latent.features, *cast(tuple[Tensor, Tensor], latent.code)) for latent in latents]
+    parts = [(latent.features, *atoms_of(latent.code)) for latent in latents]
     drawn = []
     for place, none in enumerate(like):
         rows = [part[place].reshape(-1, none.shape[1]) for part in parts]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.codes import Values
 from narrows.compare.pictures.states import decoded, z_of
-from narrows.latent import Code
 from narrows.metrics.sparsity import pca_spectrum
 from narrows.report import Picture, curves, grid, scatter
 from narrows.report.codes import Projection, principal_plane
@@ -56,10 +56,12 @@ def plane(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
     """Images decoded over the whole plane, for models whose code is two numbers."""
     found = []
     for name, model in models.items():
-        code = model.encode(x)
-        if not _is_plane(code):
+        space = model.bottleneck.codes
+        if not isinstance(space, Values):
             continue
-        assert isinstance(code, Tensor)
+        code = space.check(model.encode(x))
+        if code[0].numel() != 2:
+            continue
         low, high = torch.quantile(code.flatten(1), code.new_tensor([0.02, 0.98]), dim=0)
         across, up = (
             torch.linspace(float(a), float(b), SIDE) for a, b in zip(low, high, strict=True)
@@ -80,7 +82,3 @@ def plane(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
             )
         )
     return found
-
-
-def _is_plane(code: Code) -> bool:
-    return isinstance(code, Tensor) and code.is_floating_point() and code[0].numel() == 2

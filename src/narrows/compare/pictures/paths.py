@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.codes import Values
 from narrows.generation import interpolate, traverse
 from narrows.report import Picture, Strips, grid, strips
 
@@ -44,10 +45,10 @@ def traversals(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
     """
     found = []
     for name, model in models.items():
-        code = model.encode(x)
-        if isinstance(code, tuple) or not code.is_floating_point():
+        space = model.bottleneck.codes
+        if not isinstance(space, Values):
             continue
-        flat = code.flatten(0, -2)
+        flat = space.check(model.encode(x)).flatten(0, -2)
         loud = flat.std(0).argsort(descending=True)[:FEATURES].tolist()
         low, high = torch.quantile(flat.float(), flat.new_tensor([0.02, 0.98]).float(), dim=0)
         rows = []

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import SparseDictionary
+from narrows.codes import Atoms, Code, apply, atoms_of, tensors
 from narrows.compare.pictures.states import decoded, z_of
-from narrows.latent import Code
 from narrows.report import Picture, cover, grid, stretch
 from narrows.report.codes import Projection, principal_plane
 
@@ -89,10 +89,11 @@ def vectors(model: Autoencoder) -> Tensor | None:
 
 def _use(code: Code, size: int) -> Tensor:
     """How often each code or atom is used, `[size]`."""
-    if isinstance(code, tuple):
-        chosen, active = code[0].flatten().cpu(), (code[1] != 0).flatten().float().cpu()
+    first, *values = tensors(code)
+    if values:
+        chosen, active = first.flatten().cpu(), (values[0] != 0).flatten().float().cpu()
         return torch.zeros(size).index_add(0, chosen, active)
-    return code.flatten().cpu().bincount(minlength=size).float()
+    return first.flatten().cpu().bincount(minlength=size).float()
 
 
 @torch.no_grad()
@@ -132,10 +133,9 @@ def _features(z: Tensor, place: tuple[int, ...]) -> Tensor:
 
 def _atoms(model: Autoencoder, x: Tensor) -> Tensor:
     """z of the most used atoms, each alone at its usual size."""
-    bottleneck, code = model.bottleneck, model.encode(x)
+    bottleneck = model.bottleneck
     assert isinstance(bottleneck, SparseDictionary)
-    assert isinstance(code, tuple)
-    chosen, values = (part.flatten() for part in code)
+    chosen, values = apply(torch.flatten, atoms_of(model.encode(x)))
     size = bottleneck.size
     use = torch.zeros(size, device=values.device).index_add(0, chosen, (values != 0).float())
     total = torch.zeros_like(use).index_add(0, chosen, values)
@@ -145,8 +145,7 @@ def _atoms(model: Autoencoder, x: Tensor) -> Tensor:
     floor = values[values != 0].abs().mean() if bool((values != 0).any()) else values.new_ones(())
     usual = torch.where(usual.abs() < 0.1 * floor, floor, usual)
     width = (1,) if bottleneck.per_site else ()
-    pair = (order.view(-1, *width, 1), usual.view(-1, *width, 1))
-    return bottleneck.embed(pair)
+    return bottleneck.embed(Atoms(order.view(-1, *width, 1), usual.view(-1, *width, 1)))
 
 
 def _middle(sites: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from narrows.latent import Code, Latent
+from narrows.codes import Code, concatenate, length, one_tensor, rows, tensors
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.training.priors.measuring import (
@@ -65,7 +66,7 @@ def fit_by_gradient(
     device = next(model.parameters()).device
     prior = prior.to(device)
     train, validation = ([*latents(model, part)] for part in (data.train, data.validation))
-    codes = _joined([prior.quantize(latent.code) for latent in train])
+    codes = concatenate([prior.quantize(latent.code) for latent in train])
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
     labels = labels_of(data.train).to(device) if getattr(prior, "classes", None) else None
     steps = _Steps(prior, (codes, labels), epochs, batch_size, learning_rate, seed)
@@ -95,7 +96,7 @@ class _Steps:
     ) -> None:
         self.prior, self.batch_size = prior, batch_size
         self.codes, self.labels = data
-        self.n = (self.codes[0] if isinstance(self.codes, tuple) else self.codes).shape[0]
+        self.n = length(self.codes)
         self.order = torch.Generator().manual_seed(seed)
         total = epochs * math.ceil(self.n / batch_size)
         # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
@@ -107,8 +108,8 @@ class _Steps:
     def epoch(self) -> None:
         """One pass over the codes in a new order."""
         self.prior.train()
-        for rows in torch.randperm(self.n, generator=self.order).split(self.batch_size):
-            loss = self._nats(rows).mean()
+        for index in torch.randperm(self.n, generator=self.order).split(self.batch_size):
+            loss = self._nats(index).mean()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
@@ -116,13 +117,12 @@ class _Steps:
             self.schedule.step()
         self.prior.eval()
 
-    def _nats(self, rows: Tensor) -> Tensor:
-        code = _rows(self.codes, rows)
+    def _nats(self, index: Tensor) -> Tensor:
+        code = rows(self.codes, index)
         if self.labels is None:
             return self.prior.rate(_latent(code))
         assert isinstance(self.prior, PixelCNN)
-        assert isinstance(code, Tensor)
-        return -self.prior.log_prob(code, self.labels[rows])
+        return -self.prior.log_prob(one_tensor(code), self.labels[index])
 
 
 def _rate(total: int) -> Callable[[int], float]:
@@ -131,24 +131,6 @@ def _rate(total: int) -> Callable[[int], float]:
 
 
 def _latent(code: Code) -> Latent:
-    part = code[0] if isinstance(code, tuple) else code
+    part = tensors(code)[0]
     empty = torch.zeros(part.shape[0], 0, device=part.device)
     return Latent(z=empty, code=code, features=empty)
-
-
-def _rows(code: Code, rows: Tensor) -> Code:
-    return tuple(part[rows] for part in code) if isinstance(code, tuple) else code[rows]
-
-
-def _joined(codes: list[Code]) -> Code:
-    first = codes[0]
-    if isinstance(first, Tensor):
-        return torch.cat([code for code in codes if isinstance(code, Tensor)])
-    # Sparse codes of different batches may be of different widths; zeros are padding.
-    widest = max(part.shape[-1] for code in codes for part in code)
-    return tuple(
-        torch.cat([
-            torch.nn.functional.pad(code[i], (0, widest - code[i].shape[-1])) for code in codes
-        ])
-        for i in range(len(first))
-    )  # fmt: skip

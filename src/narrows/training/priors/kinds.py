@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from narrows.codes import one_tensor
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior, UniformCategorical
 from narrows.priors.factorial import Factorial
@@ -251,6 +252,4 @@ def _step(model: Any, settings: Settings) -> float:
 
 
 def _first(model: Any, data: Splits) -> Tensor:
-    code = next(latents(model, data.train, 2)).code
-    assert isinstance(code, Tensor)  # as its prior says
-    return code
+    return one_tensor(next(latents(model, data.train, 2)).code)

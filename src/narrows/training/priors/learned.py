@@ -1,11 +1,10 @@
 """Learned priors of a size that suits a model's codes, fitted to them."""
 
-import math
 from typing import Any
 
 import torch
 
-from narrows.priors.categorical import UniformCategorical
+from narrows.codes import AtomValues, Indices, atoms_of
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.transformer import AutoregressiveTransformer
@@ -57,7 +56,7 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
         >>> prior.report.test > 0
         True
     """
-    size, channels = _alphabet(model, data)
+    size, channels = _alphabet(model)
     classes = int(labels_of(data.train).max()) + 1 if conditional else None
     with _seeded(seed):
         prior = PixelCNN(model.prior.sites, size, channels, width, layers, kernel, classes)
@@ -80,7 +79,7 @@ def fit_transformer(  # noqa: PLR0913
 
     Args and Returns are those of `fit_pixelcnn`, with `depth` blocks of `heads` heads.
     """
-    size, channels = _alphabet(model, data)
+    size, channels = _alphabet(model)
     with _seeded(seed):
         prior = AutoregressiveTransformer(model.prior.sites, size, channels, width, depth, heads)
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
@@ -104,29 +103,28 @@ def fit_sparse(  # noqa: PLR0913
     Args and Returns are those of `fit_pixelcnn`; `step` and `levels` say how values are
     quantised, `features` and `depth` the transformer's size.
     """
-    size = getattr(model.bottleneck, "size", None)
-    first = next(latents(model, data.train)).code
-    if not isinstance(size, int) or not isinstance(first, tuple):
+    space = model.bottleneck.codes
+    if not isinstance(space, AtomValues):
         raise ValueError("expected a model with a SparseDictionary; for others fit_pixelcnn")
-    sites = tuple(first[0].shape[1:-1])
-    width = max(int((part.code[1] != 0).sum(-1).max()) for part in latents(model, data.train))
+    every = [atoms_of(latent.code) for latent in latents(model, data.train)]
+    sites = tuple(every[0].atoms.shape[1:-1])
+    width = max(int((code.values != 0).sum(-1).max()) for code in every)
     with _seeded(seed):
-        prior = SparseAutoregressive(sites, size, max(1, width), step, levels, features, depth)
+        prior = SparseAutoregressive(
+            sites, space.size, max(1, width), step, levels, features, depth
+        )
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
 
 
-def _alphabet(model: Any, data: Splits) -> tuple[int, int | None]:
+def _alphabet(model: Any) -> tuple[int, int | None]:
     """Number of codes, and codes per site if the code has an axis for them."""
-    code = next(latents(model, data.train, 2)).code
-    own = model.prior
-    size = getattr(own, "categories" if isinstance(own, UniformCategorical) else "size", None)
-    if isinstance(code, tuple) or code.is_floating_point() or not isinstance(size, int):
+    space = model.bottleneck.codes
+    if not isinstance(space, Indices):
         raise ValueError(
-            f"expected a model whose codes are integers (its prior is {type(own).__name__})"
-            "; for continuous codes fit GaussianMixture, for sparse ones SparsePrior or fit_sparse"
+            f"expected a model whose codes are integers, got {space}; for continuous codes fit "
+            "GaussianMixture, for sparse ones SparsePrior or fit_sparse"
         )
-    each = tuple(code.shape[1 + len(own.sites) :])
-    return size, math.prod(each) if each else None
+    return space.size, space.channels
 
 
 class _seeded:  # noqa: N801 (reads as a statement)
