@@ -1,7 +1,6 @@
-"""The contract of a bottleneck, as a check that anyone can run on their own."""
+"""The contract of a bottleneck."""
 
 import copy
-import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -11,13 +10,16 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.codes import Code, tensors
 from narrows.latent import Latent
 from narrows.recorded import build, spec
-
-
-class ContractError(AssertionError):
-    """A bottleneck breaks a rule of the contract; the message names rule and evidence."""
-
-
-Rule = Callable[[Bottleneck, Tensor], None]
+from narrows.testing.contract import (
+    ContractError,
+    apply,
+    close,
+    must_refuse,
+    require,
+    require_finite,
+    require_unchanged,
+    state,
+)
 
 
 def check_bottleneck(
@@ -49,45 +51,42 @@ def check_bottleneck(
         torch.manual_seed(seed)
         subject = copy.deepcopy(bottleneck)
         features = torch.randn(24, *sites, subject.in_features)
-        rules = [*RULES, exports] if export else RULES
-        for rule in rules:
-            _apply(rule, subject, features)
+        apply([*RULES, exports] if export else RULES, subject, features)
         trained = copy.deepcopy(subject).train()
         for _ in range(3):
             trained.update([trained(torch.randn_like(features)) for _ in range(2)])
-        for rule in RULES:
-            _apply(rule, trained, features)
+        apply(RULES, trained, features)
 
 
-# Rules. Each gets its own copy of the bottleneck and of the features.
+# Each rule gets its own copy of the bottleneck and of the features.
 
 
 def shapes_agree(bottleneck: Bottleneck, features: Tensor) -> None:
     """z is [batch, *sites, out_features]; code, terms and log_q start with the batch axis."""
     expected = (*features.shape[:-1], bottleneck.out_features)
     for latent in _both_modes(bottleneck, features):
-        _require(
+        require(
             tuple(latent.z.shape) == expected,
             f"z must have shape {expected}, got {tuple(latent.z.shape)}",
         )
-        _require(latent.z.is_floating_point(), f"z must be floating-point, got {latent.z.dtype}")
+        require(latent.z.is_floating_point(), f"z must be floating-point, got {latent.z.dtype}")
         for part in tensors(latent.code):
-            _require(
+            require(
                 part.shape[:1] == features.shape[:1],
                 f"every part of the code must start with the batch axis {features.shape[0]}, "
                 f"got shape {tuple(part.shape)}",
             )
         for name, term in latent.terms.items():
-            _require(
+            require(
                 tuple(term.shape) == (len(features),) and bool(term.isfinite().all()),
                 f"term {name!r} must be finite and [batch] = [{len(features)}], got "
                 f"{tuple(term.shape)}",
             )
         unknown = set(bottleneck.weights) - set(latent.terms)
-        _require(not unknown, f"weights name terms that the latent lacks: {sorted(unknown)}")
+        require(not unknown, f"weights name terms that the latent lacks: {sorted(unknown)}")
         for name, value in latent.stats.items():
-            _require(not value.requires_grad, f"stats must be detached, {name!r} is not")
-        _require(not latent.features.requires_grad, "latent.features must be detached")
+            require(not value.requires_grad, f"stats must be detached, {name!r} is not")
+        require(not latent.features.requires_grad, "latent.features must be detached")
 
 
 def refuses_what_cannot_be_coded(bottleneck: Bottleneck, features: Tensor) -> None:
@@ -100,19 +99,23 @@ def refuses_what_cannot_be_coded(bottleneck: Bottleneck, features: Tensor) -> No
     _must_refuse(bottleneck, features.long(), "integer features")
 
 
+def codes_are_as_declared(bottleneck: Bottleneck, features: Tensor) -> None:
+    """In eval, codes lie in the space that `bottleneck.codes` describes."""
+    code = bottleneck.eval()(features).code
+    try:
+        bottleneck.codes.check(code)
+    except ValueError as error:
+        raise ContractError(f"codes must be {bottleneck.codes}, as declared; {error}") from error
+
+
 def forward_changes_no_state(bottleneck: Bottleneck, features: Tensor) -> None:
     """forward and embed leave the state bit-identical, in training and in eval."""
-    before = _state(bottleneck)
+    before = state(bottleneck)
     for mode in (True, False):
         bottleneck.train(mode)
         latent = bottleneck(features)
         bottleneck.embed(latent.code)
-        changed = _differences(before, _state(bottleneck))
-        _require(
-            not changed,
-            f"forward must change no state {'in training' if mode else 'in eval'}, but "
-            f"{changed} changed; move running updates to update()",
-        )
+        require_unchanged(bottleneck, before, f"forward in {'training' if mode else 'eval'}")
 
 
 def update_is_self_contained(bottleneck: Bottleneck, features: Tensor) -> None:
@@ -123,18 +126,17 @@ def update_is_self_contained(bottleneck: Bottleneck, features: Tensor) -> None:
     bottleneck.update(latents)
     bottleneck.eval()
     bottleneck(features)
-    _require(
+    require(
         torch.equal(generator, torch.random.get_rng_state()),
         "update() and eval must not touch the global random numbers; keep an own generator",
     )
-    bad = [n for n, v in _state(bottleneck).items() if not bool(torch.isfinite(v.double()).all())]
-    _require(not bad, f"state must stay finite after update(), but {bad} is not")
+    require_finite(bottleneck, "update()")
 
 
 def eval_is_deterministic(bottleneck: Bottleneck, features: Tensor) -> None:
     """Coding twice in eval gives the same code."""
     bottleneck.eval()
-    _require(
+    require(
         _same(bottleneck(features).code, bottleneck(features).code),
         "two codings of the same features in eval must be equal",
     )
@@ -149,7 +151,7 @@ def decoder_sees_only_the_code(bottleneck: Bottleneck, features: Tensor) -> None
         scale = max(1.0, latent.z.abs().max().item())
         # Exact in eval; in training a straight-through sum may round.
         limit = 0.0 if not mode else 4 * torch.finfo(latent.z.dtype).eps * scale
-        _require(
+        require(
             error <= limit,
             f"embed(code) must equal z {'in training' if mode else 'in eval'}, differs by "
             f"{error:.3g}: the decoder would see more than the code",
@@ -166,7 +168,7 @@ def codes_follow_the_features(bottleneck: Bottleneck, features: Tensor) -> None:
     distances = torch.cdist(z.double(), rows.double()).square()
     own = distances.diagonal().mean().item()
     other = distances.mean().item()
-    _require(
+    require(
         own < other,
         f"z must lie nearer to the features it codes than to others, but its mean squared "
         f"distance is {own:.3g} to its own and {other:.3g} to others': is the farthest code "
@@ -184,7 +186,7 @@ def gradient_is_as_declared(bottleneck: Bottleneck, features: Tensor) -> None:
         if bottleneck.gradient == "straight_through":
             cotangent = torch.randn_like(z)
             (got,) = torch.autograd.grad(z, x, cotangent)
-            _require(
+            require(
                 torch.allclose(got, cotangent, rtol=1e-9, atol=1e-9),
                 "a straight-through gradient must be the identity, got "
                 f"{(got * cotangent).sum() / cotangent.square().sum():.3g} times it",
@@ -193,7 +195,7 @@ def gradient_is_as_declared(bottleneck: Bottleneck, features: Tensor) -> None:
             _gradient_matches_differences(bottleneck, x, z)
         else:
             (got,) = torch.autograd.grad(z.sum(), x)
-            _require(bool(got.isfinite().all()), "the estimated gradient must be finite")
+            require(bool(got.isfinite().all()), "the estimated gradient must be finite")
 
 
 def _gradient_matches_differences(bottleneck: Bottleneck, x: Tensor, z: Tensor) -> None:
@@ -207,7 +209,7 @@ def _gradient_matches_differences(bottleneck: Bottleneck, x: Tensor, z: Tensor) 
     analytic = (gradient * direction).flatten(1).sum(1)
     agree = torch.isclose(analytic, slope, rtol=1e-3, atol=1e-5).double().mean().item()
     # A few examples may straddle a kink of a piecewise smooth code.
-    _require(
+    require(
         agree >= 0.9,
         f"an exact gradient must match finite differences; it does for {agree:.0%} of examples",
     )
@@ -222,10 +224,10 @@ def codes_do_not_depend_on_the_batch(bottleneck: Bottleneck, features: Tensor) -
     for row in (0, len(features) - 1):
         alone = tensors(bottleneck(features[row : row + 1]).code)
         for one, many in zip(alone, whole, strict=True):
-            _require(_close(one[0], many[row]), "an example's code must not depend on its batch")
+            require(close(one[0], many[row]), "an example's code must not depend on its batch")
     for many, shuffled in zip(whole, permuted, strict=True):
-        _require(
-            _close(many[order], shuffled),
+        require(
+            close(many[order], shuffled),
             "permuting the batch must permute the codes and change nothing else",
         )
 
@@ -239,8 +241,8 @@ def sites_are_coded_alone(bottleneck: Bottleneck, features: Tensor) -> None:
     touched = features.clone()
     touched.flatten(1, -2)[:, 0] += 3.0
     elsewhere = bottleneck(touched).z.flatten(1, -2)[:, 1:]
-    _require(
-        _close(z[:, 1:], elsewhere),
+    require(
+        close(z[:, 1:], elsewhere),
         "a change at one site changed the code of another; is an axis permuted or viewed wrongly?",
     )
 
@@ -250,20 +252,20 @@ def precision_does_not_change_codes(bottleneck: Bottleneck, features: Tensor) ->
     bottleneck.eval()
     half = features.bfloat16()
     code = bottleneck(half.float()).code
-    _require(
+    require(
         _same(code, bottleneck(half).code),
         "bfloat16 features must give the code of the same values in float32",
     )
     with torch.autocast("cpu", torch.bfloat16):
         under = bottleneck(half.float()).code
-    _require(_same(code, under), "autocast must not change the code")
+    require(_same(code, under), "autocast must not change the code")
 
 
 def empty_batches_work(bottleneck: Bottleneck, features: Tensor) -> None:
     """A batch of no examples gives a latent of no examples."""
     for latent in _both_modes(bottleneck, features[:0]):
         expected = (0, *features.shape[1:-1], bottleneck.out_features)
-        _require(
+        require(
             tuple(latent.z.shape) == expected,
             f"an empty batch must give z of shape {expected}, got {tuple(latent.z.shape)}",
         )
@@ -276,7 +278,7 @@ def stats_are_additive(bottleneck: Bottleneck, features: Tensor) -> None:
     halves = [bottleneck(half).stats for half in features.chunk(2)]
     for name, value in whole.items():
         total = sum(half[name].double() for half in halves)
-        _require(
+        require(
             torch.allclose(value.double(), torch.as_tensor(total), rtol=1e-4, atol=1e-4),
             f"stats must be totals that add up over batches, {name!r} is not",
         )
@@ -286,7 +288,7 @@ def state_can_be_saved(bottleneck: Bottleneck, features: Tensor) -> None:
     """A twin made from the constructor's arguments and the state_dict codes alike."""
     twin = build(spec(bottleneck))
     twin.load_state_dict(bottleneck.state_dict())
-    _require(
+    require(
         _same(bottleneck.eval()(features).code, twin.eval()(features).code),
         "a twin with the same arguments and state_dict must give the same codes",
     )
@@ -299,7 +301,7 @@ def prior_fits_the_code(bottleneck: Bottleneck, features: Tensor) -> None:
     latent = bottleneck.eval()(features)
     if latent.has_rate:
         rate = prior.rate(latent)
-        _require(
+        require(
             tuple(rate.shape) == (len(features),) and bool(rate.isfinite().all()),
             f"the prior's rate must be finite and [batch] = [{len(features)}], got {rate.shape}",
         )
@@ -314,7 +316,7 @@ def prior_fits_the_code(bottleneck: Bottleneck, features: Tensor) -> None:
         )
     z = bottleneck.embed(prior.sample(5))
     expected = (5, *sites, bottleneck.out_features)
-    _require(
+    require(
         tuple(z.shape) == expected,
         f"embed(prior.sample(5)) must have shape {expected}, got {tuple(z.shape)}",
     )
@@ -337,12 +339,13 @@ def exports(bottleneck: Bottleneck, features: Tensor) -> None:
     except Exception as error:
         raise ContractError(f"torch.export of eval failed: {error}") from error
     codes = zip(tensors(program.module()(features)), tensors(module(features)), strict=True)
-    _require(all(_close(one, two) for one, two in codes), "the exported program codes otherwise")
+    require(all(close(one, two) for one, two in codes), "the exported program codes otherwise")
 
 
-RULES: list[Rule] = [
+RULES: list[Callable[[Bottleneck, Tensor], None]] = [
     shapes_agree,
     refuses_what_cannot_be_coded,
+    codes_are_as_declared,
     forward_changes_no_state,
     update_is_self_contained,
     eval_is_deterministic,
@@ -359,26 +362,10 @@ RULES: list[Rule] = [
 ]
 
 
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ContractError(message)
-
-
-def _apply(rule: Rule, bottleneck: Bottleneck, features: Tensor) -> None:
-    try:
-        rule(copy.deepcopy(bottleneck), features.clone())
-    except ContractError as error:
-        raise ContractError(f"{rule.__name__}: {error}") from error.__cause__
-
-
 def _must_refuse(bottleneck: Bottleneck, features: Tensor, what: str) -> None:
     for mode in (True, False):
         bottleneck.train(mode)
-        try:
-            bottleneck(features)
-        except ValueError:
-            continue
-        _require(False, f"{what} must raise ValueError {'in training' if mode else 'in eval'}")
+        must_refuse(lambda: bottleneck(features), f"{what} {'in training' if mode else 'in eval'}")
 
 
 def _both_modes(bottleneck: Bottleneck, features: Tensor) -> Iterator[Latent]:
@@ -389,25 +376,3 @@ def _both_modes(bottleneck: Bottleneck, features: Tensor) -> Iterator[Latent]:
 
 def _same(one: Code, two: Code) -> bool:
     return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(two), strict=True))
-
-
-def _close(one: Tensor, two: Tensor) -> bool:
-    """Equal for integers; for numbers, up to the rounding that another batch shape brings."""
-    if one.shape != two.shape:
-        return False
-    if not one.is_floating_point():
-        return torch.equal(one, two)
-    return torch.allclose(one, two, rtol=1e-4, atol=1e-5)
-
-
-def _state(bottleneck: Bottleneck) -> dict[str, Tensor]:
-    named = itertools.chain(bottleneck.named_parameters(), bottleneck.named_buffers())
-    return {name: value.detach().clone() for name, value in named}
-
-
-def _differences(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
-    return sorted(
-        name
-        for name in before.keys() | after.keys()
-        if name not in before or name not in after or not torch.equal(before[name], after[name])
-    )

@@ -133,6 +133,12 @@ class BatchDependent(Honest):
         return super().index(features - features.mean(0, keepdim=True))
 
 
+class DeclaresTooFewCodes(Honest):
+    @property
+    def codes(self):
+        return Indices(self.size - 1)
+
+
 class SwallowsNaN(Honest):
     def _check(self, features):
         return super()._check(features.nan_to_num())
@@ -210,6 +216,7 @@ class Free(Prior):
         (NoPermute, "codes_follow_the_features|sites_are_coded_alone"),
         (GradientScaled, "gradient_is_as_declared"),
         (BatchDependent, "codes_do_not_depend_on_the_batch"),
+        (DeclaresTooFewCodes, "codes_are_as_declared"),
         (SwallowsNaN, "refuses_what_cannot_be_coded"),
         (HalfPrecisionSearch, "precision_does_not_change_codes"),
         (StatsAreMeans, "stats_are_additive"),
