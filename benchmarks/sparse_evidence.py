@@ -93,7 +93,7 @@ def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[s
         priors = {0.0: model.bottleneck.default_prior(model.sites)}
     else:
         priors = {
-            step: SparseFactorial(model.sites, model.bottleneck.size, step)
+            step: SparseFactorial(model.sites, model.bottleneck.size, step=step)
             for step in STEPS_OF_QUANTISATION
         }
     totals: dict[str, Tensor] = {}

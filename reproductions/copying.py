@@ -97,7 +97,7 @@ def _priors(model: Autoencoder, data: Dataset) -> list[Any]:
     (latent, *_) = latents(model, data.train.head(128), batch_size=128)
     values = atoms_of(latent.code).values
     scale = values[values != 0].square().mean().sqrt().item() if bool((values != 0).any()) else 1.0
-    return [SparseFactorial(own.sites, own.size, step * scale) for step in STEPS]
+    return [SparseFactorial(own.sites, own.size, step=step * scale) for step in STEPS]
 
 
 def at_bits(points: NDArray[np.float64], bits: float) -> float:

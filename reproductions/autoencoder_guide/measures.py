@@ -71,7 +71,9 @@ def sampled(
     count = min(1000, len(y) // 2)
     z = torch.randn(count, model.bottleneck.out_features, generator=generator)
     normal = decoded(model, z)
-    density = GaussianMixture(model.sites, model.bottleneck.out_features, min(10, len(y) // 20))
+    density = GaussianMixture(
+        model.sites, model.bottleneck.out_features, components=min(10, len(y) // 20)
+    )
     density.fit(latents(model, data.train))
     fitted = decoded(model, model.bottleneck.embed(density.sample(count, generator)))
     found: dict[str, Any] = {"samples": small(normal[:PICTURES])}

@@ -12,9 +12,9 @@ bottleneck says which codes it makes by a `CodeSpace` (`Bottleneck.codes`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -148,8 +148,15 @@ def concatenate(codes: Sequence[AnyCode]) -> AnyCode:
     return cast("AnyCode", Atoms(*joined))
 
 
+@dataclass(frozen=True)
 class CodeSpace(ABC):
-    """Describes the codes that a bottleneck makes: their kind, and the bounds that they keep."""
+    """Describes the codes that a bottleneck makes: their kind, and the bounds that they keep.
+
+    Attributes:
+        words: the kind in words, for messages.
+    """
+
+    words: ClassVar[str] = "any codes"
 
     @abstractmethod
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Code:
@@ -166,6 +173,19 @@ class CodeSpace(ABC):
     @abstractmethod
     def __str__(self) -> str:
         """The codes in words, for messages."""
+
+    def includes(self, other: "CodeSpace") -> bool:
+        """True if all codes of the other space lie in this one."""
+        return self == other
+
+    def grid(self, sites: tuple[int, ...]) -> tuple[int, ...]:
+        """The sites of a code, given those of the features."""
+        return sites
+
+    def narrowed(self, codes: Iterable[Code]) -> "CodeSpace":
+        """This space with the tightest bounds that hold for the given codes."""
+        del codes
+        return self
 
     def assemble(self, parts: Sequence[Tensor]) -> Code:
         """The code made of these tensors; undoes `tensors`."""
@@ -191,6 +211,13 @@ class Indices(CodeSpace):
     size: int
     channels: int | None = None
     partial: bool = False
+    words: ClassVar[str] = "integer indices"
+
+    def includes(self, other: CodeSpace) -> bool:
+        """True for indices in as many channels and no wider bounds."""
+        if not isinstance(other, Indices):
+            return False
+        return other.channels == self.channels and other.size <= self.size
 
     def shape(self, sites: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one example's code."""
@@ -227,6 +254,11 @@ class Values(CodeSpace):
 
     dim: int
     exact_zeros: bool = False
+    words: ClassVar[str] = "continuous values"
+
+    def includes(self, other: CodeSpace) -> bool:
+        """True for values of this width."""
+        return isinstance(other, Values) and other.dim == self.dim
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Tensor:
         """The code as one floating-point tensor; see `CodeSpace.check`."""
@@ -249,10 +281,26 @@ class AtomValues(CodeSpace):
     Attributes:
         size: number of atoms of the dictionary.
         width: most atoms that a site can have.
+        whole: True if one code covers all sites of an example, and so has no site axes.
     """
 
     size: int
     width: int
+    whole: bool = False
+    words: ClassVar[str] = "atoms and values"
+
+    def includes(self, other: CodeSpace) -> bool:
+        """True for atoms of a dictionary of no more than `size`, whatever the width."""
+        return isinstance(other, AtomValues) and other.size <= self.size
+
+    def grid(self, sites: tuple[int, ...]) -> tuple[int, ...]:
+        """The features' own, or none."""
+        return () if self.whole else sites
+
+    def narrowed(self, codes: Iterable[Code]) -> "AtomValues":
+        """With the width that the given codes need, at least 1."""
+        most = [int((atoms_of(code).values != 0).sum(-1).max()) for code in codes]
+        return replace(self, width=max(1, *most))
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Atoms:
         """The code as `Atoms`; see `CodeSpace.check`."""
@@ -288,6 +336,13 @@ class Several(CodeSpace):
     """
 
     parts: tuple[CodeSpace, ...]
+    words: ClassVar[str] = "codes of several parts"
+
+    def includes(self, other: CodeSpace) -> bool:
+        """True for as many parts, each of which this space's part includes."""
+        if not isinstance(other, Several) or len(other.parts) != len(self.parts):
+            return False
+        return all(a.includes(b) for a, b in zip(self.parts, other.parts, strict=True))
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> tuple[Code, ...]:
         """The code as a tuple of the parts' codes; see `CodeSpace.check`."""

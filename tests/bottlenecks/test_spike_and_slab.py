@@ -18,7 +18,7 @@ def double(value):
 )
 def test_the_closed_divergence_equals_quadrature_over_both_components(logit, location, scale):
     activity, width = 0.3, 1.4
-    prior = SpikeAndSlabPrior((), 1, activity, width)
+    prior = SpikeAndSlabPrior((), 1, activity=activity, scale=width)
     q = SpikeSlab(double(logit), double(location), double(scale))
     gate = 1 / (1 + math.exp(-logit))
     z = torch.linspace(-40, 40, 400_001, dtype=torch.float64)
@@ -33,7 +33,7 @@ def test_the_closed_divergence_equals_quadrature_over_both_components(logit, loc
 
 def test_the_closed_divergence_lies_within_the_standard_error_of_sampling():
     torch.manual_seed(0)
-    prior = SpikeAndSlabPrior((), 1, 0.2)
+    prior = SpikeAndSlabPrior((), 1, activity=0.2)
     n = 200_000
     ones = torch.ones(n, 1, dtype=torch.float64)
     q = SpikeSlab(0.5 * ones, 0.8 * ones, 0.6 * ones)
@@ -57,7 +57,7 @@ def test_draws_hold_exact_zeros_as_often_as_the_gates_say_and_normal_values():
 
 
 def test_prior_samples_are_active_as_often_as_stated():
-    code = SpikeAndSlabPrior((3,), 4, 0.25).sample(3000, torch.Generator().manual_seed(0))
+    code = SpikeAndSlabPrior((3,), 4, activity=0.25).sample(3000, torch.Generator().manual_seed(0))
     assert code.shape == (3000, 3, 4)
     assert stats.binomtest(int((code != 0).sum()), code.numel(), 0.25).pvalue > 0.01
 
@@ -131,7 +131,7 @@ def test_collapse_is_said():
     [
         lambda: SpikeAndSlab(2, 0.0),
         lambda: SpikeAndSlab(2, 0.1, 0.0),
-        lambda: SpikeAndSlabPrior((), 2, 1.0),
+        lambda: SpikeAndSlabPrior((), 2, activity=1.0),
     ],
 )
 def test_meaningless_arguments_are_refused(make):

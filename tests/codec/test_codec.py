@@ -24,7 +24,7 @@ from narrows.priors import (
     QuantizedHistogram,
     SparseAutoregressive,
     SparseFactorial,
-    SparsePrior,
+    SparseMixture,
 )
 from narrows.training.priors.fitting import fit_in_one_pass
 from narrows.training.priors.measuring import bits, latents
@@ -79,8 +79,8 @@ def learned(model, digits):
     """One of each learned prior over integer codes, at random weights: rates need not be good."""
     torch.manual_seed(0)
     sites, size = model.prior.sites, model.prior.size
-    yield PixelCNN(sites, size, width=16, layers=2)
-    yield AutoregressiveTransformer(sites, size, width=16, depth=2, heads=2)
+    yield PixelCNN(sites, size, hidden=16, layers=2)
+    yield AutoregressiveTransformer(sites, size, hidden=16, depth=2, heads=2)
 
 
 def test_learned_priors_over_indices_code_exactly_and_at_their_rate(models, digits):
@@ -96,7 +96,7 @@ def test_learned_priors_over_indices_code_exactly_and_at_their_rate(models, digi
 def test_a_class_conditional_prior_codes_at_the_rate_of_the_classes_mixture(models, digits):
     model, _ = models["vq"]
     torch.manual_seed(0)
-    prior = PixelCNN(model.prior.sites, model.prior.size, width=8, layers=2, classes=3)
+    prior = PixelCNN(model.prior.sites, model.prior.size, hidden=8, layers=2, classes=3)
     for weight in prior.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))  # classes that differ
     codec = Codec(model, prior)
@@ -109,8 +109,8 @@ def test_a_class_conditional_prior_codes_at_the_rate_of_the_classes_mixture(mode
 def test_learned_priors_over_sparse_codes_code_exactly_and_at_their_rate(models, digits):
     model, floor = models["sparse"]
     torch.manual_seed(0)
-    mixture = fit_in_one_pass(SparsePrior(floor.sites, 24, 0.5, components=4), model, digits)
-    tokens = SparseAutoregressive(floor.sites, 24, 2, 0.5, features=16, depth=1, heads=2)
+    mixture = fit_in_one_pass(SparseMixture(floor.sites, 24, step=0.5, components=4), model, digits)
+    tokens = SparseAutoregressive(floor.sites, 24, width=2, step=0.5, hidden=16, depth=1)
     for prior in (mixture, tokens):
         codec = Codec(model, prior)
         blob = codec.compress(images(digits))
@@ -200,9 +200,9 @@ def test_a_mixture_without_a_grid_is_refused_with_the_reason(models, digits):
 
 def test_spike_and_slab_codes_keep_their_zeros_and_cost_their_histogram(train_briefly, digits):
     model = train_briefly(SpikeAndSlab(6))
-    with pytest.raises(TypeError, match="keep_zeros"):
+    with pytest.raises(TypeError, match="exact_zeros"):
         Codec(model)
-    histogram = QuantizedHistogram(model.prior.sites, 6, keep_zeros=True)
+    histogram = QuantizedHistogram(model.prior.sites, 6, exact_zeros=True)
     prior = fit_in_one_pass(histogram, model, digits)
     codec = Codec(model, prior)
     blob = codec.compress(images(digits))
@@ -314,7 +314,7 @@ def test_a_file_of_another_model_prior_or_mode_is_refused(models, digits):
     with pytest.raises(CodecError, match="another model or prior"):
         Codec(*models["plain"]).decompress(blob)
     with pytest.raises(CodecError, match="another model or prior"):
-        Codec(model, PixelCNN(prior.sites, prior.size, width=8, layers=1)).decompress(blob)
+        Codec(model, PixelCNN(prior.sites, prior.size, hidden=8, layers=1)).decompress(blob)
     with pytest.raises(CodecError, match="another mode"):
         Codec(model, prior, lossless=True).decompress(blob)
 

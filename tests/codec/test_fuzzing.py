@@ -164,7 +164,7 @@ def walked(models, digits):
     """A codec whose reader walks a PixelCNN, symbol after symbol."""
     model, histogram = models["vq"]
     torch.manual_seed(0)
-    prior = PixelCNN(histogram.sites, 32, width=8, layers=2, kernel=3).eval()
+    prior = PixelCNN(histogram.sites, 32, hidden=8, layers=2, kernel=3).eval()
     return Codec(model, prior)
 
 

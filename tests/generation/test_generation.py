@@ -114,7 +114,7 @@ def test_masking_a_site_changes_the_image_around_it():
 def test_completion_keeps_what_is_kept_and_draws_the_rest_given_it():
     model = model_of(VectorQuantizer(3, 4))
     torch.manual_seed(1)
-    model.prior = PixelCNN((2, 2), 3, width=8, layers=2)
+    model.prior = PixelCNN((2, 2), 3, hidden=8, layers=2)
     for weight in model.prior.parameters():
         weight.data.add_(0.2 * torch.randn_like(weight))
     code = torch.tensor([[[2, 1], [0, 0]]]).expand(6000, 2, 2)
@@ -131,7 +131,7 @@ def test_completion_keeps_what_is_kept_and_draws_the_rest_given_it():
 def test_redrawing_keeps_the_upper_half_of_the_code():
     model = model_of(VectorQuantizer(3, 4))
     torch.manual_seed(1)
-    model.prior = PixelCNN((2, 2), 3, width=8, layers=2)
+    model.prior = PixelCNN((2, 2), 3, hidden=8, layers=2)
     x = torch.rand(2, 1, 8, 8)
     code = model.encode(x)
     every = [
@@ -153,7 +153,7 @@ def test_a_conditional_prior_completes_under_the_mixture_of_its_classes():
     """Without a class the missing index follows p(code) over both classes, by enumeration."""
     model = model_of(VectorQuantizer(3, 4))
     torch.manual_seed(3)
-    model.prior = PixelCNN((2, 2), 3, width=8, layers=2, classes=2)
+    model.prior = PixelCNN((2, 2), 3, hidden=8, layers=2, classes=2)
     for weight in model.prior.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))
     code = torch.tensor([[[2, 1], [0, 0]]])

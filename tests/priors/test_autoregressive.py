@@ -20,7 +20,7 @@ def latent(code):
 def make(sites, size, channels=None, seed=0, **kwargs):
     torch.manual_seed(seed)
     prior = AutoregressiveTransformer(
-        sites, size, channels, **{"width": 16, "depth": 2, "heads": 2} | kwargs
+        sites, size, channels=channels, **{"hidden": 16, "depth": 2, "heads": 2} | kwargs
     )
     for weight in prior.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))
@@ -103,6 +103,6 @@ def test_constructor_arguments_round_trip():
 
 def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="heads dividing width"):
-        AutoregressiveTransformer((2,), 4, width=10, heads=4)
+        AutoregressiveTransformer((2,), 4, hidden=10, heads=4)
     with pytest.raises(ValueError, match="at least 2"):
         AutoregressiveTransformer((2,), 1)

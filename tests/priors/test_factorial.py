@@ -19,7 +19,7 @@ def test_samples_follow_the_family(family):
         Cauchy: stats.cauchy(scale=3.0),
         Student: stats.t(4.0, scale=2.0),
     }[type(family)]
-    prior = Factorial((2, 3), 4, family)
+    prior = Factorial((2, 3), 4, family=family)
     code = prior.sample(500, torch.Generator().manual_seed(0))
     assert code.shape == (500, 2, 3, 4)
     assert stats.kstest(code.flatten().numpy(), reference.cdf).pvalue > 0.01
@@ -45,7 +45,7 @@ def test_monte_carlo_is_unbiased_for_the_closed_form_or_quadrature(family):
     torch.manual_seed(0)
     bottleneck = Variational(2, family, kl="monte_carlo").double().eval()
     latent = bottleneck(torch.tensor([[0.5, -1.0, 0.3, -1.0]], dtype=torch.float64))
-    many = Factorial((), 2, family, "monte_carlo", draws=200_000).double()
+    many = Factorial((), 2, family=family, kl="monte_carlo", draws=200_000).double()
     costs = many.rate(latent)
     q = latent.posterior
     nodes = torch.linspace(-math.pi / 2, math.pi / 2, 400_003, dtype=torch.float64)[1:-1, None]

@@ -27,14 +27,14 @@ def correlated(n, seed=0):
 
 @pytest.mark.parametrize("components", [1, 3])
 def test_probabilities_of_all_grid_points_sum_to_one(components):
-    prior = GaussianMixture((), 2, components, step=0.7).fit([latent(correlated(500))])
+    prior = GaussianMixture((), 2, components=components, step=0.7).fit([latent(correlated(500))])
     grid = torch.tensor(list(itertools.product(range(-30, 31), repeat=2))).double() * 0.7
     total = torch.exp(-prior.rate(latent(grid))).sum().item()
     assert total == pytest.approx(1.0, abs=1e-9)
 
 
 def test_the_density_integrates_to_one():
-    prior = GaussianMixture((), 2, 3).fit([latent(correlated(500))])
+    prior = GaussianMixture((), 2, components=3).fit([latent(correlated(500))])
     axis = torch.linspace(-15, 15, 601, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     total = prior.log_prob(grid).exp().sum().item() * (axis[1] - axis[0]).item() ** 2
@@ -43,14 +43,14 @@ def test_the_density_integrates_to_one():
 
 def test_one_component_is_the_gaussian_of_the_data():
     code = correlated(5000)
-    prior = GaussianMixture((), 2, 1, step=1e-3).fit([latent(code)])
+    prior = GaussianMixture((), 2, components=1, step=1e-3).fit([latent(code)])
     reference = MultivariateNormal(code.mean(0), torch.cov(code.T, correction=0))
     assert torch.allclose(prior.log_prob(code), reference.log_prob(code), atol=1e-4)
 
 
 def test_small_steps_cost_the_density_times_the_volume():
     code = correlated(2000)
-    prior = GaussianMixture((), 2, 2, step=0.01).fit([latent(code)])
+    prior = GaussianMixture((), 2, components=2, step=0.01).fit([latent(code)])
     stored = prior.quantize(code)
     expected = -prior.log_prob(stored) - 2 * math.log(0.01)
     assert torch.allclose(prior.rate(latent(stored)), expected, atol=1e-3)
@@ -58,9 +58,10 @@ def test_small_steps_cost_the_density_times_the_volume():
 
 def test_full_covariances_save_the_mutual_information():
     code, other = correlated(20000), correlated(20000, seed=1)
-    prior = GaussianMixture((), 2, 1, step=0.05).fit([latent(code)])
+    prior = GaussianMixture((), 2, components=1, step=0.05).fit([latent(code)])
     alone = [
-        GaussianMixture((), 1, 1, step=0.05).fit([latent(code[:, i : i + 1])]) for i in range(2)
+        GaussianMixture((), 1, components=1, step=0.05).fit([latent(code[:, i : i + 1])])
+        for i in range(2)
     ]
     separate = sum(p.rate(latent(other[:, i : i + 1])).mean() for i, p in enumerate(alone))
     information = -0.5 * math.log(1 - 0.8**2 / 2)
@@ -69,7 +70,7 @@ def test_full_covariances_save_the_mutual_information():
 
 
 def test_samples_follow_the_grid_probabilities():
-    prior = GaussianMixture((), 2, 2, step=1.5).fit([latent(correlated(500))])
+    prior = GaussianMixture((), 2, components=2, step=1.5).fit([latent(correlated(500))])
     drawn = (prior.sample(20000, torch.Generator().manual_seed(0)).double() / 1.5).round().long()
     grid = torch.tensor(list(itertools.product(range(-6, 7), repeat=2)))
     p = torch.exp(-prior.rate(latent(grid.double() * 1.5)))
@@ -84,7 +85,7 @@ def test_an_aggregate_posterior_fit_has_the_kl_of_the_gaussians():
     location = correlated(4000)
     posterior = Normal(location, torch.full_like(location, 0.5))
     torch.manual_seed(5)  # not the seed that the locations were drawn from
-    prior = GaussianMixture((), 2, 1, draws=64).fit([latent(location, posterior)])
+    prior = GaussianMixture((), 2, components=1, draws=64).fit([latent(location, posterior)])
     # The aggregate of N(mu, 1/4) over mu ~ N(m, C) is N(m, C + 1/4).
     aggregate = MultivariateNormal(
         torch.tensor([1.0, -2.0]).double(), COVARIANCE + 0.25 * torch.eye(2)
@@ -99,8 +100,8 @@ def test_an_aggregate_posterior_fit_has_the_kl_of_the_gaussians():
 
 def test_sites_add_up_and_share_parameters():
     code = correlated(600).view(200, 3, 2)
-    prior = GaussianMixture((3,), 2, 2, step=0.5).fit([latent(code)])
-    flat = GaussianMixture((), 2, 2, step=0.5)
+    prior = GaussianMixture((3,), 2, components=2, step=0.5).fit([latent(code)])
+    flat = GaussianMixture((), 2, components=2, step=0.5)
     flat.load_state_dict(prior.state_dict())
     each = flat.rate(latent(code.reshape(600, 2))).view(200, 3).sum(1)
     assert torch.allclose(prior.rate(latent(code)), each)
@@ -121,7 +122,7 @@ def test_log_interval_agrees_with_scipy_and_survives_the_tails():
 
 def test_priors_round_trip_and_refuse_what_does_not_fit():
     code = correlated(100)
-    prior = GaussianMixture((), 2, 2).fit([latent(code)])
+    prior = GaussianMixture((), 2, components=2).fit([latent(code)])
     again = build(spec(prior))
     again.load_state_dict(prior.state_dict())
     assert torch.equal(again.rate(latent(code)), prior.rate(latent(code)))
@@ -131,7 +132,9 @@ def test_priors_round_trip_and_refuse_what_does_not_fit():
         GaussianMixture((), 2).fit([latent(code[:3])])
     with pytest.raises(ValueError, match=r"shape \[batch, \*sites, 2\]"):
         prior.rate(latent(torch.zeros(3, 4)))
-    random = GaussianMixture((), 2, 1).fit([latent(code, Normal(code, torch.ones_like(code)))])
+    random = GaussianMixture((), 2, components=1).fit(
+        [latent(code, Normal(code, torch.ones_like(code)))]
+    )
     with pytest.raises(ValueError, match="random codes"):
         random.rate(latent(code))
 

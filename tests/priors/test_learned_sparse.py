@@ -10,7 +10,7 @@ from narrows.codes import Atoms
 from narrows.latent import Latent
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_factorial import SparseFactorial, from_symbols, to_symbols
-from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.sparse_mixture import SparseMixture
 from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 from narrows.sparse.solution import canonical
@@ -32,14 +32,14 @@ def every_code(size, width, levels, step):
 def autoregressive(seed=0, **kwargs):
     torch.manual_seed(seed)
     arguments = {"sites": (1,), "size": 4, "width": 2, "step": 0.5, "levels": 1}
-    prior = SparseAutoregressive(**arguments | {"features": 16, "depth": 1, "heads": 2} | kwargs)
+    prior = SparseAutoregressive(**arguments | {"hidden": 16, "depth": 1} | kwargs)
     for weight in prior.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))
     return prior
 
 
 def mixture(**kwargs):
-    prior = SparsePrior(**{"sites": (1,), "size": 4, "levels": 1, "components": 3} | kwargs)
+    prior = SparseMixture(**{"sites": (1,), "size": 4, "levels": 1, "components": 3} | kwargs)
     generator = torch.Generator().manual_seed(0)
     # Far apart, so that absent atoms say as much about the component as present ones.
     rows = [[0.9, 0.8, 0.1, 0.1], [0.1, 0.1, 0.9, 0.7], [0.5, 0.1, 0.6, 0.1]]
@@ -122,8 +122,8 @@ def test_a_walk_costs_what_the_rate_says(prior):
 
 def test_the_support_mixture_beats_the_factorial_support_where_atoms_go_together():
     train, test = planted(seed=0), planted(seed=1)
-    floor = SparseFactorial((3,), 8, 0.5).fit([train]).rate(test).mean()
-    learned = SparsePrior((3,), 8, 0.5, components=4).fit([train]).rate(test).mean()
+    floor = SparseFactorial((3,), 8, step=0.5).fit([train]).rate(test).mean()
+    learned = SparseMixture((3,), 8, step=0.5, components=4).fit([train]).rate(test).mean()
     # A factorial support pays 8 H(1/4) a site; the truth is log 2 + log C(4, 2), then no value.
     truth = 3 * torch.tensor(12.0).log()
     assert floor > 3 * 8 * 0.56
@@ -135,7 +135,7 @@ def test_one_component_and_many_agree_with_the_factorial_prior_on_independent_at
     generator = torch.Generator().manual_seed(0)
     dense = (torch.rand(5000, 1, 6, generator=generator) < 0.3) * 0.5
     code = latent(*canonical(torch.arange(6).expand(dense.shape), dense))
-    one = SparsePrior((1,), 6, 0.5, components=1, levels=1).fit([code]).rate(code).mean()
+    one = SparseMixture((1,), 6, step=0.5, components=1, levels=1).fit([code]).rate(code).mean()
     entropy = 6 * -(0.3 * torch.tensor(0.3).log() + 0.7 * torch.tensor(0.7).log())
     assert one.item() == pytest.approx(entropy.item(), rel=0.01)
 
@@ -143,7 +143,7 @@ def test_one_component_and_many_agree_with_the_factorial_prior_on_independent_at
 def test_expectation_maximisation_never_lowers_the_likelihood():
     train = planted()
     rates = [
-        SparsePrior((3,), 8, 0.5, components=4, iterations=i).fit([train]).rate(train).mean()
+        SparseMixture((3,), 8, step=0.5, components=4, iterations=i).fit([train]).rate(train).mean()
         for i in (1, 2, 4, 8, 16, 32)
     ]
     assert all(b <= a + 1e-2 for a, b in itertools.pairwise(rates))

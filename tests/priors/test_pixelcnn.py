@@ -20,7 +20,7 @@ def latent(code):
 def make(sites, size, channels=None, seed=0, scale=3.0, **kwargs):
     """A PixelCNN whose random weights are large enough for codes to depend on each other."""
     torch.manual_seed(seed)
-    prior = PixelCNN(sites, size, channels, **kwargs)
+    prior = PixelCNN(sites, size, channels=channels, **kwargs)
     for weight in prior.parameters():
         weight.data.add_(0.2 * torch.randn_like(weight))
     for head in prior.logits_of:
@@ -43,7 +43,7 @@ def sample_by_whole_maps(prior, n, generator):
 
 
 def test_each_site_depends_on_every_earlier_site_and_on_no_other():
-    prior = make((6, 7), 5, width=8, layers=6, kernel=3).double()
+    prior = make((6, 7), 5, hidden=8, layers=6, kernel=3).double()
     embedded = torch.randn(1, 8, 6, 7, dtype=torch.float64, requires_grad=True)
     for r, c in itertools.product(range(6), range(7)):
         out = prior._features(embedded, None)[0, r, c].sum()
@@ -54,7 +54,7 @@ def test_each_site_depends_on_every_earlier_site_and_on_no_other():
 
 
 def test_later_stages_see_earlier_stages_of_the_same_site_only():
-    prior = make((2, 2), 4, channels=3, width=8, layers=2)
+    prior = make((2, 2), 4, channels=3, hidden=8, layers=2)
     code = torch.randint(4, (1, 2, 2, 3))
     before = prior.logits(code)
     for stage in range(3):
@@ -69,7 +69,7 @@ def test_later_stages_see_earlier_stages_of_the_same_site_only():
 
 @pytest.mark.parametrize(("channels", "size"), [(None, 3), (2, 2)])
 def test_probabilities_of_all_maps_sum_to_one(channels, size):
-    prior = make((2, 2), size, channels, width=8, layers=2).double()
+    prior = make((2, 2), size, channels, hidden=8, layers=2).double()
     shape = (2, 2, channels) if channels else (2, 2)
     numbers = torch.tensor(list(itertools.product(range(size), repeat=4 * (channels or 1))))
     rate = prior.rate(latent(numbers.view(-1, *shape)))
@@ -78,7 +78,7 @@ def test_probabilities_of_all_maps_sum_to_one(channels, size):
 
 
 def test_class_conditional_probabilities_sum_to_one_and_differ():
-    prior = make((1, 2), 3, width=8, layers=1, classes=2).double()
+    prior = make((1, 2), 3, hidden=8, layers=1, classes=2).double()
     maps = torch.tensor(list(itertools.product(range(3), repeat=2))).view(-1, 1, 2)
     assert torch.exp(-prior.rate(latent(maps))).sum().item() == pytest.approx(1.0, abs=1e-6)
     first, second = (prior.log_prob(maps, torch.full((9,), k)) for k in range(2))
@@ -87,7 +87,7 @@ def test_class_conditional_probabilities_sum_to_one_and_differ():
 
 @pytest.mark.parametrize("channels", [None, 2])
 def test_cached_samples_equal_those_of_whole_maps_bit_for_bit(channels):
-    prior = make((4, 5), 6, channels, width=16, layers=3)
+    prior = make((4, 5), 6, channels, hidden=16, layers=3)
     fast = prior.sample(7, torch.Generator().manual_seed(3))
     slow = sample_by_whole_maps(prior, 7, torch.Generator().manual_seed(3))
     assert torch.equal(fast, slow)
@@ -96,7 +96,7 @@ def test_cached_samples_equal_those_of_whole_maps_bit_for_bit(channels):
 
 @pytest.mark.parametrize("channels", [None, 2])
 def test_cached_logits_equal_those_of_the_whole_map_bit_for_bit(channels):
-    prior = make((3, 4), 6, channels, width=16, layers=3)
+    prior = make((3, 4), 6, channels, hidden=16, layers=3)
     code = prior.sample(5, torch.Generator().manual_seed(0))
     symbols = code.flatten(1).unbind(1)
     cached, whole = [], []
@@ -107,7 +107,7 @@ def test_cached_logits_equal_those_of_the_whole_map_bit_for_bit(channels):
 
 
 def test_exact_evaluation_costs_next_to_nothing_in_bits():
-    prior = make((4, 4), 16, width=32, layers=3)
+    prior = make((4, 4), 16, hidden=32, layers=3)
     code = prior.sample(200, torch.Generator().manual_seed(0))
     logits = freeze(prior).logits(code).flatten(0, 2)
     exact = torch.nn.functional.cross_entropy(logits, code.flatten()) * 16
@@ -115,7 +115,7 @@ def test_exact_evaluation_costs_next_to_nothing_in_bits():
 
 
 def test_samples_follow_the_enumerated_distribution():
-    prior = make((1, 3), 3, width=8, layers=2)
+    prior = make((1, 3), 3, hidden=8, layers=2)
     maps = torch.tensor(list(itertools.product(range(3), repeat=3))).view(-1, 1, 3)
     p = torch.exp(-prior.rate(latent(maps))).detach().double().numpy()
     drawn = prior.sample(20000, torch.Generator().manual_seed(1)).flatten(1)
@@ -126,7 +126,7 @@ def test_samples_follow_the_enumerated_distribution():
 
 
 def test_low_temperature_and_top_one_choose_the_likeliest_code():
-    prior = make((2, 2), 5, width=8, layers=2)
+    prior = make((2, 2), 5, hidden=8, layers=2)
     by_top = prior.sample(4, torch.Generator().manual_seed(0), top_k=1)
     cold = prior.sample(4, torch.Generator().manual_seed(9), temperature=1e-3)
     assert torch.equal(by_top, cold)
@@ -134,7 +134,7 @@ def test_low_temperature_and_top_one_choose_the_likeliest_code():
 
 
 def test_constructor_arguments_round_trip():
-    prior = PixelCNN((3, 3), 4, channels=2, width=8, layers=1, classes=2)
+    prior = PixelCNN((3, 3), 4, channels=2, hidden=8, layers=1, classes=2)
     again = build(spec(prior))
     again.load_state_dict(prior.state_dict())
     code = torch.randint(4, (2, 3, 3, 2))
@@ -142,7 +142,7 @@ def test_constructor_arguments_round_trip():
 
 
 def test_an_empty_batch_works():
-    prior = PixelCNN((2, 2), 4, width=8, layers=1)
+    prior = PixelCNN((2, 2), 4, hidden=8, layers=1)
     assert prior.sample(0).shape == (0, 2, 2)
     assert prior.rate(latent(torch.zeros(0, 2, 2, dtype=torch.long))).shape == (0,)
 
@@ -156,7 +156,7 @@ def test_an_empty_batch_works():
     ],
 )
 def test_codes_that_do_not_fit_are_refused(code, message):
-    prior = PixelCNN((2, 2), 4, width=8, layers=1)
+    prior = PixelCNN((2, 2), 4, hidden=8, layers=1)
     with pytest.raises(ValueError, match=message):
         prior.rate(latent(code))
 
@@ -167,11 +167,11 @@ def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="odd kernel"):
         PixelCNN((4, 4), 4, kernel=4)
     with pytest.raises(ValueError, match="temperature"):
-        PixelCNN((2, 2), 4, width=8, layers=1).sample(1, temperature=0.0)
+        PixelCNN((2, 2), 4, hidden=8, layers=1).sample(1, temperature=0.0)
 
 
 def test_a_walk_without_a_class_costs_the_mean_probability_of_all_classes():
-    prior = make((2, 3), 5, width=8, layers=2, classes=3)
+    prior = make((2, 3), 5, hidden=8, layers=2, classes=3)
     code = prior.sample(40, torch.Generator().manual_seed(0))
     spent = torch.zeros(40, dtype=torch.float64)
 

@@ -102,7 +102,7 @@ class AthaydeSparse(Bottleneck):
     @property
     def codes(self) -> AtomValues:
         """Up to all atoms with their coefficients, one code an image."""
-        return AtomValues(self.size, self.size)
+        return AtomValues(self.size, self.size, whole=True)
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *shape]`.

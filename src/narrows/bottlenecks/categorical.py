@@ -107,7 +107,7 @@ class Categorical(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """All categories alike."""
-        return UniformCategorical(sites, self.variables, self.categories)
+        return UniformCategorical(sites, self.categories, channels=self.variables)
 
     def update(self, latents: Sequence[Latent]) -> None:
         """Lets the estimator's temperature fall."""

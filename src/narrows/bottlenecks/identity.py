@@ -48,4 +48,4 @@ class Identity(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """A histogram of each feature, rounded to a quarter of its standard deviation."""
-        return QuantizedHistogram(sites, self.in_features)
+        return QuantizedHistogram(sites, self.out_features)

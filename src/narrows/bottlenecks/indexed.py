@@ -43,7 +43,7 @@ class Indexed(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices, log2(size) bits a site; its `fit` makes it their histogram."""
-        return CategoricalPrior(self.size, sites)
+        return CategoricalPrior(sites, self.size)
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """Usage of the codes over a whole set; see `narrows.functional.usage`."""

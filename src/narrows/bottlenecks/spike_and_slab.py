@@ -80,7 +80,7 @@ class SpikeAndSlab(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Independent dimensions, open with the probability `activity`."""
-        return SpikeAndSlabPrior(sites, self.dim, self.activity)
+        return SpikeAndSlabPrior(sites, self.dim, activity=self.activity)
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """L0: values other than 0 that a drawn code has per site, in the mean; nats per example."""
@@ -116,7 +116,7 @@ class SpikeAndSlab(Bottleneck):
     def _stats(self, posterior: SpikeSlab) -> dict[str, Tensor]:
         with torch.no_grad():
             gates = posterior.logits.sigmoid()
-            kl = SpikeAndSlabPrior((), self.dim, self.activity).divergence(posterior)
+            kl = SpikeAndSlabPrior((), self.dim, activity=self.activity).divergence(posterior)
             return {
                 "kl": kl.reshape(-1, self.dim).sum(0, dtype=torch.float64),
                 "open": gates.reshape(-1, self.dim).sum(0, dtype=torch.float64),

@@ -135,7 +135,7 @@ class Variational(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Independent dimensions of the family `prior`."""
-        return Factorial(sites, self.dim, self.prior, self.kl)
+        return Factorial(sites, self.dim, family=self.prior, kl=self.kl)
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """Active units and nats per dimension.
@@ -166,7 +166,7 @@ class Variational(Bottleneck):
 
     def _divergence(self, posterior: Distribution, location: Tensor, scale: Tensor) -> Tensor:
         """KL of every example and dimension, summed over sites, `[batch, dim]`; no chance in it."""
-        prior = Factorial((), self.dim, self.prior, self.kl)
+        prior = Factorial((), self.dim, family=self.prior, kl=self.kl)
         draws = None
         if not prior.is_closed(posterior):
             draws = location + scale * self.nodes.reshape(-1, *[1] * location.dim()).to(location)

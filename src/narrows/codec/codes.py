@@ -41,7 +41,7 @@ def transfer(prior: Prior, channel: Channel, n: int, code: Code | None) -> Code:
     raise TypeError(
         f"there is no way to write codes under {type(prior).__name__}: pass Codec(model, prior=...)"
         " one of CategoricalPrior, PixelCNN, AutoregressiveTransformer, QuantizedHistogram (for "
-        "the means of variational codes too), GaussianMixture, SparseFactorial, SparsePrior, "
+        "the means of variational codes too), GaussianMixture, SparseFactorial, SparseMixture, "
         "SparseAutoregressive; or lossless=True for a variational model (bits-back)"
     )
 
@@ -52,7 +52,7 @@ def _spike_and_slab(prior: SpikeAndSlabPrior, channel: Channel, n: int, code: Co
     del prior, channel, n, code
     raise TypeError(
         "SpikeAndSlabPrior prices random codes, and a file of codes holds one code for certain: "
-        "pass Codec(model, prior=QuantizedHistogram(sites, dim, keep_zeros=True)) fitted to "
+        "pass Codec(model, prior=QuantizedHistogram(sites, dim, exact_zeros=True)) fitted to "
         "training latents, which keeps exact zeros; or lossless=True (bits-back)"
     )
 
@@ -72,21 +72,22 @@ def _walk(prior: Walked, channel: Channel, n: int, code: Code | None) -> Code:
 @transfer.register
 def _categorical(prior: CategoricalPrior, channel: Channel, n: int, code: Code | None) -> Code:
     """Independent indices, one table for each group."""
-    groups, each = prior.counts.shape[0], n * math.prod(prior.sites)
+    channels, each = prior.counts.shape[0], n * math.prod(prior.sites)
     weights = (2 * prior.counts + 1).cpu().numpy()  # integers: (n_k + 1/2) / (n + K/2)
-    flat = None if code is None else _numpy(code).reshape(each, groups)
+    flat = None if code is None else _numpy(code).reshape(each, channels)
     columns = [
-        channel.alike(None if flat is None else flat[:, g], weights[g], each) for g in range(groups)
+        channel.alike(None if flat is None else flat[:, g], weights[g], each)
+        for g in range(channels)
     ]
-    return torch.from_numpy(np.stack(columns, axis=1)).view(n, *prior.code_sites)
+    return torch.from_numpy(np.stack(columns, axis=1)).view(n, *prior.codes.shape(prior.sites))
 
 
 @transfer.register
 def _uniform(prior: UniformCategorical, channel: Channel, n: int, code: Code | None) -> Code:
     """log2 K bits for each variable."""
-    shape = (n, *prior.sites, prior.variables)
+    shape = (n, *prior.codes.shape(prior.sites))
     flat = None if code is None else _numpy(code).reshape(-1)
-    found = channel.alike(flat, np.ones(prior.categories), math.prod(shape))
+    found = channel.alike(flat, np.ones(prior.size), math.prod(shape))
     return torch.from_numpy(found).view(shape)
 
 

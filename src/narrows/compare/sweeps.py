@@ -9,9 +9,6 @@ import yaml
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
-from narrows.priors.quantized import QuantizedHistogram
-from narrows.priors.sparse_factorial import SparseFactorial
-from narrows.recorded import build, spec
 from narrows.training.evaluation import evaluate, latents
 
 SIZE = ("16", "64", "256", "1024")
@@ -98,11 +95,7 @@ def measured_at_steps(
 
 def _with_step(prior: Prior, factor: float) -> Prior | None:
     """The same kind of prior with another step, not yet fitted; None if it has none."""
-    if not isinstance(prior, (QuantizedHistogram, SparseFactorial)):
+    try:
+        return prior.with_step(factor)
+    except TypeError:
         return None
-    description = spec(prior)
-    arguments = description["init_args"]
-    for name in ("step", "fraction"):
-        if arguments.get(name) is not None:
-            arguments[name] = arguments[name] * factor
-    return build(description)

@@ -9,7 +9,7 @@ from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_factorial import SparseFactorial
-from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.sparse_mixture import SparseMixture
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.transformer import AutoregressiveTransformer
 
@@ -24,7 +24,7 @@ __all__ = [
     "QuantizedHistogram",
     "SparseAutoregressive",
     "SparseFactorial",
-    "SparsePrior",
+    "SparseMixture",
     "SpikeAndSlabPrior",
     "UniformCategorical",
 ]

@@ -1,14 +1,17 @@
 """p(code): what a code costs and how to draw one."""
 
+import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from narrows.latent import Code, Latent
-from narrows.recorded import Recorded
+from narrows.codes import Code, CodeSpace
+from narrows.latent import Latent
+from narrows.recorded import Recorded, build, spec
 
 
 class NoRateError(ValueError):
@@ -20,11 +23,100 @@ class Prior(Recorded, nn.Module, ABC):
 
     Attributes:
         sites: shape of the grid of sites; `()` where the whole example is one site.
+        space: the kind of codes that the class is for.
+        site_axes: number of axes that the grid of sites must have; None for any.
+        coding: how codes are written to a file: "conditionals" (symbol by symbol), "bits_back"
+            (random codes, at the cost of KL(q || p)), or None if there is no way.
     """
+
+    space: ClassVar[type[CodeSpace]] = CodeSpace
+    site_axes: ClassVar[int | None] = None
+    coding: ClassVar[Literal["conditionals", "bits_back"] | None] = "conditionals"
 
     def __init__(self, sites: tuple[int, ...]) -> None:
         super().__init__()
         self.sites = tuple(int(size) for size in sites)
+
+    @property
+    def codes(self) -> CodeSpace | None:
+        """The codes that it is a distribution over; None if any of the kind `space` will do."""
+        return None
+
+    @classmethod
+    def check_suits(cls, codes: CodeSpace, sites: tuple[int, ...]) -> None:
+        """Checks that a prior of this class can be made for such codes on these sites.
+
+        Args:
+            codes: what the bottleneck makes (`Bottleneck.codes`).
+            sites: shape of the grid of sites.
+
+        Raises:
+            TypeError: if not, naming both sides.
+        """
+        if not isinstance(codes, cls.space):
+            raise TypeError(
+                f"{cls.__name__} is for {cls.space.words}, and the bottleneck makes {codes}"
+            )
+        if cls.site_axes not in (None, len(sites)):
+            raise TypeError(
+                f"{cls.__name__} is for sites on a grid of {cls.site_axes} axes, and the "
+                f"bottleneck's codes are on sites {sites}"
+            )
+
+    @classmethod
+    def for_codes(cls, codes: CodeSpace, sites: tuple[int, ...], **arguments: object) -> Self:
+        """A prior for such codes on these sites.
+
+        Arguments of the constructor that are named like a bound of the codes (`size`, `channels`,
+        `dim`, `width`) take its value.
+
+        Args:
+            codes: what the bottleneck makes.
+            sites: shape of the grid of sites.
+            arguments: further arguments of the constructor.
+
+        Raises:
+            TypeError: if the class does not suit these codes.
+
+        Example:
+            >>> from narrows.codes import Indices
+            >>> from narrows.priors import CategoricalPrior
+            >>> CategoricalPrior.for_codes(Indices(512), (8, 8)).size
+            512
+        """
+        cls.check_suits(codes, sites)
+        takes = inspect.signature(cls).parameters
+        bounds = {field.name for field in dataclasses.fields(codes)} & {*takes}
+        return cls(sites, **{**{name: getattr(codes, name) for name in bounds}, **arguments})
+
+    def check_fits(self, codes: CodeSpace, sites: tuple[int, ...]) -> None:
+        """Checks that this prior, as it was made, is one for such codes on these sites.
+
+        Raises:
+            TypeError: if not, naming both sides.
+        """
+        self.check_suits(codes, sites)
+        own = self.codes
+        if self.sites != sites or not (own is None or own.includes(codes)):
+            raise TypeError(
+                f"{type(self).__name__} is for {own or self.space.words} on sites {self.sites}, "
+                f"and the bottleneck makes {codes} on sites {sites}"
+            )
+
+    def with_step(self, factor: float) -> Self:
+        """A prior like this one before its fit, which rounds codes to `factor` times the step.
+
+        Raises:
+            TypeError: if this prior rounds codes to no step.
+        """
+        description = spec(self)
+        arguments = description["init_args"]
+        steps = [name for name in ("step", "fraction") if arguments.get(name) is not None]
+        if not steps:
+            raise TypeError(f"{type(self).__name__} rounds codes to no step")
+        for name in steps:
+            arguments[name] *= factor
+        return build(description)
 
     @abstractmethod
     def rate(self, latent: Latent) -> Tensor:

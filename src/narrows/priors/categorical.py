@@ -17,46 +17,48 @@ class CategoricalPrior(Prior):
     """Independent indices: uniform until `fit`, then as often as in the training codes.
 
     p(k) = (n_k + 1/2) / (n + K/2), so that an index not seen in training has a finite cost.
-    Integer codes are `[batch, *sites]`, or `[batch, *sites, groups]` where each group (the
-    stages of a residual quantiser, say) has a histogram of its own. With groups, an index of -1
+    Integer codes are `[batch, *sites]`, or `[batch, *sites, channels]` where each channel
+    (a stage of a residual quantiser, say) has a histogram of its own. With channels, an index of -1
     is one that was not sent: it costs nothing and is not counted.
 
     Args:
-        size: number K of different indices.
         sites: shape of the grid of sites.
-        groups: number of histograms, over a last axis of the code; None where there is none.
+        size: number K of different indices.
+        channels: indices of each site, each with a histogram of its own; None for one index a
+            site.
 
     Raises:
-        ValueError: if size or groups is less than 1.
+        ValueError: if size or channels is less than 1.
 
     Source: Krichevsky and Trofimov 1981 (the 1/2 of the estimate).
 
     Example:
-        >>> prior = CategoricalPrior(size=512, sites=(8, 8))
+        >>> prior = CategoricalPrior((8, 8), size=512)
         >>> prior.sample(3).shape
         torch.Size([3, 8, 8])
     """
 
+    space = Indices
     counts: Tensor
 
-    def __init__(self, size: int, sites: tuple[int, ...], groups: int | None = None) -> None:
+    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
         super().__init__(tuple(sites))
-        if size < 1 or (groups is not None and groups < 1):
+        if size < 1 or (channels is not None and channels < 1):
             raise ValueError(
-                f"CategoricalPrior: size and groups must be at least 1, got {size} and {groups}"
+                f"CategoricalPrior: size and channels must be at least 1, got {size} and {channels}"
             )
         self.size = size
-        self.groups = groups
-        self.register_buffer("counts", torch.zeros(groups or 1, size, dtype=torch.float64))
+        self.channels = channels
+        self.register_buffer("counts", torch.zeros(channels or 1, size, dtype=torch.float64))
 
     @property
-    def code_sites(self) -> tuple[int, ...]:
-        """Shape of one example's code."""
-        return self.sites if self.groups is None else (*self.sites, self.groups)
+    def codes(self) -> Indices:
+        """Indices below `size`; with channels, -1 for one that was not sent."""
+        return Indices(self.size, self.channels, partial=self.channels is not None)
 
     @property
     def log_probs(self) -> Tensor:
-        """log p of every index in nats, `[groups or 1, size]`, float64."""
+        """log p of every index in nats, `[channels or 1, size]`, float64."""
         smoothed = self.counts + 0.5
         return smoothed.log() - smoothed.sum(1, keepdim=True).log()
 
@@ -72,7 +74,7 @@ class CategoricalPrior(Prior):
         return cost.masked_fill(code < 0, 0).flatten(1).sum(1).to(latent.z.dtype)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws indices `[n, *sites]` (`[n, *sites, groups]` with groups)."""
+        """Draws indices `[n, *sites]` (`[n, *sites, channels]` with channels)."""
         groups = self.counts.shape[0]
         total = self.log_probs.exp().cumsum(1)
         draws = torch.rand(
@@ -81,7 +83,7 @@ class CategoricalPrior(Prior):
         )  # fmt: skip
         index = torch.searchsorted(total, draws.to(total.device) * total[:, -1:], right=True)
         index = index.clamp_(max=self.size - 1).T.reshape(n, *self.sites, groups)
-        return index if self.groups is not None else index.squeeze(-1)
+        return index if self.channels is not None else index.squeeze(-1)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Counts the indices of the given latents, in place of what was counted before."""
@@ -95,45 +97,50 @@ class CategoricalPrior(Prior):
         return self
 
     def _checked(self, code: Code) -> Tensor:
-        """The code as `[batch, *sites, groups or 1]`."""
-        space = Indices(self.size, self.groups, partial=self.groups is not None)
-        index = space.check(code, self.sites)
-        return index if self.groups is not None else index.unsqueeze(-1)
+        """The code as `[batch, *sites, channels or 1]`."""
+        index = self.codes.check(code, self.sites)
+        return index if self.channels is not None else index.unsqueeze(-1)
 
 
 class UniformCategorical(Prior):
-    """p(code) = categories^-(variables * sites).
+    """p(code) = K^-(number of indices of a code).
 
-    rate = KL(q || p) = sum over sites and variables of log K - H(q), in nats, where the code is
-    random; without a posterior, log K for every variable.
+    rate = KL(q || p) = sum over sites and channels of log K - H(q), in nats, where the code is
+    random; without a posterior, log K for every index.
 
     Args:
         sites: shape of the grid of sites.
-        variables: categorical variables per site.
-        categories: K, the number of values of each.
+        size: number K of different indices.
+        channels: indices of each site, in a last axis; None for one index a site.
 
     Example:
-        >>> UniformCategorical((2,), variables=3, categories=10).sample(4).shape
+        >>> UniformCategorical((2,), size=10, channels=3).sample(4).shape
         torch.Size([4, 2, 3])
     """
 
+    space = Indices
     anchor: Tensor
 
-    def __init__(self, sites: tuple[int, ...], variables: int, categories: int) -> None:
+    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
         super().__init__(sites)
-        if variables < 1 or categories < 2:
+        if size < 2 or (channels is not None and channels < 1):
             raise ValueError(
-                "UniformCategorical: expected at least 1 variable and 2 categories, got "
-                f"{variables} and {categories}"
+                "UniformCategorical: expected a size of at least 2 and at least 1 channel, got "
+                f"{size} and {channels}"
             )
-        self.variables = variables
-        self.categories = categories
+        self.size = size
+        self.channels = channels
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+
+    @property
+    def codes(self) -> Indices:
+        """Indices below `size`."""
+        return Indices(self.size, self.channels)
 
     @property
     def largest_rate(self) -> float:
         """Nats per example of a code known for certain."""
-        return math.prod(self.sites) * self.variables * math.log(self.categories)
+        return math.prod(self.codes.shape(self.sites)) * math.log(self.size)
 
     def rate(self, latent: Latent) -> Tensor:
         """KL(q || p), `[batch]` in nats.
@@ -153,12 +160,12 @@ class UniformCategorical(Prior):
         )
 
     def log_prob(self, code: Code) -> Tensor:
-        """Log p(code) for codes `[batch, *sites, variables]`, `[batch]` in nats."""
+        """Log p(code) for codes `[batch, *sites, channels]`, `[batch]` in nats."""
         return self.anchor.expand(length(code)) - self.largest_rate
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws n codes, `[n, *sites, variables]`."""
-        shape = (n, *self.sites, self.variables)
+        """Draws n codes, `[n, *sites, channels]`."""
+        shape = (n, *self.codes.shape(self.sites))
         device = self.anchor.device if generator is None else generator.device
-        draws = torch.randint(self.categories, shape, generator=generator, device=device)
+        draws = torch.randint(self.size, shape, generator=generator, device=device)
         return draws.to(self.anchor.device)

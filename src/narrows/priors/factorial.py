@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from narrows.codes import Code, Values
 from narrows.distributions import Family, Normal
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 
@@ -31,12 +32,15 @@ class Factorial(Prior):
         torch.Size([3, 2])
     """
 
+    space = Values
+    coding = "bits_back"
     anchor: Tensor
 
     def __init__(
         self,
         sites: tuple[int, ...],
         dim: int,
+        *,
         family: Family | None = None,
         kl: Literal["closed", "monte_carlo"] | None = None,
         draws: int = 1,
@@ -49,6 +53,11 @@ class Factorial(Prior):
         self.kl = kl
         self.draws = draws
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.dim)
 
     def is_closed(self, posterior: Distribution) -> bool:
         """Whether `divergence` uses a closed form for this posterior."""

@@ -47,6 +47,7 @@ class GaussianMixture(Prior):
         torch.Size([500])
     """
 
+    space = Values
     weights: Tensor
     means: Tensor
     factors: Tensor
@@ -57,6 +58,7 @@ class GaussianMixture(Prior):
         self,
         sites: tuple[int, ...],
         dim: int,
+        *,
         components: int = 10,
         step: float | None = None,
         fraction: float = 0.25,
@@ -89,6 +91,11 @@ class GaussianMixture(Prior):
         self.register_buffer("factors", torch.zeros(components, dim, dim, dtype=torch.float64))
         self.register_buffer("scales", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros(dim, dtype=torch.float64))  # 0: random codes
+
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.dim)
 
     @property
     def fitted(self) -> bool:
@@ -221,7 +228,7 @@ class GaussianMixture(Prior):
         return nats.view(*lead, math.prod(self.sites)).sum(-1)
 
     def _vectors(self, code: Code) -> Tensor:
-        return Values(self.dim).check(code).reshape(-1, self.dim)
+        return self.codes.check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.fitted:

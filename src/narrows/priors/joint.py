@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, parts_of
+from narrows.codes import Code, CodeSpace, Several, parts_of
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 
@@ -40,6 +40,8 @@ class JointPrior(Prior):
         ValueError: if a prior is for other sites.
     """
 
+    space = Several
+
     def __init__(self, sites: tuple[int, ...], priors: Sequence[Prior]) -> None:
         super().__init__(sites)
         self.parts = nn.ModuleList(priors)
@@ -48,6 +50,13 @@ class JointPrior(Prior):
                 f"JointPrior: expected priors on sites {self.sites}, got "
                 f"{[prior.sites for prior in priors]}"
             )
+
+    def check_fits(self, codes: CodeSpace, sites: tuple[int, ...]) -> None:
+        """Checks that each part's prior is one for the codes of that part."""
+        self.check_suits(codes, sites)
+        assert isinstance(codes, Several)
+        for prior, part in zip(self._priors, codes.parts, strict=True):
+            prior.check_fits(part, part.grid(sites))
 
     def rate(self, latent: Latent) -> Tensor:
         """Sum of the parts' rates, `[batch]` in nats.

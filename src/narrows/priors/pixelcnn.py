@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.codes import Code
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.latent import Code
 from narrows.priors.walk import (
     Walk,
     WalkedIndices,
@@ -88,17 +88,20 @@ class PixelCNN(WalkedIndices):
     kernel, and put no residual connection into the vertical stack, as in their figure.
 
     Example:
-        >>> prior = PixelCNN(sites=(4, 4), size=8, width=16, layers=2)
+        >>> prior = PixelCNN(sites=(4, 4), size=8, hidden=16, layers=2)
         >>> prior.sample(3, torch.Generator().manual_seed(0)).shape
         torch.Size([3, 4, 4])
     """
+
+    site_axes = 2
 
     def __init__(
         self,
         sites: tuple[int, ...],
         size: int,
+        *,
         channels: int | None = None,
-        width: int = 64,
+        hidden: int = 64,
         layers: int = 5,
         kernel: int = 5,
         classes: int | None = None,
@@ -109,7 +112,7 @@ class PixelCNN(WalkedIndices):
             sites: (height, width) of the map.
             size: number of codes K; codes are integers in 0..K-1.
             channels: codes at each site for code `[batch, H, W, channels]`; None: `[batch, H, W]`.
-            width: hidden features.
+            hidden: width of the network.
             layers: gated layers; each lets a site see kernel // 2 further.
             kernel: odd width of the vertical stack's kernels.
             classes: number of classes to condition on; None: unconditional.
@@ -118,25 +121,25 @@ class PixelCNN(WalkedIndices):
             ValueError: if the sites are no map, or a number is out of range.
         """
         super().__init__(sites)
-        if len(self.sites) != 2:
+        if len(self.sites) != self.site_axes:
             raise ValueError(
                 f"PixelCNN: expected a map of sites (height, width), got {self.sites}; use "
                 "AutoregressiveTransformer for sequences and single codes"
             )
-        if kernel < 3 or kernel % 2 == 0 or layers < 1 or size < 2 or width < 1:
+        if kernel < 3 or kernel % 2 == 0 or layers < 1 or size < 2 or hidden < 1:
             raise ValueError(
-                "PixelCNN: expected an odd kernel of at least 3, layers and width of at least 1 "
-                f"and size of at least 2, got kernel={kernel}, layers={layers}, width={width}, "
+                "PixelCNN: expected an odd kernel of at least 3, layers and hidden of at least 1 "
+                f"and size of at least 2, got kernel={kernel}, layers={layers}, hidden={hidden}, "
                 f"size={size}"
             )
         self.size, self.channels, self.classes = size, channels, classes
         self.per_site = channels or 1
-        self.embedding = nn.Parameter(torch.randn(self.per_site, size, width) * width**-0.5)
-        self.layers = nn.ModuleList(GatedLayer(width, kernel, classes) for _ in range(layers))
-        self.read = nn.Linear(width, 2 * width)
+        self.embedding = nn.Parameter(torch.randn(self.per_site, size, hidden) * hidden**-0.5)
+        self.layers = nn.ModuleList(GatedLayer(hidden, kernel, classes) for _ in range(layers))
+        self.read = nn.Linear(hidden, 2 * hidden)
         # Stage j's logits know the stages before it at the same site through their own embedding.
-        self.stage = nn.Parameter(torch.zeros(self.per_site - 1, size, 2 * width))
-        self.logits_of = nn.ModuleList(nn.Linear(2 * width, size) for _ in range(self.per_site))
+        self.stage = nn.Parameter(torch.zeros(self.per_site - 1, size, 2 * hidden))
+        self.logits_of = nn.ModuleList(nn.Linear(2 * hidden, size) for _ in range(self.per_site))
         self.arithmetic: Floating = FLOATING
 
     @property

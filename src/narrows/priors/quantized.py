@@ -33,7 +33,7 @@ class QuantizedHistogram(Prior):
         step: the grid's step, for all features; None chooses each feature's from the data.
         fraction: where `step` is None, the step as a fraction of each feature's standard
             deviation over the training codes. A quarter costs about 4 bits per feature.
-        keep_zeros: the grid goes through 0 in place of the mean, so that exact zeros (of
+        exact_zeros: the grid goes through 0 in place of the mean, so that exact zeros (of
             `SpikeAndSlab`) stay exact; being frequent they are cheap.
 
     Attributes:
@@ -48,6 +48,7 @@ class QuantizedHistogram(Prior):
         torch.Size([1000])
     """
 
+    space = Values
     steps: Tensor
     centers: Tensor
     lows: Tensor
@@ -58,9 +59,10 @@ class QuantizedHistogram(Prior):
         self,
         sites: tuple[int, ...],
         dim: int,
+        *,
         step: float | None = None,
         fraction: float = 0.25,
-        keep_zeros: bool = False,
+        exact_zeros: bool = False,
     ) -> None:
         super().__init__(sites)
         if dim < 1:
@@ -71,9 +73,14 @@ class QuantizedHistogram(Prior):
         self.dim = dim
         self.step = step
         self.fraction = fraction
-        self.keep_zeros = keep_zeros
+        self.exact_zeros = exact_zeros
         for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
+
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.dim)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Settles the grid and counts, in one pass over training latents.
@@ -146,7 +153,7 @@ class QuantizedHistogram(Prior):
 
     def _vectors(self, code: Code) -> Tensor:
         """The code as `[n, dim]`."""
-        return Values(self.dim).check(code).reshape(-1, self.dim)
+        return self.codes.check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.steps.numel():
@@ -158,7 +165,7 @@ class QuantizedHistogram(Prior):
     def _grid(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Centre and step of each feature."""
         mean = codes.mean(0)
-        center = torch.zeros_like(mean) if self.keep_zeros else mean
+        center = torch.zeros_like(mean) if self.exact_zeros else mean
         if self.step is not None:
             return center, torch.full_like(mean, self.step)
         deviation = codes.std(0, correction=0)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from narrows.codes import Atoms, Code
+from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Latent
 from narrows.priors.sparse_factorial import (
@@ -20,6 +20,8 @@ from narrows.priors.transformer import CausalTransformer, KeyValueCache
 from narrows.priors.walk import Walk, Walked
 from narrows.sparse.solution import canonical
 
+HEADS = 4
+
 
 class SparseAutoregressive(Walked):
     """Each site's code as tokens atom, value, atom, value, ..., end; atoms ascending.
@@ -29,22 +31,24 @@ class SparseAutoregressive(Walked):
     `width` atoms needs no end token. Sites are independent given where they are.
 
     Example:
-        >>> prior = SparseAutoregressive((2,), size=6, width=3, step=0.5, features=16, depth=1)
+        >>> prior = SparseAutoregressive((2,), size=6, width=3, step=0.5, hidden=16, depth=1)
         >>> atoms, values = prior.sample(4, torch.Generator().manual_seed(0))
         >>> atoms.shape
         torch.Size([4, 2, 3])
     """
 
-    def __init__(  # noqa: PLR0913 (a code's shape and a network's size)
+    space = AtomValues
+
+    def __init__(
         self,
         sites: tuple[int, ...],
         size: int,
+        *,
         width: int,
         step: float = 0.5,
         levels: int = 31,
-        features: int = 64,
+        hidden: int = 64,
         depth: int = 2,
-        heads: int = 4,
     ) -> None:
         """Makes an untrained prior.
 
@@ -54,9 +58,8 @@ class SparseAutoregressive(Walked):
             width: most atoms at a site.
             step: quantisation step of values.
             levels: values are clamped to +-levels steps.
-            features: width of the transformer.
+            hidden: width of the transformer, a multiple of 4 (its heads).
             depth: its blocks.
-            heads: its attention heads.
 
         Raises:
             ValueError: if a number is out of range.
@@ -69,11 +72,16 @@ class SparseAutoregressive(Walked):
             )
         self.size, self.width, self.step, self.levels = size, width, float(step), levels
         vocabulary = size + 1 + 2 * levels  # atoms, end, values
-        self.network = CausalTransformer(vocabulary, 2 * width, features, depth, heads)
-        self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), features))
-        self.atom_head = nn.Linear(features, size + 1)
-        self.value_head = nn.Linear(features, 2 * levels)
+        self.network = CausalTransformer(vocabulary, 2 * width, hidden, depth, HEADS)
+        self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
+        self.atom_head = nn.Linear(hidden, size + 1)
+        self.value_head = nn.Linear(hidden, 2 * levels)
         self.arithmetic: Floating = FLOATING
+
+    @property
+    def codes(self) -> AtomValues:
+        """Up to `width` of the `size` atoms with their values."""
+        return AtomValues(self.size, self.width)
 
     def quantize(self, code: Code) -> Code:
         """Rounds and clamps values; those that become 0 leave, and the smallest beyond `width`."""

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from narrows.codes import Atoms, Code, atoms_of
+from narrows.codes import Atoms, AtomValues, Code, atoms_of
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.sparse.solution import canonical
@@ -95,11 +95,12 @@ class SparseFactorial(Prior):
         torch.Size([3])
     """
 
+    space = AtomValues
     activation: Tensor
     ratio: Tensor
 
     def __init__(
-        self, sites: tuple[int, ...], size: int, step: float = 0.5, l0: float = 1.0
+        self, sites: tuple[int, ...], size: int, *, step: float = 0.5, l0: float = 1.0
     ) -> None:
         super().__init__(sites)
         if size < 1 or not 0 < l0 <= size:
@@ -111,6 +112,11 @@ class SparseFactorial(Prior):
         self.register_buffer("activation", torch.full((size,), min(l0 / size, 1 - 1e-6)))
         # Values of a standardised signal are of order 1 before anything is known of them.
         self.register_buffer("ratio", torch.full((size,), math.exp(-self.step)))
+
+    @property
+    def codes(self) -> AtomValues:
+        """Any number of the `size` atoms with their values."""
+        return AtomValues(self.size, self.size)
 
     def quantize(self, code: Code) -> Code:
         """Rounds values to multiples of the step; those that become 0 leave the support."""

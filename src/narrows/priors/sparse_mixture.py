@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.codes import AtomValues, Code
 from narrows.functional.fixed_point import FIXED, snap
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.sparse_factorial import (
     assemble,
     from_symbols,
@@ -20,7 +21,7 @@ from narrows.priors.sparse_factorial import (
 from narrows.priors.walk import Walk, Walked
 
 
-class SparsePrior(Walked):
+class SparseMixture(Walked):
     r"""p(a) = prod over sites of p(support) prod over active atoms of p(value | atom).
 
     .. math:: p(S) = \sum_m w_m \prod_j \theta_{mj}^{s_j} (1 - \theta_{mj})^{1 - s_j}
@@ -33,12 +34,13 @@ class SparsePrior(Walked):
     section 9.3.3; we start from random responsibilities and keep half a count everywhere.
 
     Example:
-        >>> prior = SparsePrior(sites=(2,), size=6, step=0.5, components=2)
+        >>> prior = SparseMixture(sites=(2,), size=6, step=0.5, components=2)
         >>> atoms, values = prior.sample(3, torch.Generator().manual_seed(0))
         >>> atoms.shape == values.shape
         True
     """
 
+    space = AtomValues
     weights: Tensor
     activation: Tensor
     value_logits: Tensor
@@ -47,6 +49,7 @@ class SparsePrior(Walked):
         self,
         sites: tuple[int, ...],
         size: int,
+        *,
         step: float = 0.5,
         components: int = 32,
         levels: int = 31,
@@ -68,14 +71,19 @@ class SparsePrior(Walked):
         super().__init__(sites)
         if min(size, components, levels, iterations) < 1 or not step > 0:
             raise ValueError(
-                "SparsePrior: expected a positive step and at least 1 of size, components, levels "
-                f"and iterations, got step={step}, size={size}, components={components}, "
+                "SparseMixture: expected a positive step and at least 1 of size, components, "
+                f"levels and iterations, got step={step}, size={size}, components={components}, "
                 f"levels={levels}, iterations={iterations}"
             )
         self.size, self.step, self.levels, self.iterations = size, float(step), levels, iterations
         self.register_buffer("weights", torch.full((components,), 1 / components).double())
         self.register_buffer("activation", torch.full((components, size), 1 / (size + 1)).double())
         self.register_buffer("value_logits", torch.zeros(size, 2 * levels).double())
+
+    @property
+    def codes(self) -> AtomValues:
+        """Any number of the `size` atoms with their values."""
+        return AtomValues(self.size, self.size)
 
     def quantize(self, code: Code) -> Code:
         """Rounds and clamps values; those that become 0 leave the support."""
@@ -126,7 +134,7 @@ class SparsePrior(Walked):
         codes = [self.quantize(latent.code) for latent in latents]
         pairs = [to_levels(code, self.sites, self.step, self.levels) for code in codes]
         if not sum(len(q) for _, q in pairs):
-            raise ValueError("SparsePrior.fit: expected at least one latent, got none")
+            raise ValueError("SparseMixture.fit: expected at least one latent, got none")
         width = max(q.shape[1] for _, q in pairs)
         atoms, q = (
             torch.cat([F.pad(pair[i], (0, width - pair[i].shape[1])) for pair in pairs])

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from narrows.codes import Code, Values
 from narrows.distributions import normal_normal
-from narrows.latent import Code, Latent
+from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 
@@ -64,10 +65,12 @@ class SpikeAndSlabPrior(Prior):
     Source: Tonolini, Jensen & Murray-Smith (2019), "Variational sparse coding", eq. 8, for s = 1.
     """
 
+    space = Values
+    coding = "bits_back"
     anchor: Tensor
 
     def __init__(
-        self, sites: tuple[int, ...], dim: int, activity: float = 0.2, scale: float = 1.0
+        self, sites: tuple[int, ...], dim: int, *, activity: float = 0.2, scale: float = 1.0
     ) -> None:
         super().__init__(sites)
         if not 0 < activity < 1:
@@ -76,6 +79,11 @@ class SpikeAndSlabPrior(Prior):
             raise ValueError(f"SpikeAndSlabPrior: scale must be positive, got {scale}")
         self.dim, self.activity, self.scale = dim, activity, scale
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+
+    @property
+    def codes(self) -> Values:
+        """Values, many of which are exactly 0."""
+        return Values(self.dim, exact_zeros=True)
 
     def divergence(self, posterior: SpikeSlab) -> Tensor:
         """KL(q || p) of every dimension, nats."""

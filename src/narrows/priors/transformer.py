@@ -161,7 +161,7 @@ class AutoregressiveTransformer(WalkedIndices):
     We have no sliding window: every token sees all before it.
 
     Example:
-        >>> prior = AutoregressiveTransformer(sites=(), size=8, channels=4, width=16, depth=1)
+        >>> prior = AutoregressiveTransformer(sites=(), size=8, channels=4, hidden=16, depth=1)
         >>> prior.sample(3, torch.Generator().manual_seed(0)).shape
         torch.Size([3, 4])
     """
@@ -170,8 +170,9 @@ class AutoregressiveTransformer(WalkedIndices):
         self,
         sites: tuple[int, ...],
         size: int,
+        *,
         channels: int | None = None,
-        width: int = 128,
+        hidden: int = 128,
         depth: int = 4,
         heads: int = 4,
     ) -> None:
@@ -182,9 +183,9 @@ class AutoregressiveTransformer(WalkedIndices):
             size: number of codes K; codes are integers in 0..K-1.
             channels: codes at each site for code `[batch, *sites, channels]`; None: `[batch,
                 *sites]`.
-            width: features of a token.
+            hidden: width of a token's features.
             depth: blocks.
-            heads: attention heads; a divisor of the width.
+            heads: attention heads; a divisor of `hidden`.
 
         Raises:
             ValueError: if a number is out of range.
@@ -196,8 +197,8 @@ class AutoregressiveTransformer(WalkedIndices):
         self.per_site = channels or 1
         self.length = math.prod(self.sites) * self.per_site
         # Each stage has its own meaning of code 7, so it has its own tokens.
-        self.network = CausalTransformer(size * self.per_site, self.length, width, depth, heads)
-        self.head = nn.Linear(width, size * self.per_site)
+        self.network = CausalTransformer(size * self.per_site, self.length, hidden, depth, heads)
+        self.head = nn.Linear(hidden, size * self.per_site)
         offsets = torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
         self.register_buffer("offsets", offsets, persistent=False)
         self.arithmetic: Floating = FLOATING

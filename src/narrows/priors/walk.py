@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from narrows.codes import Code, one_tensor
+from narrows.codes import Code, Indices, one_tensor
 from narrows.functional.fixed_point import FIXED, draw, masses, snap
 from narrows.latent import Latent
 from narrows.priors.base import Prior
@@ -124,6 +124,15 @@ class Walked(Prior):
 
 class WalkedIndices(Walked):
     """A walked prior over one tensor of integer codes."""
+
+    space = Indices
+    size: int
+    channels: int | None
+
+    @property
+    def codes(self) -> Indices:
+        """Indices below `size`."""
+        return Indices(self.size, self.channels)
 
     @abstractmethod
     def log_prob(self, code: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ def data():
 
 def test_pixelcnn_comes_near_the_entropy_of_a_markov_chain(data):
     torch.manual_seed(0)
-    prior = PixelCNN((4, 4), 4, width=16, layers=3, kernel=3)
-    model = Codes(CategoricalPrior(4, (4, 4)))
+    prior = PixelCNN((4, 4), 4, hidden=16, layers=3, kernel=3)
+    model = Codes(CategoricalPrior((4, 4), 4))
     before = torch.get_rng_state()
     fitted = fit_by_gradient(prior, model, data, epochs=6, batch_size=64, learning_rate=1e-2)
     assert torch.equal(torch.get_rng_state(), before)
@@ -82,8 +82,8 @@ def test_pixelcnn_comes_near_the_entropy_of_a_markov_chain(data):
 
 def test_the_transformer_learns_the_chain_too(data):
     torch.manual_seed(0)
-    prior = AutoregressiveTransformer((4, 4), 4, width=32, depth=1, heads=2)
-    model = Codes(CategoricalPrior(4, (4, 4)))
+    prior = AutoregressiveTransformer((4, 4), 4, hidden=32, depth=1, heads=2)
+    model = Codes(CategoricalPrior((4, 4), 4))
     fitted = fit_by_gradient(prior, model, data, epochs=8, batch_size=64, learning_rate=1e-2)
     assert ENTROPY * 0.97 < fitted.report.test < ENTROPY * 1.12
 
@@ -94,7 +94,7 @@ def test_a_conditional_pixelcnn_draws_codes_of_the_class_asked_for(data):
     codes = 2 * labels[:, None, None] + torch.randint(2, (2000, 2, 2), generator=generator)
     split = Rows(codes, labels)
     labelled = SimpleNamespace(train=split, validation=split, test=split)
-    model = Codes(CategoricalPrior(4, (2, 2)))
+    model = Codes(CategoricalPrior((2, 2), 4))
     options = {"width": 16, "layers": 1, "epochs": 5, "learning_rate": 2e-2}
     prior = fit_pixelcnn(model, labelled, conditional=True, **options)
     wanted = torch.arange(200) % 2
@@ -106,7 +106,7 @@ def test_a_conditional_pixelcnn_draws_codes_of_the_class_asked_for(data):
 
 
 def test_the_same_seed_gives_the_same_prior(data):
-    model = Codes(CategoricalPrior(4, (4, 4)))
+    model = Codes(CategoricalPrior((4, 4), 4))
     few = SimpleNamespace(train=Rows(chains(64, 0)), validation=data.test, test=data.test)
     first, again, other = (
         fit_pixelcnn(model, few, width=8, layers=1, epochs=1, seed=seed) for seed in (1, 1, 2)
@@ -115,8 +115,8 @@ def test_the_same_seed_gives_the_same_prior(data):
 
 
 def test_a_histogram_is_fitted_in_one_pass(data):
-    model = Codes(CategoricalPrior(4, (4, 4)))
-    prior = fit_in_one_pass(CategoricalPrior(4, (4, 4)), model, data)
+    model = Codes(CategoricalPrior((4, 4), 4))
+    prior = fit_in_one_pass(CategoricalPrior((4, 4), 4), model, data)
     assert prior.report.test == pytest.approx(32.0, rel=0.01)
     assert prior.report.epoch == 0
 
@@ -151,7 +151,7 @@ def test_a_sparse_model_gets_a_prior_over_its_tokens():
 
 def test_rates_of_a_split_do_not_depend_on_the_batch_size(data):
     torch.manual_seed(0)
-    prior, model = PixelCNN((4, 4), 4, width=8, layers=1), Codes(CategoricalPrior(4, (4, 4)))
+    prior, model = PixelCNN((4, 4), 4, hidden=8, layers=1), Codes(CategoricalPrior((4, 4), 4))
     figures = [bits(prior, latents(model, data.test, size)) for size in (100, 256, 2000)]
     assert figures == pytest.approx([figures[0]] * 3, rel=1e-6)
 

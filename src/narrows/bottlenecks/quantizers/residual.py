@@ -125,7 +125,7 @@ class ResidualQuantizer(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices; fitted, a histogram for each stage."""
-        return CategoricalPrior(self.size, sites, groups=self.stages)
+        return CategoricalPrior(sites, self.size, channels=self.stages)
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:

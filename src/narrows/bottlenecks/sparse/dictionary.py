@@ -102,7 +102,7 @@ class SparseDictionary(UnitDictionary):
     @property
     def codes(self) -> AtomValues:
         """Atoms with their coefficients."""
-        return AtomValues(self.size, self.code_width)
+        return AtomValues(self.size, self.code_width, whole=not self.per_site)
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""

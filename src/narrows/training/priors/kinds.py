@@ -16,7 +16,7 @@ from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_factorial import SparseFactorial
-from narrows.priors.sparse_mixture import SparsePrior
+from narrows.priors.sparse_mixture import SparseMixture
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.transformer import AutoregressiveTransformer
 from narrows.training.priors.fitting import fit_in_one_pass
@@ -28,7 +28,7 @@ _CODES: Sequence[tuple[tuple[type[Prior], ...], str]] = (
     ((CategoricalPrior, UniformCategorical, PixelCNN, AutoregressiveTransformer), INDICES),
     ((QuantizedHistogram, GaussianMixture, Factorial), VALUES),
     ((SpikeAndSlabPrior,), ZEROS),
-    ((SparseFactorial, SparsePrior, SparseAutoregressive), ATOMS),
+    ((SparseFactorial, SparseMixture, SparseAutoregressive), ATOMS),
 )
 
 
@@ -138,12 +138,12 @@ def check_kinds(names: Sequence[str]) -> None:
 
 def _uniform(model: Any, data: Splits, settings: Settings) -> Prior:
     del settings
-    return measured(_table(model, data), model, data)
+    return measured(_table(model), model, data)
 
 
 def _histogram(model: Any, data: Splits, settings: Settings) -> Prior:
     del settings
-    return fit_in_one_pass(_table(model, data), model, data)
+    return fit_in_one_pass(_table(model), model, data)
 
 
 def _pixelcnn(model: Any, data: Splits, settings: Settings) -> Prior:
@@ -164,25 +164,29 @@ def _quantized(model: Any, data: Splits, settings: Settings) -> Prior:
         model.prior.sites,
         _first(model, data).shape[-1],
         **_grid(settings),
-        keep_zeros=codes_of(model.prior) == ZEROS,  # which stay exact, and cheap
+        exact_zeros=codes_of(model.prior) == ZEROS,  # which stay exact, and cheap
     )
     return fit_in_one_pass(prior, model, data)
 
 
 def _mixture(model: Any, data: Splits, settings: Settings) -> Prior:
     width = _first(model, data).shape[-1]
-    prior = GaussianMixture(model.prior.sites, width, settings.components, **_grid(settings))
+    prior = GaussianMixture(
+        model.prior.sites, width, components=settings.components, **_grid(settings)
+    )
     return fit_in_one_pass(prior, model, data)
 
 
 def _factorial(model: Any, data: Splits, settings: Settings) -> Prior:
-    prior = SparseFactorial(model.prior.sites, model.prior.size, _step(model, settings))
+    prior = SparseFactorial(model.prior.sites, model.prior.size, step=_step(model, settings))
     return fit_in_one_pass(prior, model, data)
 
 
 def _support(model: Any, data: Splits, settings: Settings) -> Prior:
     own = model.prior
-    prior = SparsePrior(own.sites, own.size, _step(model, settings), settings.components)
+    prior = SparseMixture(
+        own.sites, own.size, step=_step(model, settings), components=settings.components
+    )
     return fit_in_one_pass(prior, model, data)
 
 
@@ -231,12 +235,9 @@ KINDS: Mapping[str, Kind] = {
 """What `narrows prior --kind` and `narrows compare --priors` know."""
 
 
-def _table(model: Any, data: Splits) -> CategoricalPrior:
+def _table(model: Any) -> CategoricalPrior:
     """An unfitted table over the indices, one for each if a site has several."""
-    code, sites = _first(model, data), model.prior.sites
-    own = model.prior
-    size = own.categories if isinstance(own, UniformCategorical) else own.size
-    return CategoricalPrior(size, sites, code.shape[-1] if code.dim() > len(sites) + 1 else None)
+    return CategoricalPrior.for_codes(model.bottleneck.codes, model.prior.sites)
 
 
 def _grid(settings: Settings) -> dict[str, Any]:

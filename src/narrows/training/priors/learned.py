@@ -59,7 +59,15 @@ def fit_pixelcnn(  # noqa: PLR0913 (all but model and data have a default)
     size, channels = _alphabet(model)
     classes = int(labels_of(data.train).max()) + 1 if conditional else None
     with _seeded(seed):
-        prior = PixelCNN(model.prior.sites, size, channels, width, layers, kernel, classes)
+        prior = PixelCNN(
+            model.prior.sites,
+            size,
+            channels=channels,
+            hidden=width,
+            layers=layers,
+            kernel=kernel,
+            classes=classes,
+        )
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
 
 
@@ -81,7 +89,9 @@ def fit_transformer(  # noqa: PLR0913
     """
     size, channels = _alphabet(model)
     with _seeded(seed):
-        prior = AutoregressiveTransformer(model.prior.sites, size, channels, width, depth, heads)
+        prior = AutoregressiveTransformer(
+            model.prior.sites, size, channels=channels, hidden=width, depth=depth, heads=heads
+        )
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
 
 
@@ -111,7 +121,13 @@ def fit_sparse(  # noqa: PLR0913
     width = max(int((code.values != 0).sum(-1).max()) for code in every)
     with _seeded(seed):
         prior = SparseAutoregressive(
-            sites, space.size, max(1, width), step, levels, features, depth
+            sites,
+            space.size,
+            width=max(1, width),
+            step=step,
+            levels=levels,
+            hidden=features,
+            depth=depth,
         )
     return fit_by_gradient(prior, model, data, epochs, batch_size, learning_rate, seed)
 
@@ -122,7 +138,7 @@ def _alphabet(model: Any) -> tuple[int, int | None]:
     if not isinstance(space, Indices):
         raise ValueError(
             f"expected a model whose codes are integers, got {space}; for continuous codes fit "
-            "GaussianMixture, for sparse ones SparsePrior or fit_sparse"
+            "GaussianMixture, for sparse ones SparseMixture or fit_sparse"
         )
     return space.size, space.channels
 
