@@ -48,7 +48,7 @@ class Ternary(nw.Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> nw.Prior:
         """Independent integers, uniform until fitted."""
-        return nw.priors.CategoricalPrior(3, sites, self.in_features)
+        return nw.priors.CategoricalPrior.for_codes(self.codes, sites)
 
 
 if __name__ == "__main__":
