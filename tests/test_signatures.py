@@ -54,9 +54,9 @@ def homes() -> Iterator[object]:
     """narrows, its subpackages, and the modules that lie beside these."""
     yield nw
     for info in pkgutil.walk_packages(nw.__path__, "narrows."):
-        if (info.ispkg or info.name.count(".") == 1) and "cli" not in info.name:
-            if info.name != "narrows.__main__":
-                yield importlib.import_module(info.name)
+        ours = info.ispkg or info.name.count(".") == 1
+        if ours and not info.name.startswith(("narrows.cli", "narrows.__main__")):
+            yield importlib.import_module(info.name)
 
 
 def public() -> dict[str, Any]:
