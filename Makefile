@@ -20,6 +20,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python tools/structure.py
+	$(BIN)/python tools/typed.py
 
 setup: $(VENV)/.ready
 

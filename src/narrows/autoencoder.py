@@ -108,14 +108,14 @@ class Autoencoder(Shared, nn.Module):
         super().__init__()
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
-        self.shape = tuple(int(size) for size in shape)
+        self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
         self.network = network
         self.beta = beta
         self.objective = objective
-        self.sites = network.sites(self.shape)
-        self.encoder = network.encoder(self.shape, bottleneck.in_features)
+        self.sites: tuple[int, ...] = network.sites(self.shape)
+        self.encoder: nn.Module = network.encoder(self.shape, bottleneck.in_features)
         self.bottleneck = bottleneck
-        self.decoder = network.decoder(
+        self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, likelihood.channels(self.shape[0])
         )
         self.likelihood = likelihood

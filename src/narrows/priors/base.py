@@ -35,7 +35,7 @@ class Prior(Recorded, nn.Module, ABC):
 
     def __init__(self, sites: tuple[int, ...]) -> None:
         super().__init__()
-        self.sites = tuple(int(size) for size in sites)
+        self.sites: tuple[int, ...] = tuple(int(size) for size in sites)
 
     @property
     def codes(self) -> CodeSpace | None:
