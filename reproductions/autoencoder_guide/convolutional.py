@@ -11,7 +11,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
 from narrows.data.dataset import Dataset
 from narrows.networks import Conv
-from narrows.training.priors import fit_pixelcnn
+from narrows.training.priors import find, fit_prior
 from reproductions.autoencoder_guide.measures import READ, reader, small
 from reproductions.autoencoder_guide.models import likelihood, sizes
 from reproductions.claim import Scale
@@ -107,8 +107,9 @@ def drawn(
     generator = torch.Generator().manual_seed(setting.seed)
     uniform = torch.randint(CODES, (count, *model.sites), generator=generator)
     passes = 2 * setting.epochs
-    prior = fit_pixelcnn(model, data, width=32, layers=4, epochs=passes, seed=setting.seed)
-    found: dict[str, Any] = {"pixelcnn_bits": prior.report.test}  # pyright: ignore[reportAttributeAccessIssue]
+    recipe = find("pixelcnn").having({"hidden": 32, "layers": 4})
+    fitted = fit_prior(model, data, prior=recipe, epochs=passes, seed=setting.seed)
+    prior, found = fitted.prior, {"pixelcnn_bits": fitted.report.test}
     for name, code in (("uniform", uniform), ("pixelcnn", prior.sample(count, generator))):
         images = model.decode(code)
         features = metrics.extract(judge, images)

@@ -178,6 +178,23 @@ def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
     assert "no classes" in capsys.readouterr().err
 
 
+def test_a_prior_is_a_recipe_of_the_user_s_own_or_a_class_path(runs, tmp_path, capsys):
+    vq, path = str(runs / "vq"), tmp_path / "tiny.yaml"
+    path.write_text("class_path: narrows.priors.PixelCNN\ninit_args: {hidden: 4, kernel: 3}\n")
+    assert main(["prior", vq, "--kind", str(path), "--epochs", "1"]) == 0
+    assert main(["sample", vq, "--prior", "tiny", "--n", "2"]) == 0
+    kept = json.loads((runs / "vq" / "priors" / "tiny" / "model.json").read_text())
+    assert "PixelCNN" in json.dumps(kept)
+    own = ["--kind", "narrows.priors.PixelCNN", "--epochs", "1", "--width", "8"]
+    assert main(["prior", vq, *own, "--prior-options.layers", "1"]) == 0
+    assert "narrows sample" in capsys.readouterr().out
+    assert (runs / "vq" / "priors" / "PixelCNN" / "prior.json").is_file()
+    assert main(["prior", vq, *own, "--prior-options.layer", "1"]) == 1
+    assert "did you mean 'layers'?" in capsys.readouterr().err
+    assert main(["prior", vq, "--kind", "pixelcn"]) == 2
+    assert "did you mean 'pixelcnn'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lossless", [False, True])
 def test_files_of_any_size_are_compressed_and_come_back(runs, pictures, tmp_path, lossless, capsys):
     small, back = tmp_path / "small", tmp_path / "back"
@@ -204,7 +221,7 @@ def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):
         (["sample", vq, "--temperature", "0.5"], "pixelcnn"),
         (["sample", vq, "--n", "0"], "at least 1"),
         (["prior", vq, "--kind", "mixture"], "does not suit"),
-        (["prior", vae, "--kind", "pixelcnn"], "its codes are values"),
+        (["prior", vae, "--kind", "pixelcnn"], "the bottleneck makes continuous values"),
         (["compress", vae, str(pictures), "--out", small], "QuantizedHistogram"),
         (["traverse", vq, "--image", "-1"], "an image in 0.."),
         (["mask", vq, "--rows", "0"], "rows"),

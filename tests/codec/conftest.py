@@ -41,7 +41,7 @@ def train_briefly(digits):
 @pytest.fixture(scope="session")
 def models(digits):
     """Name -> (model, prior): every family, its prior fitted to training codes."""
-    from narrows.training.priors.fitting import fit_in_one_pass
+    from narrows.training import latents
 
     every = {
         "vq": VectorQuantizer(32, 8),
@@ -55,7 +55,7 @@ def models(digits):
         prior = model.prior
         if name == "variational":
             prior = QuantizedHistogram(prior.sites, 4)
-        found[name] = (model, fit_in_one_pass(prior, model, digits))
+        found[name] = (model, prior.fit(latents(model, digits.train)))
     return found
 
 

@@ -26,8 +26,8 @@ from narrows.priors import (
     SparseFactorial,
     SparseMixture,
 )
-from narrows.training.priors.fitting import fit_in_one_pass
-from narrows.training.priors.measuring import bits, latents
+from narrows.training import latents
+from narrows.training.priors import mean_bits
 
 FAMILIES = ["vq", "sparse", "plain", "variational"]
 
@@ -47,7 +47,7 @@ def same(a, b):
 
 
 def estimate(prior, model, split):
-    return bits(prior, latents(model, split)) * len(split)
+    return mean_bits(prior, latents(model, split)) * len(split)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -109,7 +109,8 @@ def test_a_class_conditional_prior_codes_at_the_rate_of_the_classes_mixture(mode
 def test_learned_priors_over_sparse_codes_code_exactly_and_at_their_rate(models, digits):
     model, floor = models["sparse"]
     torch.manual_seed(0)
-    mixture = fit_in_one_pass(SparseMixture(floor.sites, 24, step=0.5, components=4), model, digits)
+    mixture = SparseMixture(floor.sites, 24, step=0.5, components=4)
+    mixture.fit(latents(model, digits.train))
     tokens = SparseAutoregressive(floor.sites, 24, width=2, step=0.5, hidden=16, depth=1)
     for prior in (mixture, tokens):
         codec = Codec(model, prior)
@@ -177,7 +178,7 @@ def test_a_mixture_codes_plain_codes_exactly_and_at_its_rate(models, digits):
     model, histogram = models["plain"]
     for step in (None, 0.02):
         mixture = GaussianMixture(histogram.sites, 4, components=5, step=step)
-        prior = fit_in_one_pass(mixture, model, digits)
+        prior = mixture.fit(latents(model, digits.train))
         codec = Codec(model, prior)
         blob = codec.compress(images(digits))
         expected = estimate(prior, model, digits.train.head(1000))
@@ -195,7 +196,7 @@ def test_a_mixture_without_a_grid_is_refused_with_the_reason(models, digits):
         Codec(model, mixture).compress(x)
     random, _ = models["variational"]
     with pytest.raises(TypeError, match="random codes"):
-        Codec(random, fit_in_one_pass(mixture, random, digits)).compress(x)
+        Codec(random, mixture.fit(latents(random, digits.train))).compress(x)
 
 
 def test_spike_and_slab_codes_keep_their_zeros_and_cost_their_histogram(train_briefly, digits):
@@ -203,7 +204,7 @@ def test_spike_and_slab_codes_keep_their_zeros_and_cost_their_histogram(train_br
     with pytest.raises(TypeError, match="exact_zeros"):
         Codec(model)
     histogram = QuantizedHistogram(model.prior.sites, 6, exact_zeros=True)
-    prior = fit_in_one_pass(histogram, model, digits)
+    prior = histogram.fit(latents(model, digits.train))
     codec = Codec(model, prior)
     blob = codec.compress(images(digits))
     expected = estimate(prior, model, digits.train.head(1000))
@@ -223,7 +224,7 @@ def test_split_codes_with_a_sparse_part_are_coded_at_their_rate(train_briefly, d
     model = train_briefly(b.Split(parts), steps=10)
     # Ten values in all the training images: some groups of 256 have fewer active atoms.
     model.prior.parts[1] = SparseFactorial(model.prior.sites, 12, step=4.0)
-    prior = fit_in_one_pass(model.prior, model, digits)
+    prior = model.prior.fit(latents(model, digits.train))
     codec = Codec(model, prior)
     blob = codec.compress(images(digits))
     expected = estimate(prior, model, digits.train.head(1000))
@@ -359,7 +360,7 @@ def test_every_other_discrete_bottleneck_and_a_split_one_are_coded(digits):
         model = nw.Autoencoder.for_images(digits.shape, bottleneck, Conv(8)).eval()
         if bottleneck is mixed:
             model.prior.parts[1] = QuantizedHistogram(model.prior.sites, 2)
-        prior = fit_in_one_pass(model.prior, model, digits)
+        prior = model.prior.fit(latents(model, digits.train))
         codec = Codec(model, prior)
         x = images(digits, 300)
         found = codec.codes(codec.compress(x))

@@ -11,7 +11,7 @@ from narrows.codec import codec as codec_module
 from narrows.codec.container import Header, pack, unpack
 from narrows.codec.entropy import Reader, Writer, whole_numbers
 from narrows.priors import GaussianMixture, PixelCNN
-from narrows.training.priors import fit_in_one_pass
+from narrows.training import latents
 
 
 def mutants(blob, n, seed):
@@ -102,7 +102,7 @@ def test_ten_thousand_damages_of_bits_back_files(variational, digits):
 def test_mixture_payloads_behind_a_correct_checksum_are_refused(models, digits):
     model, histogram = models["plain"]
     prior = GaussianMixture(histogram.sites, 4, components=3)
-    codec = Codec(model, fit_in_one_pass(prior, model, digits))
+    codec = Codec(model, prior.fit(latents(model, digits.train)))
     resist(codec, codec.compress(digits.train.images[:2]), 100)
 
 

@@ -13,14 +13,13 @@ import yaml
 
 from narrows.cli.main import main
 from narrows.compare import measuring
-from narrows.compare.coded import Coded
-from narrows.compare.coded_page import sections
-from narrows.compare.coding import Request
 from narrows.compare.comparison import Comparison
 from narrows.compare.measuring import Bench
 from narrows.compare.plan import Plan
+from narrows.compare.priors import Coded, Request
+from narrows.compare.priors_page import sections
 from narrows.compare.tasks import Job, Outcome
-from narrows.training.priors.kinds import Settings
+from narrows.training.priors import find
 
 
 def recipe(path, kind, **arguments):
@@ -58,14 +57,14 @@ def compared(recipes, tmp_path_factory):
         "--jobs", "1",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        whole = measuring.coding.measure
+        whole = measuring.priors.measure
 
         def failing(model, data, request):
-            if request.kind == "mixture" and request.settings.seed == 1:
+            if request.kind == "mixture" and request.seed == 1:
                 raise ValueError("no mixture today")
             return whole(model, data, request)
 
-        patch.setattr(measuring.coding, "measure", failing)
+        patch.setattr(measuring.priors, "measure", failing)
         code = main(words)
     return words, out, code
 
@@ -157,14 +156,14 @@ def coded(seeds):
             "file_bits": 30.2 + seed, "file_estimate": 30.1 + seed, "file_images": 50,
             "nmse": 0.2 + seed / 10, "psnr": 15.0 + seed, "mse": 0.02,
         }  # fmt: skip
-        request = Request("histogram", Settings(), 50)
+        request = Request(find("histogram"), files=50)
         found.append(Coded(Outcome(job, Path("nowhere"), 1.0, 1.0), request, figures))
     return found
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
-    plan = Plan({"vq": Path("vq.yaml")}, "digits", range(seeds), priors=["histogram"])
+    plan = Plan({"vq": Path("vq.yaml")}, "digits", range(seeds), priors=[find("histogram")])
     (section,) = sections(coded(range(seeds)), plan)
     text = " ".join(b if isinstance(b, str) else b.html() for b in section.blocks)
     assert ("one seed" in text) == (seeds == 1)
@@ -176,10 +175,17 @@ def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
     ("extra", "said"),
     [
         (["--priors", "pixelcn"], "did you mean 'pixelcnn'?"),
-        (["--priors", "zzz"], "there are uniform, histogram"),
-        (["--priors", "histogram,support"], "--priors support is for atoms and suits none"),
+        (["--priors", "zzz"], "there are factorial, histogram"),
+        (
+            ["--priors", "histogram,support"],
+            "--priors support suits none of these recipes: vq: SparseMixture is for atoms",
+        ),
         (["--priors", "histogram", "--prior-options.epoch", "3"], "did you mean 'epochs'?"),
         (["--priors", "histogram", "--prior-options.width", "0"], "takes a number from 1"),
+        (
+            ["--priors", "histogram,pixelcnn", "--prior-options.layer", "3"],
+            "did you mean 'layers'?",
+        ),
         (["--priors", "histogram", "--files", "0"], "--files must be at least 1"),
     ],
 )

@@ -19,7 +19,7 @@ from narrows.training.run import fresh
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison
     from narrows.compare.plan import Plan
-    from narrows.training.priors.kinds import Settings
+    from narrows.training.priors import PriorRecipe
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
 
@@ -93,11 +93,14 @@ def _add_rates(parser: ArgumentParser) -> None:
         type=str,
         default="",
         metavar="KIND,...",
-        help="also code every run under these kinds of `narrows prior`, those that suit its codes: "
-        "bits, real files, samples",
+        help="also code every run under these kinds of `narrows prior` (or class paths, YAML "
+        "files), those that suit its codes: bits, real files, samples",
     )
     parser.add_argument(
-        "--prior-options", type=dict, default={}, help="epochs, width, components of these priors"
+        "--prior-options",
+        type=dict,
+        default={},
+        help="epochs, width, components and other arguments of these priors",
     )
     parser.add_argument(
         "--files", type=int, default=500, help="test images written to a file under each prior"
@@ -169,54 +172,45 @@ def _plan(config: Namespace) -> "Plan":
         sweep=sweep,
         options=parsing.values(config.data_options),
         steps=steps,
-        priors=_priors(config.priors, files),
-        fitting=_fitting(config.prior_options),
+        priors=_priors(config.priors, parsing.values(config.prior_options), files),
         files=config.files,
     )
 
 
-def _priors(words: str, files: Mapping[str, Path]) -> list[str]:
-    """The kinds of prior asked for, each of which suits one of the recipes.
+def _priors(
+    words: str, options: Mapping[str, Any], files: Mapping[str, Path]
+) -> "list[PriorRecipe]":
+    """The priors asked for, each of which suits one of the recipes.
 
     Raises:
-        UsageError: for a kind that there is not, or that suits none of them.
+        UsageError: for a prior that there is not or that suits no recipe, for an option that
+            there is not, and for one that is not a number above 0.
     """
-    from narrows.compare.plan import own_priors
-    from narrows.training.priors.kinds import KINDS, check_kinds, codes_of, suits
+    from narrows.cli.prior import OPTIONS
+    from narrows.compare.plan import code_spaces
+    from narrows.training.priors import find
 
-    kinds = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    names = dict.fromkeys(word.strip() for word in words.split(",") if word.strip())
+    given = {OPTIONS.get(name, name): value for name, value in options.items()}
     try:
-        check_kinds(kinds)
+        recipes = [find(name).having(given) for name in names]
     except ValueError as error:
         raise UsageError(f"--priors: {error}") from error
-    own = own_priors(files) if kinds else {}
-    for kind in kinds:
-        if own and not any(suits(kind, prior) for prior in own.values()):
-            has = "; ".join(f"{label} has {codes_of(prior)}" for label, prior in own.items())
-            raise UsageError(
-                f"--priors {kind} is for {' or '.join(KINDS[kind].codes)} and suits none of these "
-                f"recipes: {has}"
-            )
-    return kinds
-
-
-def _fitting(options: Mapping[str, Any] | None) -> "Settings":
-    """Settings of the priors' fits.
-
-    Raises:
-        UsageError: for others than a comparison takes, or values that are no numbers above 0.
-    """
-    from narrows.training.priors.kinds import Settings
-
-    given, known = parsing.values(options), ("epochs", "width", "components")
-    for name, value in given.items():
+    known = {*OPTIONS, *(name for recipe in recipes for name in recipe.takes)}
+    for name, value in options.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
             raise UsageError(f"--prior-options has no {name!r}; {hint}")
-        if not isinstance(value, int) or value < 1:
+        if name in ("epochs", "width", "components") and not (isinstance(value, int) and value > 0):
             raise UsageError(f"--prior-options.{name} takes a number from 1, got {value!r}")
-    return Settings(**given)
+    spaces = code_spaces(files) if recipes else {}
+    for recipe in recipes:
+        refused = {name: recipe.refusal(codes, (2, 2)) for name, codes in spaces.items()}
+        if refused and all(refused.values()):
+            reasons = "; ".join(f"{label}: {reason}" for label, reason in refused.items())
+            raise UsageError(f"--priors {recipe.name} suits none of these recipes: {reasons}")
+    return recipes
 
 
 def default_jobs() -> int:

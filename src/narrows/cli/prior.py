@@ -6,58 +6,86 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
+from narrows.cli.main import UsageError
+
+if TYPE_CHECKING:
+    from narrows.training.priors import PriorRecipe
+
+OPTIONS = {"width": "hidden", "components": "components", "step": "step", "epochs": "epochs"}
+"""Options of the command line and what they are called by the priors that have them."""
 
 
 def run(arguments: list[str]) -> None:
-    """Fits, saves the model with its new prior under RUN/priors/KIND, prints bits per example."""
-    from narrows.training.priors.kinds import KINDS, Settings, fit_kind
+    """Fits, saves the model with its new prior under RUN/priors/NAME, prints bits per example."""
+    from narrows.training.priors import fit_prior, shipped
 
-    kinds = "\n".join(
-        f"{name:{max(map(len, KINDS))}}  {kind.about}" for name, kind in KINDS.items()
-    )
+    known = shipped()
+    kinds = "\n".join(f"{n:{max(map(len, known))}}  {one.about}" for n, one in known.items())
     parser = parsing.parser(
         "prior", f"Fit a prior to the codes of a run's model. Kinds:\n\n{kinds}"
     )
     trained.add_options(parser)
     parser.add_argument(
-        "--kind", type=str, required=True, choices=list(KINDS), metavar="KIND", help="as above"
-    )
-    parser.add_argument("--epochs", type=int, default=20, help="of pixelcnn, transformer, tokens")
-    parser.add_argument("--width", type=int, default=64, help="features of these")
+        "--kind", type=str, required=True,
+        help="one of these, a YAML file of your own, or the class path of your own prior",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=None, help="of training by gradient")
+    parser.add_argument("--width", type=int, default=None, help="hidden width of the network")
     parser.add_argument(
         "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
     )
     parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
-    parser.add_argument("--components", type=int, default=16, help="of mixture, support")
+    parser.add_argument("--components", type=int, default=None, help="of a mixture")
+    parser.add_argument(
+        "--prior-options", type=dict, default={}, help="other arguments of the prior's class"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and batch order")
     config = parsing.parse(parser, arguments)
+    recipe = _recipe(config)
     loaded, data = trained.load(config)
     model = loaded.model
-    settings = Settings(
-        epochs=config.epochs, width=config.width, components=config.components, step=config.step,
-        conditional=config.conditional, seed=config.seed,
-    )  # fmt: skip
     with _epochs_shown():
-        prior = fit_kind(config.kind, model, data, settings)
-    report = dataclasses.asdict(getattr(prior, "report"))  # noqa: B009 (set by the fit)
-    model.prior = prior
-    folder = model.save(Path(config.run) / "priors" / config.kind)
-    (folder / "prior.json").write_text(json.dumps(report, indent=1) + "\n")
+        fitted = fit_prior(model, data, prior=recipe, seed=config.seed)
+    model.prior, report = fitted.prior, fitted.report
+    folder = model.save(Path(config.run) / "priors" / recipe.name)
+    (folder / "prior.json").write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
     print(
-        f"{config.kind}: {report['test']:.4g} bits per example on the test split (validation "
-        f"{report['validation']:.4g}; the run's own prior {report['default_test']:.4g})"
+        f"{recipe.name}: {report.test:.4g} bits per example on the test split (validation "
+        f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"
     )
     print("next:")
-    print(f"  narrows sample {config.run} --prior {config.kind}")
-    print(f"  narrows compress {config.run} IMAGE... --prior {config.kind}")
+    print(f"  narrows sample {config.run} --prior {recipe.name}")
+    print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}")
+
+
+def _recipe(config: Namespace) -> "PriorRecipe":
+    """What the command line asks for.
+
+    Raises:
+        UsageError: if there is no such prior.
+        ValueError: if it does not have the arguments that are asked for.
+    """
+    from narrows.training.priors import find
+
+    try:
+        recipe = find(config.kind)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    given = {own: config[name] for name, own in OPTIONS.items() if config[name] is not None}
+    recipe = recipe.having(given)
+    own = {**recipe.arguments, **parsing.values(config.prior_options)}
+    return dataclasses.replace(recipe, arguments=own, conditional=config.conditional)
 
 
 @contextmanager
 def _epochs_shown() -> Iterator[None]:
-    """Lets a fit that takes a while say on stderr how far it is."""
+    """Shows on stderr what each epoch of a fit reached."""
     logger, handler = logging.getLogger("narrows.training.priors"), logging.StreamHandler()
     before = logger.level
     logger.addHandler(handler)
@@ -69,20 +97,20 @@ def _epochs_shown() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def load(run_folder: str, kind: str | None) -> Autoencoder:
-    """A run's model, with one of its fitted priors if asked.
+def load(run_folder: str, name: str | None) -> Autoencoder:
+    """A run's model, with one of its fitted priors if a name is given.
 
     Raises:
         FileNotFoundError: if that prior has not been fitted.
     """
     from narrows.training.run import Run
 
-    if kind is None:
+    if name is None:
         return Run.load(run_folder).model
-    folder = Path(run_folder) / "priors" / kind
+    folder = Path(run_folder) / "priors" / name
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{run_folder} has no fitted prior {kind!r}; first: narrows prior {run_folder} "
-            f"--kind {kind}"
+            f"{run_folder} has no fitted prior {name!r}; first: narrows prior {run_folder} "
+            f"--kind {name}"
         )
     return Autoencoder.load(folder)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import coding, measuring
+from narrows.compare import measuring
 from narrows.compare import tasks as jobs
-from narrows.compare.coded import Coded
 from narrows.compare.equal_rate import Curve, nearest_points, target_rate
 from narrows.compare.plan import Plan, point_name
+from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.statistics import summarize
 from narrows.compare.tasks import Job, Outcome
 
@@ -195,11 +195,10 @@ def _points(
 
 def _coded(plan: Plan, outcomes: Sequence[Outcome], bench: measuring.Bench) -> list[Coded]:
     """Every finished run under every prior that was asked for and suits it."""
-    wanted: list[tuple[Outcome, coding.Request]] = []
+    wanted: list[tuple[Outcome, Request]] = []
     for outcome in outcomes if plan.priors else []:
-        own = Autoencoder.load(outcome.folder).prior
-        settings = dataclasses.replace(plan.fitting, seed=outcome.job.seed)
-        asked = coding.requests(own, plan.priors, plan.steps, settings, plan.files)
+        model, seed = Autoencoder.load(outcome.folder), outcome.job.seed
+        asked = requests(model, plan.priors, factors=plan.steps, seed=seed, files=plan.files)
         wanted += [(outcome, request) for request in asked]
     found = bench.code([(outcome.folder, request) for outcome, request in wanted])
     coded = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import coded, coded_page, gallery, judgement, page, tables
+from narrows.compare import gallery, judgement, page, priors, priors_page, tables
 from narrows.compare.comparison import Comparison, Point
 from narrows.compare.equal_rate import savings, standings
 from narrows.compare.judge import Judge
@@ -86,7 +86,7 @@ def sections(
     figures, *use = _figures(comparison, data, shown)
     found = [Section("Figures", [figures, page.CONVENTION, *use, _costs(comparison, shown)])]
     found += _equal_rate(comparison)
-    found += coded_page.sections(comparison.coded, comparison.plan)
+    found += priors_page.sections(comparison.coded, comparison.plan)
     found += _side_by_side(comparison, data)
     runs = _runs(comparison, shown, data)
     models = {name: run.model for name, run in runs.items()}
@@ -311,7 +311,7 @@ def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> di
         ],
         "priors_95": {
             name: {key: list(value) for key, value in figures.items()}
-            for name, figures in coded.intervals(comparison.coded).items()
+            for name, figures in priors.intervals(comparison.coded).items()
         },
         "shown": comparison.representatives(),
         "failures": comparison.failures,

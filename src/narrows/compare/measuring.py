@@ -13,9 +13,9 @@ import torch
 
 from narrows import __version__
 from narrows import data as sources
-from narrows.compare import coding, gallery
-from narrows.compare.coding import Request
+from narrows.compare import gallery, priors
 from narrows.compare.judge import Judge
+from narrows.compare.priors import Request
 from narrows.compare.sweeps import measured_at_steps, with_step
 from narrows.compare.tasks import threads_each
 from narrows.data.dataset import Dataset
@@ -147,9 +147,9 @@ def _code(folder: Path, name: str, request: Request) -> str | None:
     assert _data is not None
     try:
         model = Run.load(folder).model
-        figures, prior = coding.measure(model, _data, request)
-        if gallery.shows_images(_data) and request.settings.coarseness == 1:
-            picture = tile(coding.samples(model, prior, gallery.SAMPLES).numpy(), COLUMNS)
+        figures, prior = priors.measure(model, _data, request)
+        if gallery.shows_images(_data) and request.factor == 1:
+            picture = tile(priors.samples(model, prior, gallery.SAMPLES).numpy(), COLUMNS)
             write_bytes((folder / name).with_suffix(".png"), to_png(picture))
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from narrows.codes import CodeSpace
 from narrows.compare.tasks import Job
-from narrows.priors.base import Prior
 from narrows.recorded import build, spec
 from narrows.training import fit
-from narrows.training.priors.kinds import Settings
+from narrows.training.priors import PriorRecipe
 
 Sweep = Mapping[str, Sequence[str]]
 """Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
@@ -34,8 +34,7 @@ class Plan:
         options: of the data set.
         steps: factors of the step to which plain and sparse codes are rounded; each measures a
             finished run again, at another rate.
-        priors: kinds under which finished runs are coded too, those that suit their codes.
-        fitting: of these priors; the seed is the run's.
+        priors: under which finished runs are coded too, where they suit their codes.
         files: test images written to a real file under each.
     """
 
@@ -46,8 +45,7 @@ class Plan:
     sweep: Sweep = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: Sequence[float] = (1.0,)
-    priors: Sequence[str] = ()
-    fitting: Settings = field(default_factory=Settings)
+    priors: Sequence[PriorRecipe] = ()
     files: int = FILES
 
     def jobs(self) -> list[Job]:
@@ -122,8 +120,8 @@ def point_name(label: str, point: Mapping[str, str]) -> str:
     return f"{label} ({said})" if said else label
 
 
-def own_priors(files: Mapping[str, Path]) -> dict[str, Prior]:
-    """The prior that each recipe's latent comes with, on a small map of sites, by label.
+def code_spaces(files: Mapping[str, Path]) -> dict[str, CodeSpace]:
+    """The kind of codes that each recipe's latent makes, by label.
 
     Recipes that cannot be built are left out: their runs say why.
     """
@@ -131,7 +129,7 @@ def own_priors(files: Mapping[str, Path]) -> dict[str, Prior]:
     for label, path in files.items():
         try:
             bottleneck = build(yaml.safe_load(path.read_text())["model"]["bottleneck"])
-            found[label] = bottleneck.default_prior((2, 2))
+            found[label] = bottleneck.codes
         except (ValueError, TypeError, KeyError):
             continue
     return found

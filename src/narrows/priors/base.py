@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, CodeSpace
+from narrows.codes import Code, CodeSpace, length, tensors
 from narrows.latent import Latent
 from narrows.recorded import Recorded, build, spec
 
@@ -27,11 +27,19 @@ class Prior(Recorded, nn.Module, ABC):
         site_axes: number of axes that the grid of sites must have; None for any.
         coding: how codes are written to a file: "conditionals" (symbol by symbol), "bits_back"
             (random codes, at the cost of KL(q || p)), or None if there is no way.
+        learning_rate: peak of AdamW's learning rate where the prior is trained by gradient on its
+            `loss`; None where `fit` fits it in one pass.
+        prices_draws: True if, fitted to random codes, its rate is the KL(q || p) of a draw and it
+            rounds nothing.
+        classes: number of classes that it is conditioned on; None if it knows none.
     """
 
     space: ClassVar[type[CodeSpace]] = CodeSpace
     site_axes: ClassVar[int | None] = None
     coding: ClassVar[Literal["conditionals", "bits_back"] | None] = "conditionals"
+    learning_rate: ClassVar[float | None] = None
+    prices_draws: ClassVar[bool] = False
+    classes: int | None = None
 
     def __init__(self, sites: tuple[int, ...]) -> None:
         super().__init__()
@@ -140,6 +148,16 @@ class Prior(Recorded, nn.Module, ABC):
     def quantize(self, code: Code) -> Code:
         """The code as it would be stored: rounded to the prior's step where it has one."""
         return code
+
+    def loss(self, code: Code, _label: Tensor | None = None, /) -> Tensor:
+        """What training by gradient minimises: the rate, `[n]` in nats.
+
+        Args:
+            code: quantised codes of n examples.
+            _label: their classes, `[n]`, where the prior has `classes`.
+        """
+        nothing = torch.zeros(length(code), 0, device=tensors(code)[0].device)
+        return self.rate(Latent(z=nothing, code=code, features=nothing))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Fits what can be fitted to training latents in one pass and returns itself."""

@@ -33,6 +33,7 @@ class Factorial(Prior):
     """
 
     space = Values
+    prices_draws = True
     coding = "bits_back"
     anchor: Tensor
 

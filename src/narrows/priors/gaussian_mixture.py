@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from narrows.codes import Code, Values, one_tensor
+from narrows.codes import Code, CodeSpace, Values, one_tensor
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 
@@ -48,6 +48,7 @@ class GaussianMixture(Prior):
     """
 
     space = Values
+    prices_draws = True
     weights: Tensor
     means: Tensor
     factors: Tensor
@@ -91,6 +92,16 @@ class GaussianMixture(Prior):
         self.register_buffer("factors", torch.zeros(components, dim, dim, dtype=torch.float64))
         self.register_buffer("scales", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros(dim, dtype=torch.float64))  # 0: random codes
+
+    @classmethod
+    def check_suits(cls, codes: CodeSpace, sites: tuple[int, ...]) -> None:
+        """Checks that the codes can have a density; see `Prior.check_suits`."""
+        super().check_suits(codes, sites)
+        if isinstance(codes, Values) and codes.exact_zeros:
+            raise TypeError(
+                f"{cls.__name__} is a density, to which exact zeros are infinitely unlikely, and "
+                f"the bottleneck makes {codes}; QuantizedHistogram keeps them"
+            )
 
     @property
     def codes(self) -> Values:

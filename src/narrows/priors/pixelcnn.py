@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from narrows.codes import Code
+from narrows.codes import Code, one_tensor
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.priors.walk import (
     Walk,
@@ -94,6 +94,7 @@ class PixelCNN(WalkedIndices):
     """
 
     site_axes = 2
+    learning_rate = 2e-3
 
     def __init__(
         self,
@@ -157,6 +158,10 @@ class PixelCNN(WalkedIndices):
         flat = self._flat(code)
         out = self._stages(self._features(self._embed(flat), label), flat)
         return out if self.channels else out[..., 0, :]
+
+    def loss(self, code: Code, label: Tensor | None = None, /) -> Tensor:
+        """-log p(code | label), `[n]` in nats; without labels the rate."""
+        return -self.log_prob(one_tensor(code), label)
 
     def log_prob(self, code: Tensor, label: Tensor | None = None) -> Tensor:
         """Log-probability given the label, `[n]` in nats; without one, of the classes' mean."""

@@ -38,6 +38,7 @@ class SparseAutoregressive(Walked):
     """
 
     space = AtomValues
+    learning_rate = 2e-3
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class SpikeAndSlabPrior(Prior):
     """
 
     space = Values
+    prices_draws = True
     coding = "bits_back"
     anchor: Tensor
 

@@ -166,6 +166,8 @@ class AutoregressiveTransformer(WalkedIndices):
         torch.Size([3, 4])
     """
 
+    learning_rate = 1e-3
+
     def __init__(
         self,
         sites: tuple[int, ...],

@@ -1,15 +1,19 @@
-"""Fitting of priors to the codes of a trained model."""
+"""Fitting of priors to the codes of a trained model.
 
-from narrows.training.priors.fitting import fit_by_gradient, fit_in_one_pass
-from narrows.training.priors.learned import fit_pixelcnn, fit_sparse, fit_transformer
-from narrows.training.priors.measuring import PriorFit, latents
+`fit_prior` fits any prior; `PriorRecipe` says which prior, before its size is known. Begin with
+`fitting.py`.
+"""
+
+from narrows.training.priors.fitting import FittedPrior, PriorFit, fit_prior, mean_bits, priced
+from narrows.training.priors.recipe import PriorRecipe, find, shipped
 
 __all__ = [
+    "FittedPrior",
     "PriorFit",
-    "fit_by_gradient",
-    "fit_in_one_pass",
-    "fit_pixelcnn",
-    "fit_sparse",
-    "fit_transformer",
-    "latents",
+    "PriorRecipe",
+    "find",
+    "fit_prior",
+    "mean_bits",
+    "priced",
+    "shipped",
 ]

@@ -1,136 +1,205 @@
 """Fitting a prior to the codes of a trained model.
 
-Codes are computed once and held; the prior is trained on those of the training split, the epoch
-is chosen by the validation split, and the test split is looked at once, at the end.
+The prior learns from the codes of the training split. A prior that is trained by gradient keeps
+the epoch that is best on the validation split. The test split is measured once, at the end.
 """
 
 import copy
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from narrows.codes import Code, concatenate, length, one_tensor, rows, tensors
+from narrows.autoencoder import Autoencoder
+from narrows.codes import concatenate, length, rows
+from narrows.data.dataset import Dataset, Split
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.pixelcnn import PixelCNN
-from narrows.training.priors.measuring import (
-    AnyPrior,
-    Splits,
-    bits,
-    labels_of,
-    latents,
-    measured,
-    reported,
-)
+from narrows.training.evaluation import latents
+from narrows.training.priors.recipe import PriorRecipe, find, labels_of
 
 _log = logging.getLogger(__name__)
 
 
-def fit_in_one_pass(prior: AnyPrior, model: Any, data: Splits) -> AnyPrior:
-    """Fits a prior that has a `fit` of its own (histogram, mixture, support) to training latents.
+@dataclass(frozen=True)
+class PriorFit:
+    """What fitting a prior gave; bits per example.
 
-    Returns:
-        The same prior, its `report` a `PriorFit`.
+    Attributes:
+        validation: mean rate of the validation codes under the prior that was kept.
+        test: the same of the test codes.
+        default_test: mean rate of the test codes under the model's own prior; NaN if it has none.
+        epoch: the epoch that was kept, from 1; 0 for a prior fitted in one pass.
+        seconds: wall-clock time, with that of computing the codes.
     """
-    began = time.perf_counter()
-    prior.fit(latents(model, data.train))
-    return measured(prior, model, data, began)
+
+    validation: float
+    test: float
+    default_test: float
+    epoch: int
+    seconds: float
 
 
-def fit_by_gradient(
-    prior: AnyPrior,
-    model: Any,
-    data: Splits,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+@dataclass(frozen=True, eq=False)
+class FittedPrior:
+    """A prior, and the report on its fit.
+
+    Attributes:
+        prior: in eval. It is not the model's yet: `model.prior = fitted.prior`.
+        report: its bits on held-out codes.
+    """
+
+    prior: Prior
+    report: PriorFit
+
+
+def fit_prior(
+    model: Autoencoder,
+    data: Dataset,
+    *,
+    prior: Prior | PriorRecipe | str,
+    epochs: int | None = None,
+    batch_size: int = 64,
+    learning_rate: float | None = None,
     seed: int = 0,
-) -> AnyPrior:
-    """Trains any prior with parameters by AdamW on its rate; keeps the best validation epoch.
+) -> FittedPrior:
+    """Fits a prior to the codes of a model: in one pass, or by gradient on its rate.
 
-    Says what every epoch reached to the logger of this module, at level INFO.
+    A class of priors says which by its attribute `learning_rate`. Training by gradient is AdamW
+    with a short warm-up and a cosine to zero; the logger of this module says at level INFO what
+    each epoch reached.
+
+    Args:
+        model: a trained model.
+        data: its data set.
+        prior: a prior for codes of this model, a recipe of one, or what `find` takes: the name
+            of a recipe, a YAML file, a class path.
+        epochs: passes over the training codes, of a prior trained by gradient; None takes the
+            recipe's, or 20.
+        batch_size: codes per step.
+        learning_rate: at its peak; None takes the prior's own.
+        seed: of batch order, and of the initial weights where a recipe makes the prior.
 
     Raises:
-        ValueError: if epochs or batch_size are below 1.
+        TypeError: if the prior does not suit the model's codes.
+        ValueError: if a number is out of range, or a prior that is conditional on classes meets
+            data without labels.
+
+    Example:
+        >>> import narrows as nw
+        >>> data = nw.data.load("digits")
+        >>> model = nw.Autoencoder.for_images(data.shape, nw.bottlenecks.VectorQuantizer(16, 8))
+        >>> fitted = fit_prior(model, data, prior="uniform")
+        >>> round(fitted.report.test)  # 2 x 2 sites of 4 bits
+        16
     """
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(
-            f"expected epochs and batch_size of at least 1, got {epochs} and {batch_size}"
-        )
     began = time.perf_counter()
-    device = next(model.parameters()).device
-    prior = prior.to(device)
-    train, validation = ([*latents(model, part)] for part in (data.train, data.validation))
-    codes = concatenate([prior.quantize(latent.code) for latent in train])
+    recipe = find(prior) if isinstance(prior, str) else prior
+    if isinstance(recipe, Prior):
+        made, planned = recipe, PriorRecipe.epochs
+    else:
+        made, planned = recipe.make(model, data, seed=seed), recipe.epochs
+    budget = _Budget(planned if epochs is None else epochs, batch_size, learning_rate, seed)
+    made = made.to(next(model.parameters()).device)
+    epoch = 0
+    if made.learning_rate is None:
+        made.fit(priced(model, data.train, prior=made))
+    else:
+        epoch = _train(made, model, data, budget)
+    made.eval()
+    validation, test = (
+        mean_bits(made, priced(model, split, prior=made)) for split in (data.validation, data.test)
+    )
+    try:
+        own = mean_bits(model.prior, latents(model, data.test))
+    except ValueError:
+        own = math.nan
+    return FittedPrior(made, PriorFit(validation, test, own, epoch, time.perf_counter() - began))
+
+
+def priced(model: Autoencoder, split: Split, *, prior: Prior) -> Iterator[Latent]:
+    """The latents of a split as a fitted prior prices them: random codes as draws, or for certain.
+
+    A prior that does not price draws is asked for the rate of the stored code, so it is not shown
+    the posterior.
+    """
+    for latent in latents(model, split):
+        yield latent if prior.prices_draws else dataclasses.replace(latent, posterior=None)
+
+
+@torch.no_grad()
+def mean_bits(prior: Prior, every: Iterable[Latent]) -> float:
+    """Mean rate of latents in bits per example, the codes quantised as the prior stores them.
+
+    Raises:
+        ValueError: if there are no latents.
+    """
+    total, count = 0.0, 0
+    for latent in every:
+        stored = dataclasses.replace(latent, code=prior.quantize(latent.code))
+        total += prior.rate(stored).double().sum().item()
+        count += latent.batch
+    if not count:
+        raise ValueError("expected at least one example to measure the rate on, got none")
+    return total / count / math.log(2)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """How long a prior is trained by gradient."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(
+                "expected epochs and batch_size of at least 1, got "
+                f"{self.epochs} and {self.batch_size}"
+            )
+
+
+def _train(prior: Prior, model: Autoencoder, data: Dataset, budget: _Budget) -> int:
+    """Trains a prior; leaves it at the epoch that is best on validation, and returns that epoch."""
+    device = next(prior.parameters()).device
+    codes = concatenate([prior.quantize(latent.code) for latent in latents(model, data.train)])
+    labels = labels_of(data.train).to(device) if prior.classes else None
+    held_out = [*priced(model, data.validation, prior=prior)]
+    n, order = length(codes), torch.Generator().manual_seed(budget.seed)
+    # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
+    optimizer = torch.optim.AdamW(
+        prior.parameters(), budget.learning_rate or prior.learning_rate or 0.0,
+        betas=(0.9, 0.98), weight_decay=0.01,
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, _warm_cosine(budget.epochs * math.ceil(n / budget.batch_size))
+    )
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
-    labels = labels_of(data.train).to(device) if getattr(prior, "classes", None) else None
-    steps = _Steps(prior, (codes, labels), epochs, batch_size, learning_rate, seed)
-    for epoch in range(1, epochs + 1):
-        steps.epoch()
-        held_out = bits(prior, validation)
-        _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, epochs, held_out)
-        if held_out < best:
-            best, kept, state = held_out, epoch, copy.deepcopy(prior.state_dict())
+    for epoch in range(1, budget.epochs + 1):
+        prior.train()
+        for index in torch.randperm(n, generator=order).split(budget.batch_size):
+            nats = prior.loss(rows(codes, index), None if labels is None else labels[index])
+            optimizer.zero_grad(set_to_none=True)
+            nats.mean().backward()
+            torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        prior.eval()
+        reached = mean_bits(prior, held_out)
+        _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, budget.epochs, reached)
+        if reached < best:
+            best, kept, state = reached, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)
-    prior.eval()
-    test = bits(prior, latents(model, data.test))
-    return reported(prior, model, data, (best, test, kept, began))
+    return kept
 
 
-class _Steps:
-    """AdamW on the mean rate, a short warm-up and a cosine to zero."""
-
-    def __init__(
-        self,
-        prior: Prior,
-        data: tuple[Code, Tensor | None],
-        epochs: int,
-        batch_size: int,
-        learning_rate: float,
-        seed: int,
-    ) -> None:
-        self.prior, self.batch_size = prior, batch_size
-        self.codes, self.labels = data
-        self.n = length(self.codes)
-        self.order = torch.Generator().manual_seed(seed)
-        total = epochs * math.ceil(self.n / batch_size)
-        # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
-        self.optimizer = torch.optim.AdamW(
-            prior.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _rate(total))
-
-    def epoch(self) -> None:
-        """One pass over the codes in a new order."""
-        self.prior.train()
-        for index in torch.randperm(self.n, generator=self.order).split(self.batch_size):
-            loss = self._nats(index).mean()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
-            self.optimizer.step()
-            self.schedule.step()
-        self.prior.eval()
-
-    def _nats(self, index: Tensor) -> Tensor:
-        code = rows(self.codes, index)
-        if self.labels is None:
-            return self.prior.rate(_latent(code))
-        assert isinstance(self.prior, PixelCNN)
-        return -self.prior.log_prob(one_tensor(code), self.labels[index])
-
-
-def _rate(total: int) -> Callable[[int], float]:
+def _warm_cosine(total: int) -> Callable[[int], float]:
+    """Factor of the learning rate by step: a warm-up over a twentieth, then a cosine to zero."""
     warm = max(1, total // 20)
     return lambda step: min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / total))
-
-
-def _latent(code: Code) -> Latent:
-    part = tensors(code)[0]
-    empty = torch.zeros(part.shape[0], 0, device=part.device)
-    return Latent(z=empty, code=code, features=empty)

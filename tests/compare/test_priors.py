@@ -1,18 +1,16 @@
 """Runs under several priors: what a code costs, in a table and in a real file."""
 
-import dataclasses
-
 import pytest
 import torch
 
 import narrows as nw
-from narrows.compare.coding import KL, Request, measure, requests
+from narrows.compare.priors import KL, Request, measure, requests
 from narrows.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from narrows.networks import Conv
-from narrows.training.priors import latents
-from narrows.training.priors.kinds import KINDS, Settings
+from narrows.training import latents
+from narrows.training.priors import find, shipped
 
-SETTINGS = Settings(epochs=1, width=8, components=2)
+SMALL = {"epochs": 1, "hidden": 8, "components": 2}
 BOTTLENECKS = {
     "vq": lambda: nw.bottlenecks.VectorQuantizer(16, 4),
     "rvq": lambda: nw.bottlenecks.ResidualQuantizer(nw.bottlenecks.VectorQuantizer(8, 4), 2),
@@ -42,6 +40,11 @@ def models(data):
     return found
 
 
+def request(kind, files, factor=1.0, seed=0, **changed):
+    recipe = None if kind == KL else find(kind).having({**SMALL, **changed})
+    return Request(recipe, factor, seed, files)
+
+
 SUITED = [
     *((family, kind) for family in ("vq", "rvq", "categorical")
       for kind in ("uniform", "histogram", "pixelcnn")),
@@ -54,7 +57,7 @@ SUITED = [
 
 @pytest.mark.parametrize(("family", "kind"), SUITED)
 def test_a_file_takes_what_its_prior_says(models, data, family, kind):
-    figures, prior = measure(models[family], data, Request(kind, SETTINGS, 150))
+    figures, prior = measure(models[family], data, request(kind, 150))
     assert figures["file_images"] == 150
     # A range coder ends on whole 32-bit words: two of them at most are its own.
     slack = 64 / 150
@@ -70,7 +73,7 @@ def test_a_file_takes_what_its_prior_says(models, data, family, kind):
 
 def test_uniform_costs_log2_k_and_no_prior_changes_what_is_decoded(models, data):
     found = {
-        kind: measure(models["vq"], data, Request(kind, SETTINGS, 20))[0]
+        kind: measure(models["vq"], data, request(kind, 20))[0]
         for kind in ("uniform", "histogram", "pixelcnn")
     }
     assert found["uniform"]["bits_per_example"] == pytest.approx(16 * 4)  # 4 x 4 sites, 16 codes
@@ -82,7 +85,7 @@ def test_uniform_costs_log2_k_and_no_prior_changes_what_is_decoded(models, data)
 
 
 def test_the_kl_is_that_of_the_run_and_bits_back_attains_the_bound(models, data):
-    figures, prior = measure(models["variational"], data, Request(KL, SETTINGS, 150))
+    figures, prior = measure(models["variational"], data, request(KL, 150))
     own = nw.training.evaluate(models["variational"], data.test, data.variance)
     assert prior is models["variational"].prior
     assert figures["bits_per_example"] == own["bits_per_example"]
@@ -98,48 +101,43 @@ def test_bits_back_is_left_out_where_the_likelihood_knows_no_levels(models, data
     before, model.likelihood = model.likelihood, Bernoulli()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("narrows.compare.coding._random", lambda *_: {})
-            figures, _ = measure(model, data, Request(KL, SETTINGS, 10))
+            patch.setattr("narrows.compare.priors._random", lambda *_: {})
+            figures, _ = measure(model, data, request(KL, 10))
     finally:
         model.likelihood = before
     assert figures == {}
 
 
 def test_a_mixture_of_random_codes_is_their_aggregate_posterior_and_has_no_file(models, data):
-    figures, prior = measure(models["variational"], data, Request("mixture", SETTINGS, 10))
+    figures, prior = measure(models["variational"], data, request("mixture", 10))
     assert "file_bits" not in figures
     assert not prior.rounds
     assert figures["validation_bits"] > 0
 
 
-def test_kinds_that_do_not_suit_are_passed_over_and_steps_are_for_rounded_codes(models):
+def test_priors_that_do_not_suit_are_passed_over_and_steps_are_for_rounded_codes(models):
     def asked(family):
-        found = requests(models[family].prior, list(KINDS), [0.5, 4.0], SETTINGS, 10)
-        return [(request.kind, request.settings.coarseness) for request in found]
+        found = requests(models[family], [*shipped().values()], factors=[0.5, 4.0])
+        return [(request.kind, request.factor) for request in found]
 
-    indices = ("uniform", "histogram", "pixelcnn", "transformer")
+    indices = ("histogram", "pixelcnn", "transformer", "uniform")
     assert asked("vq") == [(kind, 1.0) for kind in indices]
     assert asked("categorical") == [*((kind, 1.0) for kind in indices), (KL, 1.0)]
     steps = (0.5, 1.0, 4.0)
-    assert asked("plain") == [(kind, f) for kind in ("quantized", "mixture") for f in steps]
+    assert asked("plain") == [(kind, f) for kind in ("mixture", "quantized") for f in steps]
     assert asked("variational") == [
-        *(("quantized", f) for f in steps), ("mixture", 1.0), (KL, 1.0),
+        ("mixture", 1.0), *(("quantized", f) for f in steps), (KL, 1.0),
     ]  # fmt: skip
     assert asked("slab") == [*(("quantized", f) for f in steps), (KL, 1.0)]
     sparse = ("factorial", "support", "tokens")
     assert asked("sparse") == [(kind, f) for kind in sparse for f in steps]
-    assert requests(models["variational"].prior, [], [1.0], SETTINGS, 10) == []
+    assert requests(models["variational"], []) == []
 
 
 def test_a_coarser_step_costs_fewer_bits_and_gives_back_less(models, data):
     for family, kind in (("plain", "quantized"), ("plain", "mixture"), ("sparse", "support")):
         fine, coarse = (
-            measure(
-                models[family],
-                data,
-                Request(kind, dataclasses.replace(SETTINGS, coarseness=factor), 10),
-            )
-            for factor in (1.0, 8.0)
+            measure(models[family], data, request(kind, 10, factor)) for factor in (1.0, 8.0)
         )
         assert coarse[0]["bits_per_example"] < fine[0]["bits_per_example"]
         code = next(latents(models[family], data.test)).code
@@ -159,8 +157,8 @@ def _distance(a, b):
 
 
 def test_what_changes_the_result_changes_where_it_is_kept():
-    def stem(kind, files=10, **changed):
-        return Request(kind, dataclasses.replace(SETTINGS, **changed), files).stem
+    def stem(kind, files=10, factor=1.0, seed=0, **changed):
+        return request(kind, files, factor, seed, **changed).stem
 
     base = stem("pixelcnn")
     assert (
@@ -168,4 +166,4 @@ def test_what_changes_the_result_changes_where_it_is_kept():
     )
     assert stem("pixelcnn", components=9) == base, "a PixelCNN has no components"
     assert stem("histogram", epochs=2) == stem("histogram"), "and a histogram no epochs"
-    assert stem("quantized", coarseness=2.0) != stem("quantized")
+    assert stem("quantized", factor=2.0) != stem("quantized")

@@ -3,12 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from narrows.compare.coded import Coded, by_name, intervals
-from narrows.compare.coding import KL
 from narrows.compare.plan import Plan
+from narrows.compare.priors import KL, Coded, by_name, intervals
 from narrows.report import Block, Gallery, Picture, Section, Table, rate_distortion
 from narrows.report.table import Cell, Column
-from narrows.training.priors.kinds import KINDS
 
 Figures = Mapping[str, Mapping[str, tuple[float, float]]]
 
@@ -64,11 +62,8 @@ def _about(coded: Sequence[Coded], plan: Plan) -> str:
             f" {KL}: of a random code under the prior it was trained with, which is what a draw "
             "costs by bits-back; its distortion is that of a draw."
         )
-    learned = [kind for kind in plan.priors if "epochs" in KINDS[kind].reads]
-    if learned:
-        fitting = plan.fitting
-        said += f" Learned ({', '.join(learned)}): {fitting.epochs} epochs, width {fitting.width}."
-    return said
+    learned = [f"{recipe.name} ({recipe.settings})" for recipe in plan.priors if recipe.learned]
+    return f"{said} Trained by gradient: {', '.join(learned)}." if learned else said
 
 
 def _over(plan: Plan) -> str:
