@@ -186,7 +186,7 @@ def notebook(data: nw.data.Dataset, out: Path, limit: float) -> None:
     """Adam at 1e-3, batch 256, NMSE + commitment, until the level or the limit."""
     torch.manual_seed(0)
     network = nw.networks.Conv()
-    encoder, decoder = network.encoder(data.shape, 64), network.decoder(data.shape, 64, 3)
+    encoder, decoder = network.encoder(data.shape, 64), network.decoder(data.shape, 64, channels=3)
     quantizer = NotebookQuantizer()
     model = nn.ModuleList([encoder, quantizer, decoder]).train()
     images = NotebookImages(data.train.batch(torch.arange(len(data.train))))

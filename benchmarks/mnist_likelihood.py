@@ -132,8 +132,8 @@ def main() -> None:
     grey = data.test.batch(torch.arange(options.test))
     generator = torch.Generator().manual_seed(options.seed + 1)
     test = torch.bernoulli(grey, generator=generator)
-    estimate = importance_estimate(model, test, options.draws)
-    bound = importance_estimate(model, test, 1)
+    estimate = importance_estimate(model, test, draws=options.draws)
+    bound = importance_estimate(model, test, draws=1)
     report = {
         "objective": options.objective,
         "seed": options.seed,

@@ -50,10 +50,10 @@ def check(data, folder, name, export):
     model, x = model_of(FAMILIES[name](), data), data.test.batch(torch.arange(16))
     if name.startswith("sparse lasso"):
         with pytest.raises(ExportError, match=r"with Lasso cannot leave narrows.*converged"):
-            export(model, folder, x, "encoder")
+            export(model, folder, examples=x, part="encoder")
     else:
-        assert export(model, folder, x, "encoder").differing <= 1e-3
-    assert export(model, folder, x, "decoder").largest < 1e-5
+        assert export(model, folder, examples=x, part="encoder").differing <= 1e-3
+    assert export(model, folder, examples=x, part="decoder").largest < 1e-5
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -79,7 +79,7 @@ def test_a_program_runs_where_narrows_is_not(digits, tmp_path):
     """Another process, without narrows, codes a batch of another size and decodes it."""
     model, x = model_of(VectorQuantizer(8, 4), digits), digits.test.batch(torch.arange(7))
     for part in ("encoder", "decoder"):
-        export_torch(model, tmp_path, x[:3], part)
+        export_torch(model, tmp_path, examples=x[:3], part=part)
     torch.save({"x": x, "restored": model.reconstruct(x)}, tmp_path / "seen.pt")
     script = """
 import sys
@@ -105,7 +105,7 @@ def test_a_program_that_computes_something_else_is_found_out_and_removed(
     answers = nw.Autoencoder.decode
     monkeypatch.setattr(nw.Autoencoder, "decode", lambda self, code: answers(self, code) + 0.001)
     with pytest.raises(ExportError, match=r"does not compute what the model does.*removed"):
-        export_torch(model, tmp_path, x, "decoder")
+        export_torch(model, tmp_path, examples=x, part="decoder")
     assert not list(tmp_path.iterdir())
 
 
@@ -113,12 +113,12 @@ def test_meaningless_requests_are_refused(digits, tmp_path, monkeypatch):
     model = model_of(SparseDictionary(8, 4, Lasso(0.2)), digits)
     x = digits.test.batch(torch.arange(4))
     with pytest.raises(ExportError, match="two or more examples"):
-        export_torch(model, tmp_path, x[:1])
+        export_torch(model, tmp_path, examples=x[:1])
     with pytest.raises(ExportError, match="encoder or decoder"):
-        export_torch(model, tmp_path, x, "prior")
+        export_torch(model, tmp_path, examples=x, part="prior")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"narrows\[export\]"):
-        export_onnx(model, tmp_path, x)
+        export_onnx(model, tmp_path, examples=x)
 
 
 def test_the_command_writes_compares_and_prints(digits, tmp_path, capsys):

@@ -18,13 +18,14 @@ def completeness() -> tuple[float, list[str]]:
     """The share of exported symbols with known types, and what is said of the others."""
     # This option of pyright takes the Python that is first on the PATH, whatever is configured.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         ["pyright", "--verifytypes", "narrows", "--ignoreexternal", "--outputjson"],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "PATH": path},
+        env=environment,
     )
     report = json.loads(done.stdout)["typeCompleteness"]
     unknown = [

@@ -62,7 +62,7 @@ def convolutional(folder: Path, *, kind: str, weight: float, hidden: int, **rest
     """Trains one of the three and measures errors, losses, sharpness and, of codes, samples."""
     setting = Setting(**rest)
     examples = setting.images()
-    network = Conv(hidden, 2, max(4, hidden // 4), 2)
+    network = Conv(hidden, 2, residual_hidden=max(4, hidden // 4), downsamplings=2)
     # The mean over pixels plus terms that are means over features, as the document's loss is:
     # with 2 s^2 = 1 the squared error is a sum over D pixels, and terms are sums over features.
     scale = likelihood(examples, weight if kind == "vae" else 1 / examples.dimensions)
@@ -113,7 +113,7 @@ def drawn(
     for name, code in (("uniform", uniform), ("pixelcnn", prior.sample(count, generator))):
         images = model.decode(code)
         features = metrics.extract(judge, images)
-        distance, floor = metrics.against_floor(metrics.kid, features, real)
+        distance, floor = metrics.against_floor(metrics.kid, features, real=real)
         half = real[: len(features)]
         found |= {
             f"kid_{name}": distance,

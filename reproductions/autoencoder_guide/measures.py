@@ -54,7 +54,7 @@ def layout(z: Tensor, classes: Tensor) -> dict[str, float]:
 
 def denoised(model: Autoencoder, clean: Tensor) -> dict[str, float]:
     """Squared error of what is made of noisy images by a model that was trained on clean ones."""
-    rows = metrics.denoising(lambda x: copies(model, x), clean, NOISE)
+    rows = metrics.denoising(lambda x: copies(model, x), clean, weights=NOISE)
     return {f"denoised_{row['weight']:g}": 10 ** (-row["denoised"] / 10) for row in rows}
 
 
@@ -81,7 +81,7 @@ def sampled(
     for name, drawn in (("normal", normal), ("fitted", fitted)):
         features = metrics.extract(judge, drawn)
         found[f"kid_{name}"], found["kid_floor"] = metrics.against_floor(
-            metrics.kid, features, real
+            metrics.kid, features, real=real
         )
     return found
 

@@ -29,7 +29,7 @@ def denoiser(folder: Path, *, noise: float, **setting: Any) -> Result:
     examples, run = fitted(folder, objective=Denoising(noise), **setting)
     model = run.model
     y = whole(examples.test)
-    (row,) = denoising(lambda x: copies(model, x), y, (noise,))
+    (row,) = denoising(lambda x: copies(model, x), y, weights=(noise,))
     return {
         "denoised": 10 ** (-row["denoised"] / 10),
         "noisy": 10 ** (-row["noisy"] / 10),

@@ -25,7 +25,7 @@ def retained(folder: Path, **setting: Any) -> Result:
     return metrics.retention(
         lambda x: copies(model, x),
         (whole(head), labels(head)),
-        (whole(examples.test), labels(examples.test)),
+        test=(whole(examples.test), labels(examples.test)),
         epochs=EPOCHS,
         seed=0,
         real=reader(setting["data"], len(head)),

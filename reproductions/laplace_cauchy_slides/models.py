@@ -127,7 +127,7 @@ def fitted(
 
 def classes_read(examples: Dataset, codes: Tensor, new: Tensor) -> dict[str, float]:
     """What can be read of the class from held-out codes, by readers trained on training codes."""
-    read = (codes, labels(examples.train), new, labels(examples.test))
+    read = (codes, labels(examples.train)), (new, labels(examples.test))
     return {
         "linear_probe": metrics.linear_probe(*read),
         "knn_probe": metrics.knn_probe(*read),

@@ -67,7 +67,7 @@ def notebook(folder: Path, *, kind: str, hidden: int, dim: int, size: int, **res
     latent = bottleneck(kind, images, dim, size, setting.seed)
     free = kind in ("dictionary", "dense")
     run = train(
-        folder, images, latent, Conv(hidden, 2, max(1, hidden // 4)), setting,
+        folder, images, latent, Conv(hidden, 2, residual_hidden=max(1, hidden // 4)), setting,
         likelihood=normal(None if free else math.sqrt(0.5)),
         optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
     )  # fmt: skip

@@ -33,7 +33,7 @@ def answers(folder: Path, *, hidden: int, dim: int, size: int, **rest: Any) -> R
     """Trains the network without a bottleneck and looks at its z; see the claims."""
     setting = Setting(**rest)
     images, seed = setting.images(), setting.seed
-    network = Conv(hidden, 2, max(1, hidden // 4))
+    network = Conv(hidden, 2, residual_hidden=max(1, hidden // 4))
     run = train(folder, images, Identity(dim), network, setting)
     generator = torch.Generator().manual_seed(seed)
     known = features(run.model, images.train)
@@ -42,7 +42,7 @@ def answers(folder: Path, *, hidden: int, dim: int, size: int, **rest: Any) -> R
     some = new[torch.randperm(len(new), generator=generator)[:_COMPARED]]
     centre = known.mean(0)
     atoms = _learn(known - centre, size, seed)
-    explained = explained_by_atoms(some - centre, atoms, min(K_ATOMS, dim - 1))
+    explained = explained_by_atoms(some - centre, atoms, k=min(K_ATOMS, dim - 1))
     counts = _sizes_of_codebooks(dim, size)
     return {
         "components": components_for(new, 0.95) / dim,

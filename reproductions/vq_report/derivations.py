@@ -41,7 +41,9 @@ def constant_and_routes(folder: Path, *, size: int, dim: int, seed: int) -> Resu
     del folder
     torch.manual_seed(seed)
     quantizer = VectorQuantizer(size, dim, codebook="gradient", init="uniform", revive_after=None)
-    model = Autoencoder((1, 8, 8), Conv(8, 1, 4), quantizer, Normal(0.70711)).double()
+    model = Autoencoder(
+        (1, 8, 8), Conv(8, 1, residual_hidden=4), quantizer, Normal(0.70711)
+    ).double()
     loss = model.loss(torch.rand(32, 1, 8, 8, dtype=torch.float64))
     assert loss.rate is not None
     terms = {"nll": loss.nll, **loss.terms}

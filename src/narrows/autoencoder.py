@@ -116,7 +116,7 @@ class Autoencoder(Shared, nn.Module):
         self.encoder: nn.Module = network.encoder(self.shape, bottleneck.in_features)
         self.bottleneck = bottleneck
         self.decoder: nn.Module = network.decoder(
-            self.shape, bottleneck.out_features, likelihood.channels(self.shape[0])
+            self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
         self.likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)

@@ -81,7 +81,7 @@ class Decoder(nn.Module):
 
 
 def export_torch(
-    model: Autoencoder, folder: str | Path, examples: Tensor, part: str = "encoder"
+    model: Autoencoder, folder: str | Path, *, examples: Tensor, part: str = "encoder"
 ) -> Exported:
     """Writes a part as a `torch.export` program, `PART.pt2`, and compares it with the model.
 
@@ -105,7 +105,7 @@ def export_torch(
 
 
 def export_onnx(
-    model: Autoencoder, folder: str | Path, examples: Tensor, part: str = "encoder"
+    model: Autoencoder, folder: str | Path, *, examples: Tensor, part: str = "encoder"
 ) -> Exported:
     """Writes a part as an ONNX file, `PART.onnx`, and compares onnxruntime with the model.
 

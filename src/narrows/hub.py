@@ -63,7 +63,7 @@ class Shared:
             raise FileExistsError(f"{path} is there already and is no card of narrows; move it")
         saved = self.save(folder)
         parts = json.loads((saved / "model.json").read_text())
-        path.write_text(card(parts, saved.name, run))
+        path.write_text(card(parts, saved.name, run=run))
         return saved
 
     @classmethod
@@ -94,6 +94,7 @@ class Shared:
         self,
         name: str,
         run: Measured | None = None,
+        *,
         private: bool = True,
         message: str = "Upload a narrows model",
     ) -> str:
@@ -145,7 +146,7 @@ def class_paths(parts: Any) -> Iterator[str]:
             yield from class_paths(part)
 
 
-def card(parts: Mapping[str, Any], name: str, run: Measured | None = None) -> str:
+def card(parts: Mapping[str, Any], name: str, *, run: Measured | None = None) -> str:
     """The model card: what the model is, how to use it, what was measured."""
     bottleneck = _call(parts["bottleneck"])
     shape = tuple(parts["shape"])

@@ -75,7 +75,7 @@ def test_importance_weights_work_for_a_joint_code():
         5, digit_and_style(), nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
     )
     x = torch.randn(200, 5)
-    one, many = (importance_estimate(model, x, draws) for draws in (1, 50))
+    one, many = (importance_estimate(model, x, draws=draws) for draws in (1, 50))
     assert many.mean < one.mean
     assert many.effective_sample_size.max() <= 50
 

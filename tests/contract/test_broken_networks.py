@@ -66,7 +66,7 @@ class HoldsWeights(Honest):
 
     def decoder(self, shape, features, channels):
         if HoldsWeights.made is None:
-            HoldsWeights.made = super().decoder(shape, features, channels)
+            HoldsWeights.made = super().decoder(shape, features, channels=channels)
         return HoldsWeights.made
 
 
@@ -92,7 +92,7 @@ class LosesTheBorder(Honest):
 
 class ForgetsASite(Honest):
     def decoder(self, shape, features, channels):
-        made = super().decoder(shape, features, channels)
+        made = super().decoder(shape, features, channels=channels)
         mask = type(
             "Mask",
             (nn.Module,),

@@ -10,14 +10,14 @@ COUNTS = st.integers(1, 60)
 
 @given(n=COUNTS, size=COUNTS, seed=st.integers(0, 2**40), epoch=st.integers(0, 1000))
 def test_an_epoch_visits_every_row_once(n, size, seed, epoch):
-    rows = torch.cat(list(batches(n, size, seed, epoch, drop_last=False)))
+    rows = torch.cat(list(batches(n, size, seed=seed, epoch=epoch, drop_last=False)))
     assert rows.sort().values.tolist() == list(range(n))
 
 
 @given(n=COUNTS, size=COUNTS, start=st.integers(0, 70), drop_last=st.booleans())
 def test_an_epoch_can_be_entered_at_any_batch(n, size, start, drop_last):
-    whole = list(batches(n, size, 3, 1, drop_last=drop_last))
-    rest = list(batches(n, size, 3, 1, start=start, drop_last=drop_last))
+    whole = list(batches(n, size, seed=3, epoch=1, drop_last=drop_last))
+    rest = list(batches(n, size, seed=3, epoch=1, start=start, drop_last=drop_last))
     assert [b.tolist() for b in rest] == [b.tolist() for b in whole[start:]]
     assert len(whole) == steps_per_epoch(n, size, drop_last=drop_last)
 

@@ -54,7 +54,7 @@ class TestPerfect:
 
     def test_a_code_that_is_the_class_has_all_of_its_entropy(self):
         labels = torch.arange(80) % 4
-        found = code_information(passing(Categorical(4)), certain(4)[labels], labels)
+        found = code_information(passing(Categorical(4)), certain(4)[labels], labels=labels)
         assert found.classes == pytest.approx(math.log(4))
         assert found.floor < 0.2
 
@@ -75,7 +75,7 @@ class TestUseless:
     @pytest.mark.parametrize("bottleneck", [Variational(3), Categorical(6)])
     def test_a_posterior_that_ignores_the_example_says_nothing(self, bottleneck):
         labels = torch.arange(50) % 5
-        found = code_information(passing(bottleneck), torch.zeros(50, 6), labels)
+        found = code_information(passing(bottleneck), torch.zeros(50, 6), labels=labels)
         assert found.whole == pytest.approx(0, abs=1e-6)
         assert found.units == pytest.approx(0, abs=1e-6)
         assert found.classes == pytest.approx(0, abs=1e-6)
@@ -93,7 +93,7 @@ class TestMisleading:
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(4, (64,), generator=generator)
         logits = torch.cat([certain(64), torch.zeros(64, 64)], 1)  # and one number that is none
-        found = code_information(passing(Categorical(64, variables=2)), logits, labels)
+        found = code_information(passing(Categorical(64, variables=2)), logits, labels=labels)
         entropy = entropies(labels[:, None]).item()
         assert found.classes is not None
         assert found.classes.tolist() == pytest.approx([entropy, 0])
@@ -103,7 +103,7 @@ class TestMisleading:
         generator = torch.Generator().manual_seed(0)
         codes = torch.randn(1000, 100, generator=generator)
         labels = torch.randint(4, (1000,), generator=generator)
-        parts = codes[:500], labels[:500], codes[500:], labels[500:]
+        parts = (codes[:500], labels[:500]), (codes[500:], labels[500:])
         assert decodable_information(*parts) == pytest.approx(0, abs=0.03)
         assert decodable_information(*parts, shuffle=True) == pytest.approx(0, abs=0.03)
 
@@ -131,7 +131,7 @@ def test_random_indices_have_the_information_of_enumeration():
     model = passing(Categorical(5, variables=2))
     first, second = logits.double().unflatten(1, (2, 5)).softmax(2).unbind(1)
     joint = (first[:, :, None] * second[:, None]).flatten(1)
-    found = code_information(model, logits, labels, draws=2000)
+    found = code_information(model, logits, labels=labels, draws=2000)
     of_class = torch.stack([first[labels == c].mean(0) for c in labels])
     assert found.whole == pytest.approx(_information(joint), abs=0.02)
     assert found.units.tolist() == pytest.approx(
@@ -172,7 +172,7 @@ def test_a_whole_code_is_never_worth_more_than_log_n_while_its_units_may_be():
 def test_chunks_change_nothing():
     torch.manual_seed(0)
     model, x, labels = passing(Variational(2)), torch.randn(30, 4), torch.arange(30) % 3
-    one, two = (code_information(model, x, labels, chunk=chunk) for chunk in (1, 2**20))
+    one, two = (code_information(model, x, labels=labels, chunk=chunk) for chunk in (1, 2**20))
     assert one.whole == pytest.approx(two.whole)
     assert one.units.tolist() == pytest.approx(two.units.tolist())
     assert one.classes.tolist() == pytest.approx(two.classes.tolist())
@@ -233,7 +233,7 @@ class TestDecodable:
         generator = torch.Generator().manual_seed(0)
         labels = torch.arange(400) % 2
         codes = 10 * labels[:, None] + torch.randn(400, 3, generator=generator)
-        parts = codes[:200], labels[:200], codes[200:], labels[200:]
+        parts = (codes[:200], labels[:200]), (codes[200:], labels[200:])
         assert decodable_information(*parts) == pytest.approx(math.log(2), abs=0.02)
         assert decodable_information(*parts, shuffle=True) == pytest.approx(0, abs=0.02)
 
@@ -242,7 +242,7 @@ class TestDecodable:
         generator = torch.Generator().manual_seed(0)
         labels = torch.arange(20_000) % 2
         codes = (2.0 * labels - 1 + torch.randn(20_000, generator=generator))[:, None]
-        parts = codes[:10_000], labels[:10_000], codes[10_000:], labels[10_000:]
+        parts = (codes[:10_000], labels[:10_000]), (codes[10_000:], labels[10_000:])
         z = torch.linspace(-12, 12, 20_001, dtype=torch.float64)
         density = Normal(1.0, 1.0).log_prob(z).exp(), Normal(-1.0, 1.0).log_prob(z).exp()
         mixture = (density[0] + density[1]) / 2
@@ -253,7 +253,7 @@ class TestDecodable:
     def test_a_class_that_training_lacks_is_refused(self):
         codes, labels = torch.randn(4, 2), torch.tensor([0, 1, 2, 2])
         with pytest.raises(ValueError, match=r"\[2\] are not among"):
-            decodable_information(codes[:2], labels[:2], codes[2:], labels[2:])
+            decodable_information((codes[:2], labels[:2]), (codes[2:], labels[2:]))
 
 
 def test_what_has_no_information_to_measure_is_refused():

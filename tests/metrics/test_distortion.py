@@ -26,7 +26,7 @@ def test_psnr_and_mse_are_those_of_scikit_image(pair):
 
 @pytest.mark.parametrize("peak", [1.0, 255.0])
 def test_ssim_is_that_of_scikit_image(pair, peak):
-    ours = ssim(pair[0] * peak, pair[1] * peak, peak)
+    ours = ssim(pair[0] * peak, pair[1] * peak, peak=peak)
     for x, y, value in zip(*pair, ours, strict=True):
         expected = reference.structural_similarity(
             x.numpy() * peak, y.numpy() * peak, data_range=peak, channel_axis=0,
@@ -47,7 +47,7 @@ def test_a_perfect_code_has_no_error_and_a_useless_one_that_of_the_mean():
     variance = x.var(correction=0).item()
     assert mse(x, x).sum() == 0
     assert bool(psnr(x, x).isinf().all())
-    useless = nmse(x, torch.full_like(x, x.mean().item()), variance)
+    useless = nmse(x, torch.full_like(x, x.mean().item()), variance=variance)
     assert useless.mean().item() == pytest.approx(1)
 
 
@@ -73,4 +73,4 @@ def test_nothing_broadcasts():
             with pytest.raises(ValueError, match="expected two batches"):
                 measure(x, y)
     with pytest.raises(ValueError, match="is it constant"):
-        nmse(x, x, 0.0)
+        nmse(x, x, variance=0.0)

@@ -45,7 +45,7 @@ def test_codes_for_a_uniform_cube_grow_exponentially():
             centres, _ = kmeans(rows, spread(rows, size, generator), 10)
             left = (rows - centres[nearest(rows, centres)]).square().sum()
             errors.append((left / (rows - rows.mean(0)).square().sum()).item())
-        needed.append(size_for(sizes, errors, 0.2))
+        needed.append(size_for(sizes, errors, target=0.2))
     found = growth(dimensions, needed)
     assert found["advantage"] > 0 or found["rate"] > 0.5  # by D = 4 both laws are near
     assert needed[-1] > 8 * needed[0]
@@ -53,14 +53,14 @@ def test_codes_for_a_uniform_cube_grow_exponentially():
 
 def test_the_size_for_a_distortion_lies_on_the_line_between_logarithms():
     sizes, distortions = [4, 16, 64], [0.4, 0.1, 0.025]  # distortion = 1.6 / size
-    assert size_for(sizes, distortions, 0.2) == pytest.approx(8)
-    assert size_for(sizes, distortions, 0.01) is None
-    assert size_for(sizes, distortions, 0.5) is None
+    assert size_for(sizes, distortions, target=0.2) == pytest.approx(8)
+    assert size_for(sizes, distortions, target=0.01) is None
+    assert size_for(sizes, distortions, target=0.5) is None
 
 
 def test_a_size_that_made_it_worse_counts_for_nothing():
-    assert size_for([4, 16, 64], [0.4, 0.8, 0.1], 0.3) == pytest.approx(
-        size_for([4, 64], [0.4, 0.1], 0.3)
+    assert size_for([4, 16, 64], [0.4, 0.8, 0.1], target=0.3) == pytest.approx(
+        size_for([4, 64], [0.4, 0.1], target=0.3)
     )
 
 
@@ -70,4 +70,4 @@ def test_too_little_to_go_on_is_refused():
     with pytest.raises(ValueError, match="three different dimensions"):
         growth([2, 4, 8], [3, 5, 0])
     with pytest.raises(ValueError, match="at least two sizes"):
-        size_for([4], [0.1], 0.2)
+        size_for([4], [0.1], target=0.2)

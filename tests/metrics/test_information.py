@@ -59,7 +59,7 @@ def test_the_evidence_bound_is_the_one_draw_importance_bound_in_the_mean():
     model = passing(Variational(2))
     x = torch.randn(100, 4)
     bound = -evidence(model, x, draws=100).elbo.mean()
-    estimates = [importance_estimate(model, x, 1, seed=seed).mean for seed in range(100)]
+    estimates = [importance_estimate(model, x, draws=1, seed=seed).mean for seed in range(100)]
     assert float(bound) == pytest.approx(sum(estimates) / 100, abs=0.06)
 
 

@@ -61,9 +61,9 @@ def test_the_frechet_distance_is_scipys_and_that_of_normals_in_closed_form():
 def test_real_examples_lie_on_the_floor_and_worse_samples_further_above():
     real = normal(800)
     for measure in (kid, frechet_distance):
-        same, floor = against_floor(measure, normal(400, seed=5), real)
-        near, _ = against_floor(measure, normal(400, seed=5, mean=0.2), real)
-        far, _ = against_floor(measure, normal(400, seed=5, mean=1.0), real)
+        same, floor = against_floor(measure, normal(400, seed=5), real=real)
+        near, _ = against_floor(measure, normal(400, seed=5, mean=0.2), real=real)
+        far, _ = against_floor(measure, normal(400, seed=5, mean=1.0), real=real)
         assert abs(same - floor) < 0.2 * near
         assert near < 0.2 * far
 
@@ -107,9 +107,9 @@ def test_copies_are_found_as_their_originals():
     found = nearest(train[[7, 3]], train)
     assert found.index.tolist() == [7, 3]
     assert found.distance.tolist() == [0, 0]
-    assert novelty(train[:50], train, heldout) == 0
-    assert novelty(normal(100, seed=2), train, heldout) == pytest.approx(1, abs=0.1)
-    assert novelty(normal(100, seed=2, scale=3), train, heldout) > 1.5
+    assert novelty(train[:50], train, heldout=heldout) == 0
+    assert novelty(normal(100, seed=2), train, heldout=heldout) == pytest.approx(1, abs=0.1)
+    assert novelty(normal(100, seed=2, scale=3), train, heldout=heldout) > 1.5
 
 
 def test_the_nearest_of_images_is_that_of_scipy():
@@ -142,8 +142,8 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="sets of one size"):
         one_nearest_neighbour_accuracy(normal(5), normal(6))
     with pytest.raises(ValueError, match="no reference"):
-        novelty(normal(5), normal(9), normal(9))
+        novelty(normal(5), normal(9), heldout=normal(9))
     with pytest.raises(ValueError, match="of shape"):
         nearest(normal(5, 3), normal(9, 4))
     with pytest.raises(ValueError, match="4 real examples"):
-        against_floor(kid, normal(5), normal(3))
+        against_floor(kid, normal(5), real=normal(3))

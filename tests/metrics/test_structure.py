@@ -75,10 +75,10 @@ def test_learned_atoms_explain_new_pairs_of_planted_ones_and_no_noise():
         [torch.randperm(24, generator=torch.Generator().manual_seed(i))[:2] for i in range(1200)]
     )
     vectors = 5 + torch.einsum("nk,nkd->nd", randn(1200, 2, seed=1), atoms[chosen])
-    found = explained_by_learned_atoms(vectors[:900], vectors[900:], 24, k=2)
+    found = explained_by_learned_atoms(vectors[:900], vectors[900:], size=24, k=2)
     assert found["atoms"] > 0.9
     assert max(found["random"], found["pca"]) < 0.75
-    noise = explained_by_learned_atoms(randn(900, 16), randn(300, 16, seed=1), 24, k=2)
+    noise = explained_by_learned_atoms(randn(900, 16), randn(300, 16, seed=1), size=24, k=2)
     assert noise["atoms"] == pytest.approx(noise["random"], abs=0.05)
 
 

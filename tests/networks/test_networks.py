@@ -38,7 +38,7 @@ def test_any_image_comes_back_in_its_own_size(network, shape):
 def test_gradient_reaches_every_weight(network):
     torch.manual_seed(0)
     shape = (2, 11, 13)
-    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, 2))
+    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, channels=2))
     model(torch.rand(3, *shape)).square().sum().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
 
@@ -47,7 +47,7 @@ def test_gradient_reaches_every_weight(network):
 def test_examples_do_not_influence_each_other_in_eval(network):
     torch.manual_seed(0)
     shape = (1, 9, 9)
-    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, 1))
+    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, channels=1))
     model = model.double().eval()
     x = torch.rand(4, *shape, dtype=torch.float64)
     torch.testing.assert_close(model(x)[:1], model(x[:1]))
@@ -56,7 +56,7 @@ def test_examples_do_not_influence_each_other_in_eval(network):
 @pytest.mark.parametrize("network", IMAGE_NETWORKS, ids=repr)
 def test_an_empty_batch_gives_an_empty_batch(network):
     shape = (3, 9, 9)
-    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, 3)).eval()
+    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, channels=3)).eval()
     assert model(torch.rand(0, *shape)).shape == (0, *shape)
 
 
@@ -66,7 +66,7 @@ def test_every_pixel_matters_and_every_pixel_is_made(network):
     torch.manual_seed(0)
     shape = (1, 11, 14)
     encoder = network.encoder(shape, 8).double().eval()
-    decoder = network.decoder(shape, 8, 1).double().eval()
+    decoder = network.decoder(shape, 8, channels=1).double().eval()
     x = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
     features = encoder(x)
     (seen,) = torch.autograd.grad(features.pow(3).sum(), x)
@@ -95,7 +95,7 @@ def test_networks_for_images_refuse_vectors_and_say_which_takes_them(network):
     with pytest.raises(TypeError, match=r"got shape \(64,\); use narrows.networks.Mlp"):
         network.encoder((64,), 4)
     with pytest.raises(TypeError, match="Mlp"):
-        network.decoder((64,), 4, 64)
+        network.decoder((64,), 4, channels=64)
 
 
 @pytest.mark.parametrize("network", GRIDS, ids=repr)
@@ -113,7 +113,7 @@ def test_a_batch_of_another_shape_is_refused_with_the_fix(network):
         encoder(torch.rand(3, 9, 9))
     with pytest.raises(ValueError, match=r"expected data of shape \[batch, 3, 9, 9\]"):
         encoder(torch.rand(2, 1, 9, 9))
-    decoder = network.decoder((3, 9, 9), 4, 3)
+    decoder = network.decoder((3, 9, 9), 4, channels=3)
     with pytest.raises(ValueError, match="expected z of shape"):
         decoder(torch.rand(2, *network.sites((3, 9, 9)), 5))
 
@@ -139,7 +139,7 @@ def test_impossible_sizes_are_refused_at_construction(make):
 def test_vectors_go_through_the_mlp(network):
     features = network.encoder((10,), 3)(torch.rand(4, 10))
     assert features.shape == (4, 3)
-    assert network.decoder((10,), 3, 30)(features).shape == (4, 30)
+    assert network.decoder((10,), 3, channels=30)(features).shape == (4, 30)
 
 
 def test_an_mlp_without_hidden_layers_is_affine():
@@ -151,7 +151,7 @@ def test_an_mlp_without_hidden_layers_is_affine():
 
 def test_the_decoder_has_the_encoders_hidden_widths_in_reverse():
     network = networks.Mlp(hidden=(30, 20))
-    encoder, decoder = network.encoder((10,), 3), network.decoder((10,), 3, 10)
+    encoder, decoder = network.encoder((10,), 3), network.decoder((10,), 3, channels=10)
     widths = [
         m.weight.shape for m in [*encoder.modules(), *decoder.modules()] if hasattr(m, "weight")
     ]
@@ -205,7 +205,7 @@ def test_conv_has_the_layers_of_the_notebook():
         *residual * 2,
         (128, 64, 1, 1),
     ]
-    decoder = networks.Conv().decoder((3, 32, 32), 64, 3)
+    decoder = networks.Conv().decoder((3, 32, 32), 64, channels=3)
     transposed = [
         (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
         for m in decoder.modules()
@@ -228,19 +228,21 @@ def test_sites_of_a_conv_see_only_their_surroundings_and_those_of_a_transformer_
 def test_bounded_output_lies_in_the_unit_interval_and_wants_a_mean():
     torch.manual_seed(0)
     network = networks.ResNet(hidden=8, bounded=True)
-    out = network.decoder((1, 8, 8), 3, 1)(100 * torch.randn(4, 2, 2, 3))
+    out = network.decoder((1, 8, 8), 3, channels=1)(100 * torch.randn(4, 2, 2, 3))
     assert 0 <= out.min() < out.max() <= 1
-    free = networks.ResNet(hidden=8).decoder((1, 8, 8), 3, 1)(100 * torch.randn(4, 2, 2, 3))
+    free = networks.ResNet(hidden=8).decoder((1, 8, 8), 3, channels=1)(
+        100 * torch.randn(4, 2, 2, 3)
+    )
     assert free.min() < 0 < 1 < free.max()
     with pytest.raises(TypeError, match="likelihood asks for 256"):
-        network.decoder((1, 8, 8), 3, 256)
+        network.decoder((1, 8, 8), 3, channels=256)
 
 
 @pytest.mark.parametrize("network", IMAGE_NETWORKS, ids=repr)
 def test_bfloat16_autocast_runs_forward_and_back(network):
     torch.manual_seed(0)
     shape = (3, 9, 10)
-    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, 3))
+    model = nn.Sequential(network.encoder(shape, 5), network.decoder(shape, 5, channels=3))
     with torch.autocast("cpu", torch.bfloat16):
         out = model(torch.rand(2, *shape))
     out.float().square().sum().backward()

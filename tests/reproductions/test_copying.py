@@ -38,7 +38,9 @@ def test_epochs_to_a_level_are_counted_in_parts():
 def test_the_nmse_behind_a_training_loss_is_that_of_the_copies(sigma):
     data = subset("digits", 64, 8)
     torch.manual_seed(0)
-    model = Autoencoder(data.shape, Conv(4, 1, 2, 1), Identity(2), Normal(sigma)).train()
+    model = Autoencoder(
+        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), Identity(2), Normal(sigma)
+    ).train()
     x = data.train.batch(torch.arange(64))
     loss = model.loss(x)
     expected = (loss.output - x).square().mean().item() / data.variance
@@ -47,7 +49,9 @@ def test_the_nmse_behind_a_training_loss_is_that_of_the_copies(sigma):
 
 def test_a_likelihood_that_hides_its_squared_error_is_refused():
     data = subset("digits", 64, 8)
-    model = Autoencoder(data.shape, Conv(4, 1, 2, 1), Identity(2), Bernoulli())
+    model = Autoencoder(
+        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), Identity(2), Bernoulli()
+    )
     with pytest.raises(TypeError, match="fixed or optimal sigma"):
         training_nmse(1.0, model, data)
 
@@ -55,13 +59,20 @@ def test_a_likelihood_that_hides_its_squared_error_is_refused():
 def test_finer_values_cost_more_bits_and_an_index_has_one_rate():
     data = subset("digits", 128, 64)
     torch.manual_seed(0)
-    model = Autoencoder(data.shape, Conv(4, 1, 2, 1), SparseDictionary(8, 4, OMP(2)), Normal())
+    model = Autoencoder(
+        data.shape,
+        Conv(4, 1, residual_hidden=2, downsamplings=1),
+        SparseDictionary(8, 4, OMP(2)),
+        Normal(),
+    )
     before = model.prior
     points = rate_points(model.eval(), data)
     assert (np.diff(points[:, 0]) >= 0).all()
     assert points[-1, 0] > points[0, 0] + 10
     assert model.prior is before
-    model = Autoencoder(data.shape, Conv(4, 1, 2, 1), VectorQuantizer(8, 4), Normal())
+    model = Autoencoder(
+        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), VectorQuantizer(8, 4), Normal()
+    )
     points = rate_points(model.eval(), data)
     assert points.shape == (1, 2)
     assert points[0, 0] <= 16 * 3 + 1  # 16 sites of at most 3 bits, and half a pseudo-count

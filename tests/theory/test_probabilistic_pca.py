@@ -54,7 +54,7 @@ def test_the_elbo_equals_the_log_likelihood_at_the_exact_posterior(world):
 def test_any_number_of_draws_gives_the_exact_likelihood_and_full_effective_size(world):
     model, x, exact = world
     for draws in (1, 7, 100):
-        estimate = importance_estimate(model, x, draws, chunk=30)
+        estimate = importance_estimate(model, x, draws=draws, chunk=30)
         assert torch.allclose(-estimate.nll, exact, atol=1e-6)
         assert torch.allclose(estimate.effective_sample_size, torch.full_like(exact, draws))
 
@@ -69,7 +69,9 @@ def test_the_bound_tightens_with_draws_towards_the_likelihood(world):
     model, x, exact = world
     spoil(model)
     gaps = [
-        float((importance_estimate(model, x.repeat(50, 1), draws).nll + exact.repeat(50)).mean())
+        float(
+            (importance_estimate(model, x.repeat(50, 1), draws=draws).nll + exact.repeat(50)).mean()
+        )
         for draws in (1, 5, 50)
     ]
     assert gaps[0] > 2 * gaps[1] > 8 * gaps[2] > -0.05
@@ -82,7 +84,7 @@ def test_the_training_objective_is_the_same_bound(world):
     model.objective = ImportanceWeighted(5)
     torch.manual_seed(0)
     total = float(model.train().loss(x.repeat(500, 1)).total.detach())
-    estimate = importance_estimate(model, x.repeat(500, 1), 5)
+    estimate = importance_estimate(model, x.repeat(500, 1), draws=5)
     assert total == pytest.approx(estimate.mean, abs=0.02)
 
 
@@ -90,7 +92,7 @@ def test_the_number_of_draws_is_honoured_exactly_and_chunks_change_nothing_else(
     model, x, _ = world
     rows = []
     model.decoder.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-    importance_estimate(model, x, 23, batch_size=10, chunk=7)
+    importance_estimate(model, x, draws=23, batch_size=10, chunk=7)
     assert sum(rows) == 23 * len(x)
     assert max(rows) == 70  # memory follows the chunk
 
@@ -98,9 +100,9 @@ def test_the_number_of_draws_is_honoured_exactly_and_chunks_change_nothing_else(
 def test_a_deterministic_code_and_impossible_numbers_are_refused(world):
     model, x, _ = world
     with pytest.raises(ValueError, match="at least 1"):
-        importance_estimate(model, x, 0)
+        importance_estimate(model, x, draws=0)
     plain = nw.Autoencoder.for_vectors(6, nw.bottlenecks.Identity(2))
     with pytest.raises(ValueError, match="deterministic"):
-        importance_estimate(plain, x.float(), 2)
+        importance_estimate(plain, x.float(), draws=2)
     with pytest.raises(ValueError, match="2 or more"):
         ImportanceWeighted(1)

@@ -29,9 +29,9 @@ def run(arguments: list[str]) -> None:
             f"{config.n} and --measured {config.measured}"
         )
     clean = data.test.batch(torch.arange(min(config.measured, len(data.test))))
-    (row,) = denoising(loaded.model.reconstruct, clean, [config.noise], config.seed)
+    (row,) = denoising(loaded.model.reconstruct, clean, weights=[config.noise], seed=config.seed)
     shown = data.test.batch(torch.arange(config.n))
-    noisy = corrupt(shown, config.noise, torch.Generator().manual_seed(config.seed))
+    noisy = corrupt(shown, config.noise, generator=torch.Generator().manual_seed(config.seed))
     images = torch.cat([shown, noisy, loaded.model.reconstruct(noisy)])
     print(
         f"noise {config.noise:g}, {len(clean)} test images: PSNR {row['noisy']:.2f} dB noisy, "

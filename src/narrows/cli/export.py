@@ -56,7 +56,7 @@ def _programs(model: Any, config: Any) -> int:
     refused = 0
     for part in ("encoder", "decoder"):
         try:
-            made = export(model, folder, examples, part)
+            made = export(model, folder, examples=examples, part=part)
         except ExportError as error:
             print(f"{part}: refused: {error}")
             refused += 1

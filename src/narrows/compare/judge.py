@@ -106,7 +106,11 @@ class Judge:
     def _atoms(self, known: Tensor, sites: Tensor) -> dict[str, float]:
         """What a few of twice as many atoms as dimensions explain of the sites' vectors."""
         explained = metrics.explained_by_learned_atoms(
-            self._some(known, 2000), self._some(sites, 1000), 2 * sites.shape[1], ATOMS, self.seed
+            self._some(known, 2000),
+            self._some(sites, 1000),
+            size=2 * sites.shape[1],
+            k=ATOMS,
+            seed=self.seed,
         )
         return {
             "atoms_explain": explained["atoms"],
@@ -132,7 +136,7 @@ class Judge:
         x, labels = self.test[:PAIRED], self.test_labels
         own = None if labels is None else labels[:PAIRED]
         try:
-            about = metrics.code_information(model, x, own, seed=self.seed)
+            about = metrics.code_information(model, x, labels=own, seed=self.seed)
         except NoRateError:
             return {}
         found = {
@@ -150,7 +154,7 @@ class Judge:
     def _class_information(self, model: Autoencoder) -> dict[str, float]:
         """Nats that a linear reader of z has about the class, beside all and beside chance."""
         labels, answers = self._labels(self.train_labels), self._labels(self.test_labels)
-        codes = (_z(model, self.train), labels, _z(model, self.test), answers)
+        codes = (_z(model, self.train), labels), (_z(model, self.test), answers)
         return {
             "class_information": metrics.decodable_information(*codes, seed=self.seed),
             "class_chance": metrics.decodable_information(*codes, shuffle=True, seed=self.seed),
@@ -161,28 +165,30 @@ class Judge:
         """Distances of samples to test examples, each beside its real-against-real floor."""
         drawn = model.sample(len(self.test) // 2, self._generator())
         features = metrics.extract(self.classifier, drawn)
-        kid, kid_floor = metrics.against_floor(metrics.kid, features, self.real)
+        kid, kid_floor = metrics.against_floor(metrics.kid, features, real=self.real)
         found = {"kid": kid, "kid_floor": kid_floor}
         if len(features) > features.shape[1]:
-            distance, floor = metrics.against_floor(metrics.frechet_distance, features, self.real)
+            distance, floor = metrics.against_floor(
+                metrics.frechet_distance, features, real=self.real
+            )
             found |= {"frechet": distance, "frechet_floor": floor}
         half = self.real[: len(features)]
         found |= metrics.precision_recall(features, half)
         found["two_sample"] = metrics.one_nearest_neighbour_accuracy(features, half)
-        found["novelty"] = metrics.novelty(drawn, self.train, self.test)
+        found["novelty"] = metrics.novelty(drawn, self.train, heldout=self.test)
         return found
 
     def retention(self, model: Autoencoder) -> dict[str, float]:
         """Accuracies of readers of z and of reconstructions."""
         labels, answers = self._labels(self.train_labels), self._labels(self.test_labels)
-        codes = (_z(model, self.train), labels, _z(model, self.test), answers)
+        codes = (_z(model, self.train), labels), (_z(model, self.test), answers)
         return {
             "linear_probe": metrics.linear_probe(*codes),
             "knn_probe": metrics.knn_probe(*codes),
             **metrics.retention(
                 model.reconstruct,
                 (self.train, labels),
-                (self.test, answers),
+                test=(self.test, answers),
                 epochs=self.epochs,
                 seed=self.seed,
                 real=self.classifier,
@@ -191,7 +197,7 @@ class Judge:
 
     def denoising(self, model: Autoencoder) -> dict[str, float]:
         """PSNR in dB of denoised test images by noise weight: `denoised_0.25` and so on."""
-        rows = metrics.denoising(model.reconstruct, self.test, NOISE, self.seed)
+        rows = metrics.denoising(model.reconstruct, self.test, weights=NOISE, seed=self.seed)
         return {f"denoised_{row['weight']:g}": row["denoised"] for row in rows}
 
     def references(self, widths: Mapping[str, int]) -> dict[str, dict[str, float]]:
@@ -204,17 +210,17 @@ class Judge:
         if self.train_labels is not None:
             labels, answers = self._labels(self.train_labels), self._labels(self.test_labels)
             for width in sorted(set(widths.values())):
-                codes = metrics.baselines(self.train, self.test, width, self.seed)
+                codes = metrics.baselines(self.train, self.test, d=width, seed=self.seed)
                 for kind, (train, test) in codes.items():
                     label = "raw data" if kind == "raw" else f"{kind} of width {train.shape[1]}"
                     if label not in found:
-                        read = (train, labels, test, answers)
+                        read = (train, labels), (test, answers)
                         found[label] = {
                             "linear_probe": metrics.linear_probe(*read),
                             "knn_probe": metrics.knn_probe(*read),
                         }
         if len(self.data.shape) == 3:
-            rows = metrics.denoising(lambda x: x, self.test, NOISE, self.seed)
+            rows = metrics.denoising(lambda x: x, self.test, weights=NOISE, seed=self.seed)
             for kind in ("noisy", "mean_image"):
                 label = "left as it came" if kind == "noisy" else "the mean image"
                 found[label] = {f"denoised_{r['weight']:g}": r[kind] for r in rows}

@@ -18,7 +18,7 @@ def permutation(n: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(
-    n: int, size: int, seed: int = 0, epoch: int = 0, *, start: int = 0, drop_last: bool = True
+    n: int, size: int, *, seed: int = 0, epoch: int = 0, start: int = 0, drop_last: bool = True
 ) -> Iterator[Tensor]:
     """Yields the row numbers of one epoch's batches, each `[size]` int64.
 

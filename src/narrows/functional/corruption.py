@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def corrupt(images: Tensor, weight: float, generator: torch.Generator | None = None) -> Tensor:
+def corrupt(images: Tensor, weight: float, *, generator: torch.Generator | None = None) -> Tensor:
     """clip(x + weight * normal noise, 0, 1): also the input of denoising training.
 
     Args:

@@ -84,25 +84,27 @@ def train_classifier(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 512) -> float:
+def accuracy(
+    classifier: nn.Module, images: Tensor, *, labels: Tensor, batch_size: int = 512
+) -> float:
     """Share of images whose most probable class is their label."""
     right = 0
     for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        right += int((model(x).argmax(1) == y).sum())
+        right += int((classifier(x).argmax(1) == y).sum())
     return right / len(labels)
 
 
 @torch.no_grad()
-def extract(model: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
+def extract(classifier: Classifier, images: Tensor, *, batch_size: int = 512) -> Tensor:
     """Features `[n, 64]` of images, batch by batch, in float64 for the distances."""
-    return torch.cat([model.features(x) for x in images.split(batch_size)]).double()
+    return torch.cat([classifier.features(x) for x in images.split(batch_size)]).double()
 
 
 def retention(
     reconstruct: Callable[[Tensor], Tensor],
     train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
     *,
+    test: tuple[Tensor, Tensor],
     epochs: int = 15,
     seed: int = 0,
     real: Classifier | None = None,
@@ -130,9 +132,9 @@ def retention(
     real = real or train_classifier(images, labels, epochs=epochs, seed=seed)
     copies = train_classifier(in_batches(reconstruct, images), labels, epochs=epochs, seed=seed)
     return {
-        "real_on_real": accuracy(real, new, answers),
-        "real_on_reconstructed": accuracy(real, in_batches(reconstruct, new), answers),
-        "reconstructed_on_real": accuracy(copies, new, answers),
+        "real_on_real": accuracy(real, new, labels=answers),
+        "real_on_reconstructed": accuracy(real, in_batches(reconstruct, new), labels=answers),
+        "reconstructed_on_real": accuracy(copies, new, labels=answers),
     }
 
 

@@ -52,9 +52,9 @@ class CodeInformation:
 def code_information(
     model: Autoencoder,
     x: Tensor,
+    *,
     labels: Tensor | None = None,
     draws: int = 1,
-    *,
     chunk: int = 2**22,
     seed: int = 0,
 ) -> CodeInformation:

@@ -11,7 +11,7 @@ from narrows.functional.nearest import nearest
 
 
 def codebook_fit(
-    features: Tensor, codes: Tensor, share: float = 0.95, seed: int = 0
+    features: Tensor, codes: Tensor, *, share: float = 0.95, seed: int = 0
 ) -> dict[str, float]:
     """How much of the features a codebook loses, beside sets of as many vectors, and its core.
 
@@ -115,7 +115,9 @@ def growth(dimensions: Sequence[float], sizes: Sequence[float]) -> dict[str, flo
     }
 
 
-def size_for(sizes: Sequence[float], distortions: Sequence[float], target: float) -> float | None:
+def size_for(
+    sizes: Sequence[float], distortions: Sequence[float], *, target: float
+) -> float | None:
     """The size that reaches a distortion, between measured ones, linear in both logarithms.
 
     Args:

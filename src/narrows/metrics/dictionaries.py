@@ -11,7 +11,9 @@ from narrows.sparse.penalty import L1
 from narrows.sparse.solution import SparseSolution
 
 
-def explained_by_atoms(vectors: Tensor, atoms: Tensor, k: int, seed: int = 0) -> dict[str, float]:
+def explained_by_atoms(
+    vectors: Tensor, atoms: Tensor, *, k: int, seed: int = 0
+) -> dict[str, float]:
     """Share of the vectors' energy that k atoms hold, beside two bases that know no atoms.
 
     Args:
@@ -49,7 +51,7 @@ def explained_by_atoms(vectors: Tensor, atoms: Tensor, k: int, seed: int = 0) ->
 
 
 def explained_by_learned_atoms(
-    train: Tensor, test: Tensor, size: int, k: int, seed: int = 0
+    train: Tensor, test: Tensor, *, size: int, k: int, seed: int = 0
 ) -> dict[str, float]:
     """`explained_by_atoms` of new vectors by a dictionary learned from others of their kind.
 
@@ -64,7 +66,7 @@ def explained_by_learned_atoms(
     atoms = learn_dictionary(
         train - mean, size, lambda signals, atoms: omp(signals, atoms, k), epochs=8, seed=seed
     )
-    return explained_by_atoms(test - mean, atoms, k, seed)
+    return explained_by_atoms(test - mean, atoms, k=k, seed=seed)
 
 
 def _explained(vectors: Tensor, atoms: Tensor, k: int) -> float:
@@ -73,7 +75,7 @@ def _explained(vectors: Tensor, atoms: Tensor, k: int) -> float:
 
 
 def linear_dictionary(
-    train: Tensor, test: Tensor, size: int, k: int, epochs: int = 10, seed: int = 0
+    train: Tensor, test: Tensor, *, size: int, k: int, epochs: int = 10, seed: int = 0
 ) -> dict[str, float]:
     """Error of k learned atoms, of k principal components and of k given atoms, on new examples.
 
@@ -129,7 +131,7 @@ COMPANY = L1(0.3, relative=True, ridge=0.1)
 """Found three planted mixtures of subspaces with and without noise, and many around it did."""
 
 
-def self_expression(codes: Tensor, k: int = 3, seed: int = 0) -> dict[str, float]:
+def self_expression(codes: Tensor, k: int = 3, *, seed: int = 0) -> dict[str, float]:
     """How well k codes combine to another one, against normal codes of the same covariance.
 
     In a union of s-dimensional subspaces a code is a combination of s others from its own
@@ -163,7 +165,7 @@ def self_expression(codes: Tensor, k: int = 3, seed: int = 0) -> dict[str, float
     return {"residual": found, "normal": reference, "ratio": found / reference}
 
 
-def subspace_clusters(codes: Tensor, clusters: int, seed: int = 0) -> Tensor:
+def subspace_clusters(codes: Tensor, clusters: int, *, seed: int = 0) -> Tensor:
     """Groups codes by the company they are written in, `[n]` cluster numbers.
 
     Spectral clustering of the graph whose edges are the sizes of the coefficients with which a

@@ -26,7 +26,7 @@ def mse(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().flatten(1).mean(1)
 
 
-def nmse(x: Tensor, y: Tensor, variance: float) -> Tensor:
+def nmse(x: Tensor, y: Tensor, *, variance: float) -> Tensor:
     """`mse` over the variance of the training data, `[batch]`, without unit.
 
     1 is what the training data's mean value as every pixel's reconstruction would get on
@@ -45,7 +45,7 @@ def nmse(x: Tensor, y: Tensor, variance: float) -> Tensor:
     return mse(x, y) / variance
 
 
-def psnr(x: Tensor, y: Tensor, peak: float = 1.0) -> Tensor:
+def psnr(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
     """10 log10(peak^2 / mse), `[batch]`, in dB; infinite where x equals y.
 
     The mean of these over a set exceeds the PSNR of the set's mean squared error unless all
@@ -54,7 +54,7 @@ def psnr(x: Tensor, y: Tensor, peak: float = 1.0) -> Tensor:
     return 10 * (peak**2 / mse(x, y)).log10()
 
 
-def ssim(x: Tensor, y: Tensor, peak: float = 1.0) -> Tensor:
+def ssim(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
     """Structural similarity, `[batch]`, 1 for equal images.
 
     Mean over channels and over all positions at which the window fits of
@@ -109,6 +109,7 @@ def _fitted(images: Tensor, axis: int, size: int) -> tuple[int, int]:
 def denoising(
     reconstruct: Callable[[Tensor], Tensor],
     clean: Tensor,
+    *,
     weights: Sequence[float] = (0.25, 0.5, 0.75),
     seed: int = 0,
 ) -> list[dict[str, float]]:
@@ -131,7 +132,7 @@ def denoising(
     rows = []
     for weight in weights:
         generator = torch.Generator(clean.device).manual_seed(seed)
-        noisy = corrupt(clean, weight, generator)
+        noisy = corrupt(clean, weight, generator=generator)
         rows.append(
             {
                 "weight": weight,

@@ -60,8 +60,8 @@ class Evidence:
 def evidence(
     model: Autoencoder,
     examples: Split | Tensor,
-    draws: int = 1,
     *,
+    draws: int = 1,
     batch_size: int = 100,
     seed: int = 0,
 ) -> Evidence:
@@ -136,8 +136,8 @@ class ImportanceEstimate:
 def importance_estimate(
     model: Autoencoder,
     examples: Split | Tensor,
-    draws: int = 5000,
     *,
+    draws: int = 5000,
     batch_size: int = 50,
     chunk: int = 100,
     seed: int = 0,

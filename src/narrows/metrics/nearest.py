@@ -47,7 +47,7 @@ def nearest(queries: Tensor, train: Tensor) -> Nearest:
     )
 
 
-def novelty(samples: Tensor, train: Tensor, heldout: Tensor) -> float:
+def novelty(samples: Tensor, train: Tensor, *, heldout: Tensor) -> float:
     """Median distance of samples to the training set, over that of held-out real examples.
 
     Near 1: as far from the training set as new real examples are. 0: copies. Above 1: further

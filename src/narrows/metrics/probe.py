@@ -15,21 +15,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+Labelled = tuple[Tensor, Tensor]
+"""Codes or data `[n, ...]`, and their labels `[n]`."""
 
-def linear_probe(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, penalty: float = 1.0
-) -> float:
+
+def linear_probe(train: Labelled, test: Labelled, *, penalty: float = 1.0) -> float:
     """Test accuracy of a logistic regression on standardised codes.
 
     Args:
-        train: codes `[n, ...]`, flattened here; z rather than indices, whose numbers mean
-            nothing to a linear reader.
-        train_labels: `[n]`.
-        test: codes of other examples.
-        test_labels: theirs.
+        train: codes `[n, ...]`, flattened here, and labels `[n]`; z rather than indices, whose
+            numbers mean nothing to a linear reader.
+        test: the same of other examples.
         penalty: weight of the squared coefficients; choose it on validation data.
     """
-    codes, answers, new, expected = arrays(train, train_labels, test, test_labels)
+    codes, answers, new, expected = arrays(train, test)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():  # not all the way to the optimum is near enough here
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -37,26 +36,22 @@ def linear_probe(
     return float(probe.score(new, expected))
 
 
-def knn_probe(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, k: int = 5
-) -> float:
+def knn_probe(train: Labelled, test: Labelled, *, k: int = 5) -> float:
     """Test accuracy of the k nearest training codes' majority.
 
     It reads distances as they are: unlike the linear probe it loses to loud useless dimensions.
 
     Args:
-        train: codes `[n, ...]`, flattened here.
-        train_labels: `[n]`.
-        test: codes of other examples.
-        test_labels: theirs.
+        train: codes `[n, ...]`, flattened here, and labels `[n]`.
+        test: the same of other examples.
         k: neighbours.
     """
-    codes, answers, new, expected = arrays(train, train_labels, test, test_labels)
+    codes, answers, new, expected = arrays(train, test)
     return float(KNeighborsClassifier(k).fit(codes, answers).score(new, expected))
 
 
 def baselines(
-    train: Tensor, test: Tensor, d: int, seed: int = 0
+    train: Tensor, test: Tensor, *, d: int, seed: int = 0
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Codes that took no training of a network, to hold a code's probe accuracy against.
 
@@ -71,7 +66,7 @@ def baselines(
         components (as many as there are, if fewer); `random`, relu of d random projections of
         the centred data.
     """
-    x, _, y, _ = arrays(train, torch.zeros(len(train)), test, torch.zeros(len(test)))
+    x, y = (part.detach().cpu().double().flatten(1).numpy() for part in (train, test))
     pca = PCA(min(d, *x.shape), svd_solver="full").fit(x)
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], d)) / x.shape[1] ** 0.5
     mean = x.mean(0)
@@ -85,23 +80,20 @@ def baselines(
     }
 
 
-def arrays(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def arrays(train: Labelled, test: Labelled) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Flat float64 codes and labels.
 
     Raises:
         ValueError: if a label is missing, or train and test codes differ in width.
     """
-    for codes, labels in ((train, train_labels), (test, test_labels)):
+    for codes, labels in (train, test):
         if len(codes) != len(labels):
             raise ValueError(f"expected a label for each of {len(codes)} codes, got {len(labels)}")
-    if train.shape[1:] != test.shape[1:]:
-        raise ValueError(
-            f"expected test codes of shape {tuple(train.shape[1:])}, got {tuple(test.shape[1:])}"
-        )
-    x, y = (codes.detach().cpu().double().flatten(1).numpy() for codes in (train, test))
-    return x, train_labels.cpu().numpy(), y, test_labels.cpu().numpy()
+    shape, other = (tuple(codes.shape[1:]) for codes, _ in (train, test))
+    if shape != other:
+        raise ValueError(f"expected test codes of shape {shape}, got {other}")
+    x, y = (codes.detach().cpu().double().flatten(1).numpy() for codes, _ in (train, test))
+    return x, train[1].cpu().numpy(), y, test[1].cpu().numpy()
 
 
 HELD = 4
@@ -110,13 +102,7 @@ _NEVER = -30.0  # log probability of a class that the reader has not met
 
 
 def decodable_information(
-    train: Tensor,
-    train_labels: Tensor,
-    test: Tensor,
-    test_labels: Tensor,
-    *,
-    shuffle: bool = False,
-    seed: int = 0,
+    train: Labelled, test: Labelled, *, shuffle: bool = False, seed: int = 0
 ) -> float:
     r"""A lower bound of I(class; code) in nats, by what a linear reader can say of new examples.
 
@@ -130,10 +116,8 @@ def decodable_information(
     example to example, whose table of counts would make it look as if it said everything.
 
     Args:
-        train: codes `[n, ...]`, flattened here.
-        train_labels: `[n]`.
-        test: codes of other examples; the bound holds in the mean over them.
-        test_labels: theirs.
+        train: codes `[n, ...]`, flattened here, and labels `[n]`.
+        test: the same of other examples; the bound holds in the mean over them.
         shuffle: gives the training codes each other's labels: what chance alone gets.
         seed: of the quarter and the shuffle.
 
@@ -143,7 +127,7 @@ def decodable_information(
     Source: Barber & Agakov (2003), equation 2; with a family of readers that is less than all,
         the usable information of Xu et al. (2020), definition 2.
     """
-    codes, labels, new, expected = arrays(train, train_labels, test, test_labels)
+    codes, labels, new, expected = arrays(train, test)
     if missing := sorted(set(expected.tolist()) - set(labels.tolist())):
         raise ValueError(
             f"decodable_information: test classes {missing} are not among the training classes; "

@@ -80,7 +80,7 @@ def _root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
 
 
-def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, float]:
+def precision_recall(samples: Tensor, real: Tensor, *, k: int = 3) -> dict[str, float]:
     """Shares of each set inside the other's k-nearest-neighbour balls.
 
     Precision: samples within the ball of a real example, whose radius is the distance to its
@@ -146,7 +146,7 @@ def one_nearest_neighbour_accuracy(samples: Tensor, real: Tensor) -> float:
 
 
 def against_floor(
-    measure: Callable[[Tensor, Tensor], float], samples: Tensor, real: Tensor
+    measure: Callable[[Tensor, Tensor], float], samples: Tensor, *, real: Tensor
 ) -> tuple[float, float]:
     """measure(samples, one half of the real ones), and measure(other half, the same half).
 

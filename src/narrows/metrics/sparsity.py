@@ -41,15 +41,15 @@ def excess_kurtosis(codes: Tensor) -> Tensor:
     return centred.pow(4).mean(0) / centred.square().mean(0).square() - 3
 
 
-def near_zero(codes: Tensor, width: float = 0.1) -> Tensor:
-    """Share of each dimension's entries within +-width of its median, at the normal's scale.
+def near_zero(codes: Tensor, threshold: float = 0.1) -> Tensor:
+    """Share of each dimension's entries within +-threshold of its median, at the normal's scale.
 
     Each dimension is first scaled to the interquartile range of a standard normal, so that
     families compare: at 0.1 normal, Laplace and Cauchy have .080, .098 and .094.
 
     Args:
         codes: `[n, d]`.
-        width: half width, in standard deviations of the normal of equal quartiles.
+        threshold: in standard deviations of the normal of equal quartiles.
 
     Returns:
         `[d]`; NaN where half of the entries or more are equal and no scale is left.
@@ -57,7 +57,7 @@ def near_zero(codes: Tensor, width: float = 0.1) -> Tensor:
     quantiles = torch.tensor([0.25, 0.5, 0.75], dtype=codes.dtype, device=codes.device)
     low, middle, high = torch.quantile(codes, quantiles, dim=0)
     scale = (high - low) / NORMAL_IQR
-    inside = ((codes - middle).abs() <= width * scale).to(codes.dtype).mean(0)
+    inside = ((codes - middle).abs() <= threshold * scale).to(codes.dtype).mean(0)
     return torch.where(scale > 0, inside, torch.nan)
 
 

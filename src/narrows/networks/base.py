@@ -29,7 +29,7 @@ class Network(Recorded, ABC):
         """Makes a module from data `[batch, *shape]` to features `[batch, *sites, features]`."""
 
     @abstractmethod
-    def decoder(self, shape: tuple[int, ...], features: int, channels: int) -> nn.Module:
+    def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
         """Makes a module from z `[batch, *sites, features]` to the likelihood's parameters.
 
         Args:

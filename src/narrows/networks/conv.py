@@ -44,6 +44,7 @@ class Conv(Network):
         self,
         hidden: int = 128,
         residual_layers: int = 2,
+        *,
         residual_hidden: int = 32,
         downsamplings: int = 2,
     ) -> None:
@@ -83,7 +84,7 @@ class Conv(Network):
             ChannelsLast(),
         )
 
-    def decoder(self, shape: tuple[int, ...], features: int, channels: int) -> nn.Module:
+    def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
         """Z `[batch, *sites, features]` -> `[batch, channels, height, width]`."""
         layers: list[nn.Module] = [
             ChannelsFirst(self.sites(shape), features),

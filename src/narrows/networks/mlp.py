@@ -51,7 +51,7 @@ class Mlp(Network):
         code = (*self.sites(shape), features)
         return _Dense(tuple(shape), self.hidden, code, "data")
 
-    def decoder(self, shape: tuple[int, ...], features: int, channels: int) -> nn.Module:
+    def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
         """Z `[batch, *sites, features]` -> `[batch, channels, *shape[1:]]`."""
         code = (*self.sites(shape), features)
         return _Dense(code, self.hidden[::-1], (channels, *shape[1:]), "z")

@@ -64,7 +64,7 @@ class ResNet(Network):
             ChannelsLast(),
         )
 
-    def decoder(self, shape: tuple[int, ...], features: int, channels: int) -> nn.Module:
+    def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
         """Z `[batch, *sites, features]` -> `[batch, channels, height, width]`."""
         if self.bounded and channels != shape[0]:
             raise TypeError(

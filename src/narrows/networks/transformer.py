@@ -34,7 +34,7 @@ class Transformer(Network):
         torch.Size([2, 5, 9, 5])
     """
 
-    def __init__(self, patch: int = 4, dim: int = 128, depth: int = 4, heads: int = 4) -> None:
+    def __init__(self, patch: int = 4, dim: int = 128, *, depth: int = 4, heads: int = 4) -> None:
         at_least(1, "Transformer", patch=patch, dim=dim, depth=depth, heads=heads)
         if dim % heads:
             raise ValueError(f"Transformer: heads must divide dim, got {heads} heads for {dim}")
@@ -57,7 +57,7 @@ class Transformer(Network):
             nn.Unflatten(1, (height, width)),
         )
 
-    def decoder(self, shape: tuple[int, ...], features: int, channels: int) -> nn.Module:
+    def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
         """Z `[batch, *sites, features]` -> `[batch, channels, height, width]`."""
         height, width = self.sites(shape)
         return nn.Sequential(

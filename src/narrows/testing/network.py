@@ -144,4 +144,4 @@ def _pair(network: Network, x: Tensor) -> tuple[nn.Module, nn.Module]:
     """An encoder for x, and its decoder, in eval (an empty batch has no statistics)."""
     shape = tuple(x.shape[1:])
     encoder = network.encoder(shape, FEATURES)
-    return encoder.eval(), network.decoder(shape, FEATURES, CHANNELS).eval()
+    return encoder.eval(), network.decoder(shape, FEATURES, channels=CHANNELS).eval()

@@ -156,7 +156,7 @@ class Loop:
         """The row numbers of what this rank adds up, for the steps left in the epoch."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         for index in batches(
-            len(self.train), self.global_batch, self.seed, self.epoch, start=self.step
+            len(self.train), self.global_batch, seed=self.seed, epoch=self.epoch, start=self.step
         ):
             rows = share(index, rank, world)
             yield [rows] if self.whole else list(rows.split(self.batch_size))

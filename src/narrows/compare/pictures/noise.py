@@ -13,7 +13,7 @@ from narrows.report import Strips, strips
 
 def denoised(models: Mapping[str, Autoencoder], x: Tensor, weight: float = 0.5) -> Strips:
     """Clean images, the same with noise, and what each model makes of the latter."""
-    noisy = corrupt(x, weight, torch.Generator(x.device).manual_seed(0))
+    noisy = corrupt(x, weight, generator=torch.Generator(x.device).manual_seed(0))
     rows = {"clean": x, f"noise {weight:g}": noisy}
     rows |= {name: model.reconstruct(noisy).clamp(0, 1) for name, model in models.items()}
     trained = [name for name, model in models.items() if isinstance(model.objective, Denoising)]
