@@ -11,7 +11,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
 from narrows.data.dataset import Dataset
 from narrows.networks import Conv
-from narrows.training.priors import find, fit_prior
+from narrows.training.priors import find_recipe, fit_prior
 from reproductions.autoencoder_guide.measures import READ, reader, small
 from reproductions.autoencoder_guide.models import likelihood, sizes
 from reproductions.claim import Scale
@@ -107,7 +107,7 @@ def drawn(
     generator = torch.Generator().manual_seed(setting.seed)
     uniform = torch.randint(CODES, (count, *model.sites), generator=generator)
     passes = 2 * setting.epochs
-    recipe = find("pixelcnn").having({"hidden": 32, "layers": 4})
+    recipe = find_recipe("pixelcnn").with_options({"hidden": 32, "layers": 4})
     fitted = fit_prior(model, data, prior=recipe, epochs=passes, seed=setting.seed)
     prior, found = fitted.prior, {"pixelcnn_bits": fitted.report.test}
     for name, code in (("uniform", uniform), ("pixelcnn", prior.sample(count, generator))):

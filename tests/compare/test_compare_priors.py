@@ -19,7 +19,7 @@ from narrows.compare.plan import Plan
 from narrows.compare.priors import Coded, Request
 from narrows.compare.priors_page import sections
 from narrows.compare.tasks import Job, Outcome
-from narrows.training.priors import find
+from narrows.training.priors import find_recipe
 
 
 def recipe(path, kind, **arguments):
@@ -156,14 +156,14 @@ def coded(seeds):
             "file_bits": 30.2 + seed, "file_estimate": 30.1 + seed, "file_images": 50,
             "nmse": 0.2 + seed / 10, "psnr": 15.0 + seed, "mse": 0.02,
         }  # fmt: skip
-        request = Request(find("histogram"), files=50)
+        request = Request(find_recipe("histogram"), files=50)
         found.append(Coded(Outcome(job, Path("nowhere"), 1.0, 1.0), request, figures))
     return found
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
-    plan = Plan({"vq": Path("vq.yaml")}, "digits", range(seeds), priors=[find("histogram")])
+    plan = Plan({"vq": Path("vq.yaml")}, "digits", range(seeds), priors=[find_recipe("histogram")])
     (section,) = sections(coded(range(seeds)), plan)
     text = " ".join(b if isinstance(b, str) else b.html() for b in section.blocks)
     assert ("one seed" in text) == (seeds == 1)

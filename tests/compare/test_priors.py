@@ -8,7 +8,7 @@ from narrows.compare.priors import KL, Request, measure, requests
 from narrows.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from narrows.networks import Conv
 from narrows.training import latents
-from narrows.training.priors import find, shipped
+from narrows.training.priors import find_recipe, shipped_recipes
 
 SMALL = {"epochs": 1, "hidden": 8, "components": 2}
 BOTTLENECKS = {
@@ -41,7 +41,7 @@ def models(data):
 
 
 def request(kind, files, factor=1.0, seed=0, **changed):
-    recipe = None if kind == KL else find(kind).having({**SMALL, **changed})
+    recipe = None if kind == KL else find_recipe(kind).with_options({**SMALL, **changed})
     return Request(recipe, factor, seed, files)
 
 
@@ -117,7 +117,7 @@ def test_a_mixture_of_random_codes_is_their_aggregate_posterior_and_has_no_file(
 
 def test_priors_that_do_not_suit_are_passed_over_and_steps_are_for_rounded_codes(models):
     def asked(family):
-        found = requests(models[family], [*shipped().values()], factors=[0.5, 4.0])
+        found = requests(models[family], [*shipped_recipes().values()], factors=[0.5, 4.0])
         return [(request.kind, request.factor) for request in found]
 
     indices = ("histogram", "pixelcnn", "transformer", "uniform")

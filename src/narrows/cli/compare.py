@@ -188,12 +188,12 @@ def _priors(
     """
     from narrows.cli.prior import OPTIONS
     from narrows.compare.plan import code_spaces
-    from narrows.training.priors import find
+    from narrows.training.priors import find_recipe
 
     names = dict.fromkeys(word.strip() for word in words.split(",") if word.strip())
     given = {OPTIONS.get(name, name): value for name, value in options.items()}
     try:
-        recipes = [find(name).having(given) for name in names]
+        recipes = [find_recipe(name).with_options(given) for name in names]
     except ValueError as error:
         raise UsageError(f"--priors: {error}") from error
     known = {*OPTIONS, *(name for recipe in recipes for name in recipe.takes)}

@@ -23,9 +23,9 @@ OPTIONS = {"width": "hidden", "components": "components", "step": "step", "epoch
 
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/NAME, prints bits per example."""
-    from narrows.training.priors import fit_prior, shipped
+    from narrows.training.priors import fit_prior, shipped_recipes
 
-    known = shipped()
+    known = shipped_recipes()
     kinds = "\n".join(f"{n:{max(map(len, known))}}  {one.about}" for n, one in known.items())
     parser = parsing.parser(
         "prior", f"Fit a prior to the codes of a run's model. Kinds:\n\n{kinds}"
@@ -71,14 +71,14 @@ def _recipe(config: Namespace) -> "PriorRecipe":
         UsageError: if there is no such prior.
         ValueError: if it does not have the arguments that are asked for.
     """
-    from narrows.training.priors import find
+    from narrows.training.priors import find_recipe
 
     try:
-        recipe = find(config.kind)
+        recipe = find_recipe(config.kind)
     except ValueError as error:
         raise UsageError(str(error)) from error
     given = {own: config[name] for name, own in OPTIONS.items() if config[name] is not None}
-    recipe = recipe.having(given)
+    recipe = recipe.with_options(given)
     own = {**recipe.arguments, **parsing.values(config.prior_options)}
     return dataclasses.replace(recipe, arguments=own, conditional=config.conditional)
 

@@ -1,6 +1,5 @@
 """What the codes of finished runs cost under other priors: estimated, and in real files."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -22,7 +21,7 @@ from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.training.evaluation import evaluate, latents
-from narrows.training.priors import PriorRecipe, fit_prior, mean_bits, priced
+from narrows.training.priors import PriorRecipe, fit_prior, latents_under, mean_bits
 
 KL = "KL"
 """Name of a random code's own prior: what a draw costs, which only bits-back attains."""
@@ -121,8 +120,13 @@ def measure(model: Autoencoder, data: Dataset, request: Request) -> tuple[dict[s
     found = {"validation_bits": report.validation, "fit_seconds": report.seconds}
     if prior.prices_draws and has_random_codes(model):
         return _random(model, prior, data) | found, prior
-    stored = _stored(model, prior, data) | _in_a_file(model, prior, data.test, request.files)
-    return stored | found, prior
+    found |= {
+        "bits_per_example": report.test,
+        "bits_per_dimension": report.test / data.dimensions,
+        **_distortion(model, prior, data),
+        **_in_a_file(model, prior, data.test.head(request.files)),
+    }
+    return found, prior
 
 
 @torch.no_grad()
@@ -146,36 +150,28 @@ def _random(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]
 
 
 @torch.no_grad()
-def _stored(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]:
-    """Rate and distortion of the test codes as the prior stores them."""
-    nats = squares = 0.0
-    done = 0
-    for latent in priced(model, data.test, prior=prior):
+def _distortion(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]:
+    """Of the test split, its codes decoded as the prior stores them."""
+    squares, done = 0.0, 0
+    for latent in latents(model, data.test):
         x = data.test.batch(torch.arange(done, done + latent.batch)).to(latent.z.device)
-        code = prior.quantize(latent.code)
-        nats += prior.rate(dataclasses.replace(latent, code=code)).double().sum().item()
-        squares += (model.decode(code) - x).double().square().flatten(1).mean(1).sum().item()
+        error = model.decode(prior.quantize(latent.code)) - x
+        squares += error.double().square().flatten(1).mean(1).sum().item()
         done += latent.batch
-    rate, mse = nats / done / math.log(2), squares / done
-    return {
-        "bits_per_example": rate,
-        "bits_per_dimension": rate / data.dimensions,
-        "mse": mse,
-        "nmse": mse / data.variance,
-        "psnr": -10 * math.log10(mse) if mse > 0 else math.inf,
-    }
+    mse = squares / done
+    psnr = -10 * math.log10(mse) if mse > 0 else math.inf
+    return {"mse": mse, "nmse": mse / data.variance, "psnr": psnr}
 
 
-def _in_a_file(model: Autoencoder, prior: Prior, test: Split, most: int) -> dict[str, float]:
+def _in_a_file(model: Autoencoder, prior: Prior, split: Split) -> dict[str, float]:
     """Bits an example of a real file, read back, and what the prior says they should be."""
-    images = test.batch(torch.arange(min(most, len(test))))
-    codec = Codec(model, prior)
+    codec, images = Codec(model, prior), split.batch(torch.arange(len(split)))
     blob = codec.compress(images)
     codec.codes(blob)  # refuses to return others than were written
     return {
-        "file_images": len(images),
-        "file_bits": (8 * len(blob) - Codec.header_bits(blob)) / len(images),
-        "file_estimate": mean_bits(prior, priced(model, test.head(len(images)), prior=prior)),
+        "file_images": len(split),
+        "file_bits": (8 * len(blob) - Codec.header_bits(blob)) / len(split),
+        "file_estimate": mean_bits(prior, latents_under(model, split, prior=prior)),
     }
 
 
@@ -218,27 +214,21 @@ class Coded:
     error: str | None = None
 
     @property
-    def label(self) -> str:
-        """The recipe."""
-        return self.outcome.job.label
-
-    @property
     def seed(self) -> int:
-        """The run's."""
+        """The run's seed."""
         return self.outcome.job.seed
 
     @property
     def family(self) -> str:
-        """Recipe and kind of prior: what a line of the figure joins."""
-        return f"{self.label}, {self.request.kind}"
+        """Recipe and prior: what one line of the figure joins."""
+        return f"{self.outcome.job.label}, {self.request.kind}"
 
     @property
     def name(self) -> str:
         """The recipe, what the sweep set, the prior, and its step."""
-        factor = self.request.factor
+        job, factor = self.outcome.job, self.request.factor
         step = "" if factor == 1 else f", step x{factor:g}"
-        run = point_name(self.label, self.outcome.job.point)
-        return f"{run}, {self.request.kind}{step}"
+        return f"{point_name(job.label, job.point)}, {self.request.kind}{step}"
 
     @property
     def picture(self) -> Path:
@@ -248,7 +238,7 @@ class Coded:
     def row(self) -> dict[str, object]:
         """Of the table of all figures."""
         return {
-            "label": self.label,
+            "label": self.outcome.job.label,
             "seed": self.seed,
             **self.outcome.job.point,
             "step_factor": self.request.factor,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import narrows as nw
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import SparseDictionary, TopK, VectorQuantizer
 from narrows.codes import Indices, Values
@@ -17,7 +18,7 @@ from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.transformer import AutoregressiveTransformer
 from narrows.training import latents
-from narrows.training.priors import PriorRecipe, find, fit_prior, mean_bits
+from narrows.training.priors import PriorRecipe, find_recipe, fit_prior, mean_bits
 
 
 class Codes(nn.Module):
@@ -117,7 +118,9 @@ def test_a_conditional_pixelcnn_draws_codes_of_the_class_asked_for(data):
     split = Rows(codes, labels)
     labelled = SimpleNamespace(train=split, validation=split, test=split)
     model = Codes(CategoricalPrior((2, 2), 4))
-    recipe = replace(find("pixelcnn").having({"hidden": 16, "layers": 1}), conditional=True)
+    recipe = replace(
+        find_recipe("pixelcnn").with_options({"hidden": 16, "layers": 1}), conditional=True
+    )
     fitted = fit_prior(model, labelled, prior=recipe, epochs=5, learning_rate=2e-2)
     wanted = torch.arange(200) % 2
     drawn = fitted.prior.sample(200, torch.Generator().manual_seed(0), label=wanted)
@@ -130,9 +133,24 @@ def test_a_conditional_pixelcnn_draws_codes_of_the_class_asked_for(data):
 def test_the_same_seed_gives_the_same_prior(data):
     model = Codes(CategoricalPrior((4, 4), 4))
     few = SimpleNamespace(train=Rows(chains(64, 0)), validation=data.test, test=data.test)
-    recipe = find("pixelcnn").having({"hidden": 8, "layers": 1, "epochs": 1})
+    recipe = find_recipe("pixelcnn").with_options({"hidden": 8, "layers": 1, "epochs": 1})
     first, again, other = (fit_prior(model, few, prior=recipe, seed=seed) for seed in (1, 1, 2))
     assert first.report.test == again.report.test != other.report.test
+
+
+def test_a_mixture_of_random_codes_depends_on_the_seed_alone():
+    digits = nw.data.load("digits", train_examples=200, test_examples=50)
+    torch.manual_seed(0)
+    model = Autoencoder.for_images(digits.shape, nw.Variational(2))
+    recipe = find_recipe("mixture").with_options({"components": 2})
+    first, again, other = (fit_prior(model, digits, prior=recipe, seed=s) for s in (1, 1, 2))
+    assert first.report.test == again.report.test != other.report.test
+
+
+def test_a_prior_of_another_size_is_refused(data):
+    model = Codes(CategoricalPrior((4, 4), 4))
+    with pytest.raises(TypeError, match=r"0\.\.2\) .*0\.\.3\)"):
+        fit_prior(model, data, prior=CategoricalPrior((4, 4), 3))
 
 
 def test_a_histogram_is_fitted_in_one_pass(data):
@@ -158,15 +176,15 @@ def test_a_prior_of_the_user_is_fitted_as_it_declares():
 
 
 def test_priors_are_fitted_to_real_models_of_images():
-    import narrows as nw
-
     torch.manual_seed(0)
     digits = nw.data.load("digits")
     model = Autoencoder.for_images(digits.shape, VectorQuantizer(8, 4))
     model.latent(digits.train.batch(torch.arange(64)))
     small = {"hidden": 8, "layers": 2, "depth": 1, "heads": 1}
-    learned = fit_prior(model, digits, prior=find("pixelcnn").having(small), epochs=2)
-    sequence = fit_prior(model, digits, prior=find("transformer").having(small), epochs=1)
+    learned = fit_prior(model, digits, prior=find_recipe("pixelcnn").with_options(small), epochs=2)
+    sequence = fit_prior(
+        model, digits, prior=find_recipe("transformer").with_options(small), epochs=1
+    )
     assert learned.report.test < learned.report.default_test
     assert sequence.report.test > 0
     model.prior = learned.prior
@@ -174,12 +192,10 @@ def test_priors_are_fitted_to_real_models_of_images():
 
 
 def test_a_sparse_model_gets_a_prior_over_its_tokens():
-    import narrows as nw
-
     torch.manual_seed(0)
     digits = nw.data.load("digits")
     model = Autoencoder.for_images(digits.shape, SparseDictionary(16, 4, TopK(2)))
-    recipe = find("tokens").having({"hidden": 8, "depth": 1})
+    recipe = find_recipe("tokens").with_options({"hidden": 8, "depth": 1})
     fitted = fit_prior(model, digits, prior=recipe, epochs=1)
     assert fitted.prior.width == 2
     assert math.isfinite(fitted.report.test)
@@ -196,6 +212,6 @@ def test_rates_of_a_split_do_not_depend_on_the_batch_size(data):
 
 def test_numbers_out_of_range_are_refused(data):
     with pytest.raises(ValueError, match="epochs and batch_size"):
-        fit_prior(Codes(None), data, prior=PixelCNN((4, 4), 4), epochs=0)
+        fit_prior(Codes(CategoricalPrior((4, 4), 4)), data, prior=PixelCNN((4, 4), 4), epochs=0)
     with pytest.raises(ValueError, match="at least one example"):
         mean_bits(PixelCNN((4, 4), 4), [])

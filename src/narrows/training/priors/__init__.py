@@ -4,16 +4,22 @@
 `fitting.py`.
 """
 
-from narrows.training.priors.fitting import FittedPrior, PriorFit, fit_prior, mean_bits, priced
-from narrows.training.priors.recipe import PriorRecipe, find, shipped
+from narrows.training.priors.fitting import (
+    FittedPrior,
+    PriorFit,
+    fit_prior,
+    latents_under,
+    mean_bits,
+)
+from narrows.training.priors.recipe import PriorRecipe, find_recipe, shipped_recipes
 
 __all__ = [
     "FittedPrior",
     "PriorFit",
     "PriorRecipe",
-    "find",
+    "find_recipe",
     "fit_prior",
+    "latents_under",
     "mean_bits",
-    "priced",
-    "shipped",
+    "shipped_recipes",
 ]

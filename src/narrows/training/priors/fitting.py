@@ -20,7 +20,7 @@ from narrows.data.dataset import Dataset, Split
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.training.evaluation import latents
-from narrows.training.priors.recipe import PriorRecipe, find, labels_of
+from narrows.training.priors.recipe import EPOCHS, PriorRecipe, find_recipe, labels_of
 
 _log = logging.getLogger(__name__)
 
@@ -76,13 +76,14 @@ def fit_prior(
     Args:
         model: a trained model.
         data: its data set.
-        prior: a prior for codes of this model, a recipe of one, or what `find` takes: the name
-            of a recipe, a YAML file, a class path.
+        prior: a prior for codes of this model, a recipe of one, or what `find_recipe` takes: the
+            name of a recipe, a YAML file, a class path.
         epochs: passes over the training codes, of a prior trained by gradient; None takes the
             recipe's, or 20.
         batch_size: codes per step.
         learning_rate: at its peak; None takes the prior's own.
-        seed: of batch order, and of the initial weights where a recipe makes the prior.
+        seed: of batch order and draws, and of initial weights where a recipe makes the prior; the
+            caller's random numbers are left alone.
 
     Raises:
         TypeError: if the prior does not suit the model's codes.
@@ -97,35 +98,38 @@ def fit_prior(
         >>> round(fitted.report.test)  # 2 x 2 sites of 4 bits
         16
     """
-    began = time.perf_counter()
-    recipe = find(prior) if isinstance(prior, str) else prior
-    if isinstance(recipe, Prior):
-        made, planned = recipe, PriorRecipe.epochs
-    else:
-        made, planned = recipe.make(model, data, seed=seed), recipe.epochs
-    budget = _Budget(planned if epochs is None else epochs, batch_size, learning_rate, seed)
-    made = made.to(next(model.parameters()).device)
-    epoch = 0
-    if made.learning_rate is None:
-        made.fit(priced(model, data.train, prior=made))
-    else:
-        epoch = _train(made, model, data, budget)
-    made.eval()
-    validation, test = (
-        mean_bits(made, priced(model, split, prior=made)) for split in (data.validation, data.test)
-    )
-    try:
-        own = mean_bits(model.prior, latents(model, data.test))
-    except ValueError:
-        own = math.nan
-    return FittedPrior(made, PriorFit(validation, test, own, epoch, time.perf_counter() - began))
+    began, device = time.perf_counter(), next(model.parameters()).device
+    recipe = find_recipe(prior) if isinstance(prior, str) else prior
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        if isinstance(recipe, Prior):
+            recipe.check_fits(model.bottleneck.codes, model.prior.sites)
+            made = recipe.to(device)
+        else:
+            epochs = recipe.epochs if epochs is None else epochs
+            made = recipe.make(model, data, seed=seed).to(device)
+        epoch = 0
+        if made.learning_rate is None:
+            made.fit(latents_under(model, data.train, prior=made))
+        else:
+            peak = made.learning_rate if learning_rate is None else learning_rate
+            budget = {"epochs": EPOCHS if epochs is None else epochs, "batch_size": batch_size}
+            epoch = _train(made, model, data, **budget, learning_rate=peak, seed=seed)
+        made.eval()
+        validation = mean_bits(made, latents_under(model, data.validation, prior=made))
+        test = mean_bits(made, latents_under(model, data.test, prior=made))
+        try:
+            own = mean_bits(model.prior, latents(model, data.test))
+        except ValueError:
+            own = math.nan
+    seconds = time.perf_counter() - began
+    return FittedPrior(made, PriorFit(validation, test, own, epoch, seconds))
 
 
-def priced(model: Autoencoder, split: Split, *, prior: Prior) -> Iterator[Latent]:
-    """The latents of a split as a fitted prior prices them: random codes as draws, or for certain.
+def latents_under(model: Autoencoder, split: Split, *, prior: Prior) -> Iterator[Latent]:
+    """The eval latents of a split as the prior is to rate them.
 
-    A prior that does not price draws is asked for the rate of the stored code, so it is not shown
-    the posterior.
+    Only a prior that prices draws is given the posterior; the others rate the code that is stored.
     """
     for latent in latents(model, split):
         yield latent if prior.prices_draws else dataclasses.replace(latent, posterior=None)
@@ -148,51 +152,44 @@ def mean_bits(prior: Prior, every: Iterable[Latent]) -> float:
     return total / count / math.log(2)
 
 
-@dataclass(frozen=True)
-class _Budget:
-    """How long a prior is trained by gradient."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float | None
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                "expected epochs and batch_size of at least 1, got "
-                f"{self.epochs} and {self.batch_size}"
-            )
-
-
-def _train(prior: Prior, model: Autoencoder, data: Dataset, budget: _Budget) -> int:
+def _train(
+    prior: Prior,
+    model: Autoencoder,
+    data: Dataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> int:
     """Trains a prior; leaves it at the epoch that is best on validation, and returns that epoch."""
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(
+            f"expected epochs and batch_size of at least 1, got {epochs} and {batch_size}"
+        )
     device = next(prior.parameters()).device
     codes = concatenate([prior.quantize(latent.code) for latent in latents(model, data.train)])
     labels = labels_of(data.train).to(device) if prior.classes else None
-    held_out = [*priced(model, data.validation, prior=prior)]
-    n, order = length(codes), torch.Generator().manual_seed(budget.seed)
+    held_out = [*latents_under(model, data.validation, prior=prior)]
+    n, order = length(codes), torch.Generator().manual_seed(seed)
     # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
     optimizer = torch.optim.AdamW(
-        prior.parameters(), budget.learning_rate or prior.learning_rate or 0.0,
-        betas=(0.9, 0.98), weight_decay=0.01,
-    )  # fmt: skip
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warm_cosine(budget.epochs * math.ceil(n / budget.batch_size))
+        prior.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
+    rate = _warm_cosine(epochs * math.ceil(n / batch_size))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
-    for epoch in range(1, budget.epochs + 1):
+    for epoch in range(1, epochs + 1):
         prior.train()
-        for index in torch.randperm(n, generator=order).split(budget.batch_size):
+        for index in torch.randperm(n, generator=order).split(batch_size):
             nats = prior.loss(rows(codes, index), None if labels is None else labels[index])
             optimizer.zero_grad(set_to_none=True)
             nats.mean().backward()
             torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        prior.eval()
-        reached = mean_bits(prior, held_out)
-        _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, budget.epochs, reached)
+        reached = mean_bits(prior.eval(), held_out)
+        _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, epochs, reached)
         if reached < best:
             best, kept, state = reached, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)

@@ -25,6 +25,9 @@ from narrows.priors.base import Prior
 from narrows.recorded import build, spec
 from narrows.training.evaluation import latents
 
+EPOCHS = 20
+"""Passes over the training codes where a recipe does not say how many."""
+
 
 @dataclass(frozen=True)
 class PriorRecipe:
@@ -43,7 +46,7 @@ class PriorRecipe:
     name: str
     prior: type[Prior]
     arguments: Mapping[str, object] = field(default_factory=dict)
-    epochs: int = 20
+    epochs: int = EPOCHS
     conditional: bool = False
     about: str = ""
 
@@ -84,7 +87,7 @@ class PriorRecipe:
         own = {"class_path": kind, "init_args": spec(self.arguments), **training}
         return {**own, "conditional": True} if self.conditional else own
 
-    def having(self, options: Mapping[str, object]) -> "PriorRecipe":
+    def with_options(self, options: Mapping[str, object]) -> "PriorRecipe":
         """The recipe with those of the options that it takes: of its prior, and `epochs`."""
         own = {name: value for name, value in options.items() if name in self.takes}
         epochs = options.get("epochs", self.epochs)
@@ -131,14 +134,14 @@ class PriorRecipe:
             return prior if factor == 1 else prior.with_step(factor)
 
 
-def shipped() -> dict[str, PriorRecipe]:
+def shipped_recipes() -> dict[str, PriorRecipe]:
     """The recipes that come with narrows, by name."""
     folder = Path(str(files("narrows") / "recipes" / "priors"))
     return {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def find(name: str) -> PriorRecipe:
-    """The recipe of a name in `shipped`, a YAML file, or the path of a class of priors.
+def find_recipe(name: str) -> PriorRecipe:
+    """The recipe of a name in `shipped_recipes`, a YAML file, or the path of a class of priors.
 
     Raises:
         ValueError: if there is none, with what was probably meant.
@@ -148,7 +151,7 @@ def find(name: str) -> PriorRecipe:
         if not path.is_file():
             raise ValueError(f"there is no file {name} with a recipe of a prior")
         return _read(path)
-    known = shipped()
+    known = shipped_recipes()
     if name in known:
         return known[name]
     if "." in name:
@@ -180,7 +183,7 @@ def _read(path: Path) -> PriorRecipe:
         raise ValueError(f"{path}: expected the recipe of a prior to have {' and '.join(_KEYS)}")
     about = text.partition("\n")[0].removeprefix("#").strip() if text.startswith("#") else ""
     kind, arguments = _class(content["class_path"]), content.get("init_args") or {}
-    return PriorRecipe(path.stem, kind, arguments, content.get("epochs", 20), about=about)
+    return PriorRecipe(path.stem, kind, arguments, content.get("epochs", EPOCHS), about=about)
 
 
 _KEYS = ("class_path", "init_args", "epochs")
