@@ -1,8 +1,8 @@
 """narrows: autoencoders that differ in one place only, the bottleneck.
 
 `nw.X` holds what a script needs by name: the model and everything that is passed to it
-(bottlenecks and their coders, networks, likelihoods, objectives), `fit`, `evaluate` and `Codec`.
-All else stays in its package: `nw.data.load`, `nw.priors.PixelCNN`, `nw.metrics.psnr`.
+(bottlenecks and their coders, networks, likelihoods, objectives), `fit`, `fit_prior`, `evaluate`
+and `Codec`. All else stays in its package: `nw.data.load`, `nw.priors.PixelCNN`, `nw.metrics.psnr`.
 
 Where two packages use one name, the flat name is that of the part passed to a model: `nw.Normal`
 is the likelihood (`nw.distributions.Normal` the posterior or prior of a `Variational` code),
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from narrows.training import Run as Run
     from narrows.training import evaluate as evaluate
     from narrows.training import fit as fit
+    from narrows.training import fit_prior as fit_prior
 
 # The same names at run time, found on first use, so that `narrows --help` need not import torch.
 _MODULES = (
@@ -102,7 +103,7 @@ _NAMES = {
     "networks": "Conv Mlp Network ResNet Transformer",
     "objectives": "Denoising ImportanceWeighted",
     "priors": "Prior",
-    "training": "Callback Checkpoints Engine Optimization Run evaluate fit",
+    "training": "Callback Checkpoints Engine Optimization Run evaluate fit fit_prior",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

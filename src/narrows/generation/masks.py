@@ -11,7 +11,7 @@ from narrows.priors.walk import follow, sampler
 
 _NEEDS = (
     "completion needs integer codes and an autoregressive prior; fit one with "
-    'nw.training.priors.fit_prior(model, data, prior="pixelcnn") and make it model.prior'
+    'nw.fit_prior(model, data, prior="pixelcnn") and make it model.prior'
 )
 
 

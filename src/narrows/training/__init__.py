@@ -12,6 +12,7 @@ from narrows.training.evaluation import evaluate, latents
 from narrows.training.fit import fit
 from narrows.training.loop import NonFiniteLossError
 from narrows.training.optimization import Constant, Cosine, OneCycle, Optimization, Schedule
+from narrows.training.priors import fit_prior
 from narrows.training.progress import TrainingInterruptedError
 from narrows.training.run import Run
 from narrows.training.seeding import keep_memory
@@ -38,6 +39,7 @@ __all__ = [
     "WeightsAndBiases",
     "evaluate",
     "fit",
+    "fit_prior",
     "keep_memory",
     "latents",
 ]
