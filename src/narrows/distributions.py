@@ -63,7 +63,8 @@ def cauchy_cauchy(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor
     )
 
 
-Closed = Callable[[Tensor, Tensor, float], Tensor]
+Closed = Mapping[type[Distribution], Callable[[Tensor, Tensor, float], Tensor]]
+"""Closed forms of KL(q || p) by the type of q."""
 
 
 class Family(Recorded, ABC):
@@ -87,12 +88,12 @@ class Family(Recorded, ABC):
 
     moments: float = math.inf
     growth: ClassVar[float]
-    closed: ClassVar[Mapping[type[Distribution], Closed]] = {}
+    closed: ClassVar[Closed] = {}
 
     def __init__(self, scale: float = 1.0) -> None:
         if not (0 < scale < math.inf):
             raise ValueError(f"{type(self).__name__}: scale must be positive, got {scale}")
-        self.scale = float(scale)
+        self.scale: float = float(scale)
 
     @abstractmethod
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
@@ -130,8 +131,11 @@ class Family(Recorded, ABC):
 class Normal(Family):
     """Normal, log p(z) = -z^2 / 2 s^2 - log s - log(2 pi) / 2."""
 
-    growth = 2.0
-    closed = {TorchNormal: normal_normal, TorchLaplace: laplace_normal}  # noqa: RUF012
+    growth: ClassVar[float] = 2.0
+    closed: ClassVar[Closed] = {
+        TorchNormal: normal_normal,
+        TorchLaplace: laplace_normal,
+    }
 
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
         """The normal of mean `location` and standard deviation `scale`."""
@@ -148,8 +152,11 @@ class Laplace(Family):
     Samples are never exactly 0; `narrows.bottlenecks.SpikeAndSlab` gives exact zeros.
     """
 
-    growth = 1.0
-    closed = {TorchNormal: normal_laplace, TorchLaplace: laplace_laplace}  # noqa: RUF012
+    growth: ClassVar[float] = 1.0
+    closed: ClassVar[Closed] = {
+        TorchNormal: normal_laplace,
+        TorchLaplace: laplace_laplace,
+    }
 
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
         """The Laplace distribution of mean `location` and mean deviation `scale`."""
@@ -168,9 +175,9 @@ class Cauchy(Family):
     Laplace's.
     """
 
-    moments = 1.0
-    growth = 0.0
-    closed = {TorchCauchy: cauchy_cauchy}  # noqa: RUF012
+    moments: float = 1.0
+    growth: ClassVar[float] = 0.0
+    closed: ClassVar[Closed] = {TorchCauchy: cauchy_cauchy}
 
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
         """The Cauchy distribution of median `location` and half width `scale`."""
@@ -192,14 +199,14 @@ class Student(Family):
         ValueError: if either is not positive and finite.
     """
 
-    growth = 0.0
+    growth: ClassVar[float] = 0.0
 
     def __init__(self, df: float = 3.0, scale: float = 1.0) -> None:
         super().__init__(scale)
         if not (0 < df < math.inf):
             raise ValueError(f"Student: df must be positive and finite, got {df}; use Normal()")
-        self.df = float(df)
-        self.moments = self.df
+        self.df: float = float(df)
+        self.moments: float = self.df
 
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
         """The Student-t distribution of median `location` and scale `scale`."""
@@ -224,7 +231,9 @@ class StudentT(Distribution):
 
     def __init__(self, df: float, loc: Tensor, scale: Tensor) -> None:
         super().__init__(loc.shape, validate_args=False)
-        self.df, self.loc, self.scale = df, loc, scale
+        self.df = df
+        self.loc = loc
+        self.scale = scale
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Reparameterised draws, `[*sample_shape, *batch_shape]`."""

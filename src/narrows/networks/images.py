@@ -23,8 +23,8 @@ class Pad(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], stride: int) -> None:
         super().__init__()
-        self.shape = tuple(shape)
-        self.margins = (*_margins(shape[2], stride), *_margins(shape[1], stride))
+        self.shape: tuple[int, ...] = tuple(shape)
+        self.margins: tuple[int, ...] = (*_margins(shape[2], stride), *_margins(shape[1], stride))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `[batch, channels, height, width]` -> padded, in channels-last memory."""
@@ -46,13 +46,13 @@ class Crop(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], stride: int) -> None:
         super().__init__()
-        _, self.height, self.width = shape
-        self.top, self.left = (_margins(size, stride)[0] for size in (self.height, self.width))
+        self.shape = shape
+        self.start: tuple[int, ...] = tuple(_margins(size, stride)[0] for size in shape[1:])
 
     def forward(self, images: Tensor) -> Tensor:
         """Images of whole sites -> `[batch, channels, height, width]`."""
-        rows = slice(self.top, self.top + self.height)
-        return images[..., rows, self.left : self.left + self.width]
+        (top, left), (_, height, width) = self.start, self.shape
+        return images[..., top : top + height, left : left + width]
 
 
 class ChannelsLast(nn.Module):
@@ -73,7 +73,7 @@ class ChannelsFirst(nn.Module):
 
     def __init__(self, sites: tuple[int, ...], features: int) -> None:
         super().__init__()
-        self.shape = (*sites, features)
+        self.shape: tuple[int, ...] = (*sites, features)
 
     def forward(self, z: Tensor) -> Tensor:
         """Checks the shape and moves the channels before the sites."""

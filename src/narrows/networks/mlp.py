@@ -38,7 +38,7 @@ class Mlp(Network):
             at_least(1, "Mlp", hidden=width)
         for size in sites:
             at_least(1, "Mlp", sites=size)
-        self.hidden = tuple(hidden)
+        self.hidden: tuple[int, ...] = tuple(hidden)
         self._sites = tuple(sites)
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -38,7 +38,10 @@ class Transformer(Network):
         at_least(1, "Transformer", patch=patch, dim=dim, depth=depth, heads=heads)
         if dim % heads:
             raise ValueError(f"Transformer: heads must divide dim, got {heads} heads for {dim}")
-        self.patch, self.dim, self.depth, self.heads = patch, dim, depth, heads
+        self.patch = patch
+        self.dim = dim
+        self.depth = depth
+        self.heads = heads
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width divided by the patch's side, rounded up."""

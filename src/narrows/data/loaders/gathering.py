@@ -24,7 +24,9 @@ class Gathered:
     """
 
     def __init__(self, size: tuple[int, int] | None, channels: int | None, large: int) -> None:
-        self.size, self.channels, self.large = size, channels, large
+        self.size = size
+        self.channels = channels
+        self.large = large
         self.names: list[str] = []
         self.skipped: list[str] = []
         self._shapes: dict[tuple[int, ...], str] = {}
