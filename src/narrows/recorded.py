@@ -84,6 +84,25 @@ def spec(value: Any) -> Any:
     )
 
 
+def class_at(path: str) -> "type[Recorded]":
+    """The class of a class path such as `narrows.bottlenecks.VectorQuantizer`.
+
+    Raises:
+        ValueError: if there is no such class, or it is not a `Recorded` one.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name, None) if module else None
+    except ImportError as error:
+        raise ValueError(f"cannot import {module} for {path!r}: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Recorded)):
+        raise ValueError(
+            "expected the path of a narrows part such as narrows.bottlenecks.VectorQuantizer, got "
+            f"{path!r}; correct class_path"
+        )
+    return kind
+
+
 def build(value: Any) -> Any:
     """Makes what `spec` described.
 
@@ -91,14 +110,7 @@ def build(value: Any) -> Any:
         ValueError: if a class path names something that is not a `Recorded` class.
     """
     if isinstance(value, Mapping) and "class_path" in value:
-        path = value["class_path"]
-        module, _, name = path.rpartition(".")
-        kind = getattr(importlib.import_module(module), name, None) if module else None
-        if not (isinstance(kind, type) and issubclass(kind, Recorded)):
-            raise ValueError(
-                f"expected the path of a narrows part such as "
-                f"narrows.bottlenecks.VectorQuantizer, got {path!r}; correct class_path"
-            )
+        kind = class_at(value["class_path"])
         return kind(**{key: build(part) for key, part in (value.get("init_args") or {}).items()})
     if isinstance(value, Mapping):
         return {key: build(part) for key, part in value.items()}

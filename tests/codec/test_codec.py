@@ -27,7 +27,7 @@ from narrows.priors import (
     SparseMixture,
 )
 from narrows.training import latents
-from narrows.training.priors import mean_bits
+from narrows.training.priors.fitting import mean_bits
 
 FAMILIES = ["vq", "sparse", "plain", "variational"]
 

@@ -21,7 +21,8 @@ from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
 from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.training.evaluation import evaluate, latents
-from narrows.training.priors import PriorRecipe, fit_prior, latents_under, mean_bits
+from narrows.training.priors.fitting import fit_prior, latents_under, mean_bits
+from narrows.training.priors.recipe import PriorRecipe
 
 KL = "KL"
 """Name of a random code's own prior: what a draw costs, which only bits-back attains."""

@@ -18,7 +18,8 @@ from narrows.priors.categorical import CategoricalPrior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.transformer import AutoregressiveTransformer
 from narrows.training import latents
-from narrows.training.priors import PriorRecipe, find_recipe, fit_prior, mean_bits
+from narrows.training.priors import PriorRecipe, find_recipe, fit_prior
+from narrows.training.priors.fitting import mean_bits
 
 
 class Codes(nn.Module):

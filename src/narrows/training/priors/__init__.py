@@ -4,22 +4,7 @@
 `fitting.py`.
 """
 
-from narrows.training.priors.fitting import (
-    FittedPrior,
-    PriorFit,
-    fit_prior,
-    latents_under,
-    mean_bits,
-)
+from narrows.training.priors.fitting import FittedPrior, PriorFit, fit_prior
 from narrows.training.priors.recipe import PriorRecipe, find_recipe, shipped_recipes
 
-__all__ = [
-    "FittedPrior",
-    "PriorFit",
-    "PriorRecipe",
-    "find_recipe",
-    "fit_prior",
-    "latents_under",
-    "mean_bits",
-    "shipped_recipes",
-]
+__all__ = ["FittedPrior", "PriorFit", "PriorRecipe", "find_recipe", "fit_prior", "shipped_recipes"]

@@ -7,7 +7,6 @@ A recipe is a small YAML file: a first comment line that says what it is, `class
 
 import dataclasses
 import difflib
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.codes import CodeSpace
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
-from narrows.recorded import build, spec
+from narrows.recorded import build, class_at, spec
 from narrows.training.evaluation import latents
 
 EPOCHS = 20
@@ -64,9 +63,8 @@ class PriorRecipe:
 
     @property
     def settings(self) -> str:
-        """Its arguments in words."""
-        training = {"epochs": self.epochs} if self.learned else {}
-        every = {**training, **self.arguments}
+        """Epochs and arguments in words."""
+        every = {"epochs": self.epochs, **self.arguments}
         return ", ".join(f"{name} {value}" for name, value in every.items())
 
     @property
@@ -190,11 +188,7 @@ _KEYS = ("class_path", "init_args", "epochs")
 
 
 def _class(path: str) -> type[Prior]:
-    module, _, name = path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise ValueError(f"cannot import {module} of the prior {path!r}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Prior)):
+    kind = class_at(path)
+    if not issubclass(kind, Prior):
         raise ValueError(f"expected the path of a class of priors, got {path!r}")
     return kind
