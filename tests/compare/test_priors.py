@@ -1,14 +1,18 @@
 """Runs under several priors: what a code costs, in a table and in a real file."""
 
+import math
+
 import pytest
 import torch
 
 import narrows as nw
-from narrows.compare.priors import KL, Request, measure, requests
+from narrows.codes import Indices
+from narrows.compare.priors import KL, Request, measure, requests, samples
 from narrows.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from narrows.networks import Conv
+from narrows.priors import Prior
 from narrows.training import latents
-from narrows.training.priors import find_recipe, shipped_recipes
+from narrows.training.priors import PriorRecipe, find_recipe, shipped_recipes
 
 SMALL = {"epochs": 1, "hidden": 8, "components": 2}
 BOTTLENECKS = {
@@ -113,6 +117,37 @@ def test_a_mixture_of_random_codes_is_their_aggregate_posterior_and_has_no_file(
     assert "file_bits" not in figures
     assert not prior.rounds
     assert figures["validation_bits"] > 0
+
+
+class Geometric(Prior):
+    """A user's prior without a way to files: p(k) proportional to 2^-k."""
+
+    space = Indices
+    coding = None
+
+    def __init__(self, sites, size):
+        super().__init__(sites)
+        self.size = size
+
+    def rate(self, latent):
+        total = math.log(2 - 2.0 ** (1 - self.size))
+        return (math.log(2) * latent.code + total).flatten(1).sum(1)
+
+    def sample(self, n, generator=None):
+        weights = 2.0 ** -torch.arange(self.size)
+        count = n * math.prod(self.sites)
+        return torch.multinomial(weights, count, True, generator=generator).view(n, *self.sites)
+
+
+def test_a_prior_that_cannot_be_coded_with_is_measured_without_a_file(models, data):
+    recipe = PriorRecipe("geometric", Geometric)
+    (asked,) = requests(models["vq"], [recipe], files=10)
+    figures, prior = measure(models["vq"], data, asked)
+    code = torch.cat([latent.code for latent in latents(models["vq"], data.test)])
+    exact = (code + math.log2(2 - 2.0**-15)).flatten(1).sum(1).mean()
+    assert figures["bits_per_example"] == pytest.approx(float(exact), rel=1e-5)
+    assert "file_bits" not in figures
+    assert samples(models["vq"], prior, 3).shape == (3, *data.shape)
 
 
 def test_priors_that_do_not_suit_are_passed_over_and_steps_are_for_rounded_codes(models):

@@ -103,12 +103,14 @@ def measure(model: Autoencoder, data: Dataset, request: Request) -> tuple[dict[s
     Returns:
         `bits_per_example`, `bits_per_dimension`, `mse`, `nmse`, `psnr` on the test split (the
         prior fitted to training codes, selected on validation); `validation_bits` and
-        `fit_seconds` where something was fitted; for a file of the first test images
-        `file_images`, its `file_bits` per example without its header, and the `file_estimate`
-        of them; for a lossless one the same with `lossless_`, and the bits of its header.
+        `fit_seconds` where something was fitted. Where codes can be written under the prior:
+        `file_images`, the number of test images in a real file; its `file_bits` per example
+        without the header; the `file_estimate` for these images. For a lossless file the same
+        with `lossless_`, and the bits of its header.
 
     Raises:
-        ValueError: if the prior cannot be fitted to these codes.
+        TypeError: if the prior does not suit these codes.
+        ValueError: if it cannot be fitted to them.
         CodecError: if a file does not give back what was written.
     """
     if request.recipe is None:
@@ -125,8 +127,9 @@ def measure(model: Autoencoder, data: Dataset, request: Request) -> tuple[dict[s
         "bits_per_example": report.test,
         "bits_per_dimension": report.test / data.dimensions,
         **_distortion(model, prior, data),
-        **_in_a_file(model, prior, data.test.head(request.files)),
     }
+    if prior.coding == "conditionals":
+        found |= _in_a_file(model, prior, data.test.head(request.files))
     return found, prior
 
 

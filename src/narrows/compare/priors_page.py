@@ -74,7 +74,7 @@ def _over(plan: Plan) -> str:
 def _bits(figures: Figures, plan: Plan) -> Table:
     """Every run and prior."""
     rows = {name: _row(found, "file_bits", "file_estimate") for name, found in figures.items()}
-    caption = f"Test split, {_over(plan)}. A dash: no file holds a random code."
+    caption = f"Test split, {_over(plan)}. A dash: there is no way to write a file of such codes."
     return Table(caption, _COLUMNS, rows, "recipe, prior")
 
 
