@@ -52,9 +52,8 @@ class Request:
     @property
     def configuration(self) -> dict[str, object]:
         """Whatever changes the result, as plain data."""
-        own = {} if self.recipe is None else self.recipe.configuration
-        seed = {"seed": self.seed} if self.recipe is not None and self.recipe.learned else {}
-        return {**own, **seed, "factor": self.factor, "files": self.files}
+        own = {"seed": self.seed, **self.recipe.configuration} if self.recipe else {}
+        return {"prior": self.kind, **own, "factor": self.factor, "files": self.files}
 
     @property
     def stem(self) -> str:
