@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 import narrows as nw
-from narrows.codec.codes import transfer
 from narrows.codec.entropy import Reader, Writer
+from narrows.functional.conditionals import follow
 from narrows.networks import Conv
 from narrows.training.run import environment
 
@@ -62,14 +62,14 @@ def main() -> None:
 
     def write() -> bytes:
         writer = Writer()
-        transfer(prior, writer, n, code)
+        follow(prior.conditionals(n, code), writer.put)
         return writer.finish()
 
     rows = []
     payload, blob = write(), codec.compress(images)
     for name, function in (
         ("codes to bytes", write),
-        ("bytes to codes", lambda: transfer(prior, Reader(payload), n, None)),
+        ("bytes to codes", lambda: follow(prior.conditionals(n), Reader(payload).take)),
         ("compress, network included", lambda: codec.compress(images)),
         ("decompress, network included", lambda: codec.decompress(blob)),
     ):

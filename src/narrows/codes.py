@@ -148,6 +148,17 @@ def concatenate(codes: Sequence[AnyCode]) -> AnyCode:
     return cast("AnyCode", Atoms(*joined))
 
 
+def trimmed(code: AnyCode) -> AnyCode:
+    """The code without atoms' padding beyond the widest site."""
+    given: Code = code
+    if isinstance(given, Tensor):
+        return code
+    if not isinstance(given, Atoms):
+        return cast("AnyCode", tuple(map(trimmed, given)))
+    width = int((given.values != 0).sum(-1).max()) if given.values.numel() else 0
+    return cast("AnyCode", apply(lambda part: part[..., :width], given))
+
+
 @dataclass(frozen=True)
 class CodeSpace(ABC):
     """Describes the codes that a bottleneck makes: their kind, and the bounds that they keep.

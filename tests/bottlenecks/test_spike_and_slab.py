@@ -6,7 +6,7 @@ from scipy import stats
 
 from narrows.bottlenecks import SpikeAndSlab, Variational
 from narrows.priors import SpikeAndSlabPrior
-from narrows.priors.spike_and_slab import SpikeSlab
+from narrows.priors.factorial import SpikeSlab
 
 
 def double(value):

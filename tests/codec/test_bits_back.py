@@ -5,18 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from constriction import stream
 from scipy import stats
 
 import narrows as nw
 from narrows import distributions as families
 from narrows.bottlenecks import SpikeAndSlab, Variational
-from narrows.codec import Codec, CodecError, bits_back
+from narrows.codec import Codec, CodecError, bits_back, grid
+from narrows.codec.bits_back import BitsBack
 from narrows.codec.container import overhead, unpack
-from narrows.codec.grid import GRID, pop_posterior, pop_prior, push_posterior, push_prior
+from narrows.codec.entropy import Stack
 from narrows.distributions import StudentT
 from narrows.likelihoods import DiscretizedLogisticMixture
-from narrows.priors.spike_and_slab import SpikeSlab
+from narrows.priors.factorial import SpikeSlab
 
 
 def evidence_bits(model, unit, draws=8):
@@ -89,17 +89,20 @@ def test_headers_of_other_files_are_the_container_alone(models, digits):
 
 def test_a_file_that_states_another_number_of_first_words_is_refused(variational, digits):
     x = digits.train.images[:2]
-    payload = bits_back.write(variational, variational.prior, (x.long()))
+    coder = BitsBack(variational, variational.prior)
+    payload = coder.write(x.long())
     for count in (0, bits_back.first_words(payload) + 1, 2**32 - 1):
         forged = count.to_bytes(4, "little") + payload[4:]
         with pytest.raises(CodecError, match="does not end where it began"):
-            bits_back.read(variational, variational.prior, forged, 2)
+            coder.read(forged, 2)
 
 
 def test_a_model_without_a_random_code_is_refused_with_the_reason(models, variational, digits):
     model, _ = models["vq"]
+    with pytest.raises(TypeError, match=r"is for continuous values.*makes integer"):
+        Codec(model, variational.prior, lossless=True)
     with pytest.raises(TypeError, match="bits-back coding knows"):
-        Codec(model, variational.prior, lossless=True).compress(digits.train.images[:1])
+        grid.placed(torch.distributions.Gumbel(0.0, 1.0))
 
 
 def test_bits_back_is_cheaper_than_paying_for_the_draw(variational, digits):
@@ -131,20 +134,20 @@ def some(n=4000):
 
 def random_stack(words):
     numbers = np.random.default_rng(0).integers(1, 2**32, words, dtype=np.uint64)
-    return stream.stack.AnsCoder(numbers.astype(np.uint32))
+    return Stack(numbers.astype(np.uint32))
 
 
 @pytest.mark.parametrize("name", list(some(1)))
 def test_draws_leave_the_stack_as_it_was_and_follow_their_posterior(name):
     q = some()[name]
     stack = random_stack(4000)
-    before = stack.get_compressed().copy()
-    draw = pop_posterior(q, stack)
-    push_posterior(q, stack, draw)
-    assert np.array_equal(stack.get_compressed(), before)
+    before = stack.words().copy()
+    draw = stack.pop(grid.posterior(q))
+    stack.push(grid.posterior(q, draw))
+    assert np.array_equal(stack.words(), before)
     cells = draw.cells if draw.gates is None else draw.cells[draw.gates]
     rows = np.arange(len(q.loc)) if draw.gates is None else np.flatnonzero(draw.gates)
-    standard = (cells * GRID - q.loc.numpy()[rows]) / q.scale.numpy()[rows]
+    standard = (cells * grid.GRID - q.loc.numpy()[rows]) / q.scale.numpy()[rows]
     family = {"laplace": stats.laplace(), "cauchy": stats.cauchy(), "student": stats.t(4.0)}
     # Values on a grid are never those of a continuous law exactly; a grid cell is 2-5 % of a scale.
     assert stats.kstest(standard, family.get(name, stats.norm()).cdf).pvalue > 1e-3
@@ -168,19 +171,19 @@ def test_codes_come_back_from_their_prior_at_its_cost(name):
         "spike and slab": SpikeSlab(logits, like, like + 1.5),
     }[name]
     stack = random_stack(4000)
-    draw = pop_prior(p, stack)
-    spent = 32 * 4000 - 32 * stack.num_words()
-    push_prior(p, stack, draw)
-    again = pop_prior(p, stack)
+    draw = stack.pop(grid.prior(p))
+    spent = 32 * 4000 - 32 * len(stack)
+    stack.push(grid.prior(p, draw))
+    again = stack.pop(grid.prior(p))
     assert np.array_equal(again.cells, draw.cells)
-    values = torch.from_numpy(draw.cells * GRID)
+    values = torch.from_numpy(draw.cells * grid.GRID)
     if draw.gates is None:
-        nats = -(p.log_prob(values) + math.log(GRID)).sum()
+        nats = -(p.log_prob(values) + math.log(grid.GRID)).sum()
     else:
         assert np.array_equal(again.gates, draw.gates)
         gates = torch.from_numpy(draw.gates)
         slab = torch.distributions.Normal(like, like + 1.5)
-        cost = torch.where(gates, -slab.log_prob(values) - math.log(GRID), 0.0).sum()
+        cost = torch.where(gates, -slab.log_prob(values) - math.log(grid.GRID), 0.0).sum()
         nats = cost - torch.distributions.Bernoulli(logits=logits).log_prob(gates.double()).sum()
     if name == "cauchy":  # the ends of the grid take the tails, which this neglects
         assert abs(spent - nats / math.log(2)) < 0.03 * spent

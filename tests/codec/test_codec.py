@@ -12,9 +12,9 @@ import torch
 import narrows as nw
 from narrows.bottlenecks import SpikeAndSlab
 from narrows.codec import Codec, CodecError
-from narrows.codec.codes import transfer
 from narrows.codec.container import overhead
 from narrows.codec.entropy import Reader, Writer
+from narrows.functional.conditionals import follow
 from narrows.likelihoods import Bernoulli
 from narrows.networks import Conv
 from narrows.priors import (
@@ -169,8 +169,8 @@ def test_values_beyond_the_histogram_are_written_too(models, digits):
     far = torch.tensor([[0.0, 1e3, -1e3, 12.3]]).expand(*prior.sites, 4)[None]
     code = prior.quantize(far)
     writer = Writer()
-    transfer(prior, writer, 1, code)
-    again = transfer(prior, Reader(writer.finish()), 1, None)
+    follow(prior.conditionals(1, code), writer.put)
+    again = follow(prior.conditionals(1), Reader(writer.finish()).take)
     assert torch.equal(again, code)
 
 

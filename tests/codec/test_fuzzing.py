@@ -6,10 +6,8 @@ import random
 import pytest
 import torch
 
-from narrows.codec import Codec, CodecError, Limit, bits_back
-from narrows.codec import codec as codec_module
+from narrows.codec import Codec, CodecError, Limit
 from narrows.codec.container import Header, pack, unpack
-from narrows.codec.entropy import Reader, Writer, whole_numbers
 from narrows.priors import GaussianMixture, PixelCNN
 from narrows.training import latents
 
@@ -174,8 +172,8 @@ def test_a_short_file_cannot_make_the_reader_walk_on(walked, models, digits, fam
     codec = walked if family == "PixelCNN" else Codec(*models[family])
     header, payload = unpack(codec.compress(digits.train.images[:3]))
     calls = []
-    whole = codec_module.transfer
-    monkeypatch.setattr(codec_module, "transfer", lambda *a: calls.append(a[2]) or whole(*a))
+    whole = codec.prior.conditionals
+    monkeypatch.setattr(codec.prior, "conditionals", lambda n, *a: calls.append(n) or whole(n, *a))
     for enough in (b"", payload, payload + random.Random(0).randbytes(400)):
         calls.clear()
         forgery = pack(dataclasses.replace(header, count=60_000), enough)
@@ -189,8 +187,8 @@ def test_a_short_bits_back_file_cannot_make_the_reader_walk_on(variational, digi
     codec = Codec(variational, lossless=True)
     header, payload = unpack(codec.compress(digits.train.images[:3]))
     read = []
-    whole = bits_back._pop_pixels
-    monkeypatch.setattr(bits_back, "_pop_pixels", lambda *a: read.append(1) or whole(*a))
+    whole, likelihood = variational.likelihood.level_conditionals, variational.likelihood
+    monkeypatch.setattr(likelihood, "level_conditionals", lambda o: read.append(1) or whole(o))
     with pytest.raises(CodecError):
         codec.decompress(pack(dataclasses.replace(header, count=60_000), payload))
     assert len(read) <= 8, "groups of 16 read before the end was noticed"
@@ -199,10 +197,3 @@ def test_a_short_bits_back_file_cannot_make_the_reader_walk_on(variational, digi
 def test_limits_are_numbers_from_one():
     with pytest.raises(ValueError, match="at least 1"):
         Limit(images=0)
-
-
-def test_whole_numbers_of_any_size_round_trip():
-    values = torch.tensor([1, 2, 3, 7, 8, 1000, 2**40 + 12345]).numpy()
-    writer = Writer()
-    whole_numbers(writer, values, len(values))
-    assert (whole_numbers(Reader(writer.finish()), None, len(values)) == values).all()

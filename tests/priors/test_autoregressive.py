@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy import stats
 
+from narrows.functional.conditionals import follow
 from narrows.functional.fixed_point import draw, freeze, masses
 from narrows.latent import Latent
 from narrows.priors.transformer import AutoregressiveTransformer
-from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 
 
@@ -49,13 +49,22 @@ def test_probabilities_of_all_codes_sum_to_one(sites, channels):
 
 
 @pytest.mark.parametrize("channels", [None, 2])
-def test_cached_logits_equal_whole_ones_bit_for_bit(channels):
+def test_cached_weights_equal_whole_ones_bit_for_bit(channels):
     prior = make((2, 3), 5, channels)
     code = prior.sample(4, torch.Generator().manual_seed(0))
     symbols = code.flatten(1).unbind(1)
     cached, whole = [], []
-    follow(prior.walk(4), lambda logits, _: cached.append(logits) or symbols[len(cached) - 1])
-    follow(prior.walk(4, code), lambda logits, known: whole.append(logits) or known)
+
+    def replay(step):
+        cached.append(step.weights)
+        return symbols[len(cached) - 1]
+
+    def note(step):
+        whole.append(step.weights)
+        return step.known
+
+    follow(prior.conditionals(4), replay)
+    follow(prior.conditionals(4, code), note)
     assert len(cached) == len(whole) == len(symbols)
     assert all(map(torch.equal, cached, whole))
 

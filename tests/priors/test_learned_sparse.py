@@ -7,11 +7,11 @@ import torch
 from scipy import stats
 
 from narrows.codes import Atoms
+from narrows.functional.conditionals import follow
 from narrows.latent import Latent
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
-from narrows.priors.sparse_factorial import SparseFactorial, from_symbols, to_symbols
+from narrows.priors.sparse_factorial import SparseFactorial
 from narrows.priors.sparse_mixture import SparseMixture
-from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 from narrows.sparse.solution import canonical
 
@@ -85,21 +85,21 @@ def test_samples_follow_the_enumerated_distribution(prior, width):
 
 
 @pytest.mark.parametrize("prior", [autoregressive(sites=(2,)), mixture(sites=(2,))])
-def test_a_known_walk_meets_the_same_logits_as_a_fresh_one(prior):
+def test_a_known_walk_meets_the_same_weights_as_a_fresh_one(prior):
     code = prior.sample(30, torch.Generator().manual_seed(0))
     symbols, known, fresh = [], [], []
 
-    def note(logits, truth):
-        known.append(logits)
-        symbols.append(truth)
-        return truth
+    def note(step):
+        known.append(step.weights)
+        symbols.append(step.known)
+        return step.known
 
-    def replay(logits, truth):
-        fresh.append(logits)
+    def replay(step):
+        fresh.append(step.weights)
         return symbols[len(fresh) - 1]
 
-    again = follow(prior.walk(30, code), note)
-    decoded = follow(prior.walk(30), replay)
+    again = follow(prior.conditionals(30, code), note)
+    decoded = follow(prior.conditionals(30), replay)
     assert len(known) == len(fresh)
     assert all(map(torch.equal, known, fresh))
     for result in (again, decoded):
@@ -112,11 +112,12 @@ def test_a_walk_costs_what_the_rate_says(prior):
     code = prior.sample(200, torch.Generator().manual_seed(0))
     nats = []
 
-    def spend(logits, truth):
-        nats.append(torch.nn.functional.cross_entropy(logits, truth, reduction="sum"))
-        return truth
+    def spend(step):
+        logits = step.weights.double().log()
+        nats.append(torch.nn.functional.cross_entropy(logits, step.known, reduction="sum"))
+        return step.known
 
-    follow(prior.walk(200, code), spend)
+    follow(prior.conditionals(200, code), spend)
     assert sum(nats).item() == pytest.approx(prior.rate(latent(*code)).sum().item(), rel=2e-3)
 
 
@@ -160,9 +161,9 @@ def test_quantising_clamps_rounds_and_keeps_the_largest():
 
 
 def test_value_symbols_are_a_bijection():
-    q = torch.tensor([-3, -2, -1, 1, 2, 3])
-    assert to_symbols(q, 3).tolist() == list(range(6))
-    assert torch.equal(from_symbols(to_symbols(q, 3), 3), q)
+    prior, q = mixture(levels=3), torch.tensor([-3, -2, -1, 1, 2, 3])
+    assert prior.to_symbols(q).tolist() == list(range(6))
+    assert torch.equal(prior.from_symbols(prior.to_symbols(q)), q)
 
 
 @pytest.mark.parametrize("prior", [autoregressive(), mixture()])
@@ -173,7 +174,7 @@ def test_priors_round_trip_and_refuse_what_does_not_fit(prior):
     assert torch.equal(again.rate(latent(atoms, values)), prior.rate(latent(atoms, values)))
     with pytest.raises(ValueError, match=r"prior.quantize\(code\)"):
         prior.rate(latent(atoms, values * 0.7))
-    with pytest.raises(ValueError, match="for the sites of this model"):
+    with pytest.raises(ValueError, match=r"shape \[batch, 1, width\]"):
         prior.rate(latent(atoms[:, 0], values[:, 0]))
     with pytest.raises(ValueError, match=r"\(atoms, values\)"):
         prior.rate(Latent(z=values, code=values, features=values))

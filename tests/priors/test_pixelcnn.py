@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy import stats
 
+from narrows.functional.conditionals import follow
 from narrows.functional.fixed_point import draw, freeze, masses
 from narrows.latent import Latent
 from narrows.priors.pixelcnn import PixelCNN
-from narrows.priors.walk import follow
 from narrows.recorded import build, spec
 
 
@@ -95,13 +95,22 @@ def test_cached_samples_equal_those_of_whole_maps_bit_for_bit(channels):
 
 
 @pytest.mark.parametrize("channels", [None, 2])
-def test_cached_logits_equal_those_of_the_whole_map_bit_for_bit(channels):
+def test_cached_weights_equal_those_of_the_whole_map_bit_for_bit(channels):
     prior = make((3, 4), 6, channels, hidden=16, layers=3)
     code = prior.sample(5, torch.Generator().manual_seed(0))
     symbols = code.flatten(1).unbind(1)
     cached, whole = [], []
-    follow(prior.walk(5), lambda logits, _: cached.append(logits) or symbols[len(cached) - 1])
-    follow(prior.walk(5, code), lambda logits, known: whole.append(logits) or known)
+
+    def replay(step):
+        cached.append(step.weights)
+        return symbols[len(cached) - 1]
+
+    def note(step):
+        whole.append(step.weights)
+        return step.known
+
+    follow(prior.conditionals(5), replay)
+    follow(prior.conditionals(5, code), note)
     assert len(cached) == len(whole) == len(symbols)
     assert all(map(torch.equal, cached, whole))
 
@@ -150,9 +159,9 @@ def test_an_empty_batch_works():
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (torch.zeros(1, 2, 2), "integer codes"),
-        (torch.zeros(1, 3, 3, dtype=torch.long), "build the prior for the sites"),
-        (torch.full((1, 2, 2), 4), "codes in 0..3"),
+        (torch.zeros(1, 2, 2), "integer indices"),
+        (torch.zeros(1, 3, 3, dtype=torch.long), "build the prior"),
+        (torch.full((1, 2, 2), 4), "indices in 0..3"),
     ],
 )
 def test_codes_that_do_not_fit_are_refused(code, message):
@@ -175,13 +184,13 @@ def test_a_walk_without_a_class_costs_the_mean_probability_of_all_classes():
     code = prior.sample(40, torch.Generator().manual_seed(0))
     spent = torch.zeros(40, dtype=torch.float64)
 
-    def pay(logits, known):
+    def pay(step):
         nonlocal spent
-        weights = masses(logits).double()
-        spent -= (weights / weights.sum(1, keepdim=True)).gather(1, known[:, None])[:, 0].log()
-        return known
+        p = step.weights.double() / step.weights.sum(1, keepdim=True)
+        spent -= p.gather(1, step.known[:, None])[:, 0].log()
+        return step.known
 
-    assert torch.equal(follow(prior.walk(40, code), pay), code)
+    assert torch.equal(follow(prior.conditionals(40, code), pay), code)
     with torch.no_grad():
         nats = -prior.log_prob(code).double()
     assert torch.allclose(spent, nats, atol=0.01 * float(nats.mean()))

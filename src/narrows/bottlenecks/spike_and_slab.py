@@ -10,7 +10,7 @@ from narrows.bottlenecks.variational import positive
 from narrows.codes import Code, Values
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
+from narrows.priors.factorial import SpikeAndSlabPrior, SpikeSlab
 
 from .base import Bottleneck
 

@@ -32,8 +32,10 @@ def run(arguments: list[str]) -> None:
 
 
 def _options(config: Any, model: Any) -> dict[str, Any]:
-    """Temperature and top-k, which only priors that walk over symbols have; the class, if any."""
+    """Temperature and top-k, which only autoregressive priors have; the class, if any."""
     import torch
+
+    from narrows.priors.base import Autoregressive
 
     found = {}
     classes = getattr(model.prior, "classes", None) or 0
@@ -42,7 +44,7 @@ def _options(config: Any, model: Any) -> dict[str, Any]:
             known = f"0..{classes - 1}" if classes else "none: narrows prior --conditional true"
             raise ValueError(f"--label {config.label} is no class of this prior (it has {known})")
         found["label"] = torch.full((config.n,), config.label)
-    if hasattr(model.prior, "walk"):
+    if isinstance(model.prior, Autoregressive):
         return {"temperature": config.temperature, "top_k": config.top_k, **found}
     if config.temperature != 1 or config.top_k is not None:
         raise ValueError(

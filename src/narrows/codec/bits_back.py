@@ -18,106 +18,150 @@ Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; o
 import math
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 from torch import Tensor
 from torch.distributions import Distribution
 
+from narrows.autoencoder import Autoencoder, evaluating
+from narrows.codec import grid
 from narrows.codec.container import CodecError
-from narrows.codec.deterministic import GROUP, groups, in_one_group, steady
-from narrows.codec.grid import pop_posterior, pop_prior, push_posterior, push_prior
-from narrows.codec.pixels import walk_pixels
-from narrows.distributions import StudentT
-from narrows.priors.factorial import Factorial
-from narrows.priors.spike_and_slab import SpikeAndSlabPrior, SpikeSlab
+from narrows.codec.deterministic import GROUP, deterministic, groups, in_one_group
+from narrows.codec.entropy import Stack
+from narrows.functional.conditionals import Conditional, follow
+from narrows.priors.factorial import Independent, SpikeSlab
 
 _COUNT = struct.Struct("<I")
 _FEWEST = 16
-_CATEGORICAL = stream.model.Categorical(perfect=False)
 
 
 class _EmptyStackError(Exception):
     """A draw took more than there was."""
 
 
-def write(model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor) -> bytes:
-    """The images' bytes.
+class BitsBack:
+    """Images to bytes and back.
 
     Args:
-        model: an `Autoencoder` with a `Variational` or `SpikeAndSlab` bottleneck, in eval.
-        prior: of its codes.
-        levels: `[n, *shape]`, int64 in 0..255.
+        model: its posterior has a place on the grid, its likelihood gives 256 levels. It must be
+            in eval when images are written and read.
+        prior: of its random codes.
+
+    Raises:
+        TypeError: if the posterior's family has no place on the grid.
     """
-    count = _FEWEST if len(levels) else 0
-    with steady(), torch.no_grad():
-        while True:
+
+    def __init__(self, model: Autoencoder, prior: Independent) -> None:
+        self.model, self.prior = model, prior
+        self.device = next(model.parameters()).device
+        with torch.no_grad(), evaluating(model):
+            grid.placed(model.latent(torch.zeros(0, *model.shape, device=self.device)).posterior)
+
+    @torch.no_grad()
+    def write(self, levels: Tensor) -> bytes:
+        """The bytes of images `[n, *shape]`, int64 in 0..255."""
+        count = _FEWEST if len(levels) else 0
+        with deterministic():
+            while True:
+                try:
+                    words = self._push(levels, count)
+                except _EmptyStackError:
+                    count += max(2, count // 8)  # nearly always the first image: little is redone
+                else:
+                    return _COUNT.pack(count) + words.astype("<u4").tobytes()
+
+    @torch.no_grad()
+    def read(self, payload: bytes, n: int) -> Tensor:
+        """The images `[n, *shape]`, int64 in 0..255.
+
+        Raises:
+            CodecError: if the bytes cannot have been written by `write` for n images.
+        """
+        count = first_words(payload)
+        with deterministic():
             try:
-                words = _write(model, prior, levels, count)
-            except _EmptyStackError:
-                count += max(2, count // 8)  # nearly always the first image, so little is redone
-            else:
-                return _COUNT.pack(count) + words.astype("<u4").tobytes()
-
-
-def read(model: Any, prior: Factorial | SpikeAndSlabPrior, payload: bytes, n: int) -> Tensor:
-    """The images `[n, *shape]`, int64 in 0..255.
-
-    Raises:
-        CodecError: if the bytes cannot have been written by `write` for n images.
-    """
-    count = first_words(payload)
-    out = torch.zeros(n, *model.shape, dtype=torch.long)
-    with steady(), torch.no_grad():
-        try:
-            stack = stream.stack.AnsCoder(
-                np.frombuffer(payload, "<u4", offset=_COUNT.size).astype(np.uint32)
+                stack = Stack(np.frombuffer(payload, "<u4", offset=_COUNT.size).astype(np.uint32))
+                images = self._pop(stack, n)
+            except (AssertionError, ValueError) as error:
+                raise CodecError("the payload is no bits-back code of this model") from error
+        words = stack.words()
+        if len(words) != count or not np.array_equal(words, _words(count)):
+            raise CodecError(
+                "the stack does not end where it began: written by another build or machine, whose "
+                "networks differ in their last bits"
             )
-            for rows in reversed([*_groups(n)]):
-                like = _posterior(model, out[rows])  # for its shape and family only
-                draw = pop_prior(_standard(prior, like), stack)
-                z = draw.values(_location(like))
-                out[rows] = _pop_pixels(stack, model, z)
-                if stack.num_words() < 2:  # `write` leaves two at this point
-                    raise CodecError("the payload ends before its images do: truncated or forged")
-                push_posterior(_posterior(model, out[rows]), stack, draw)
-            words = stack.get_compressed()
-        except (AssertionError, ValueError) as error:
-            raise CodecError("the payload is no bits-back code of this model") from error
-    if len(words) != count or not np.array_equal(words, _words(count)):
-        raise CodecError(
-            "the stack does not end where it began: written by another build or machine, whose "
-            "networks differ in their last bits"
+        return images
+
+    @torch.no_grad()
+    def expected(self, levels: Tensor) -> float:
+        """Bits that `write` should take for images `[n, *shape]`, its first words left out.
+
+        The sum over images of KL(q || p) - log2 p(x | z), with one draw z from q for each.
+        """
+        bits = 0.0
+
+        def price(step: Conditional) -> Tensor:
+            nonlocal bits
+            assert step.known is not None
+            chosen = step.weights.gather(1, step.known.to(step.weights.device)[:, None])[:, 0]
+            bits -= float((chosen / step.weights.sum(1)).log2().sum())
+            return step.known
+
+        for rows in groups(len(levels)):
+            latent = self.model.latent(self._unit(levels[rows]))
+            assert latent.posterior is not None
+            bits += self.prior.rate(latent).double().sum().item() / math.log(2)
+            z = self.model.bottleneck.embed(latent.posterior.sample())
+            output = self.model.decoder(z)
+            follow(self.model.likelihood.level_conditionals(output, levels[rows]), price)
+        return bits
+
+    def _push(self, levels: Tensor, count: int) -> np.ndarray:
+        stack = Stack(_words(count))
+        for rows in _growing(len(levels)):
+            group = levels[rows]
+            q = self._posterior(group)
+            draw = stack.pop(grid.posterior(q))
+            if len(stack) < 2:  # with two words left, what was read was random
+                raise _EmptyStackError
+            output = self._output(draw.values(q.loc))
+            stack.push(self.model.likelihood.level_conditionals(output, group))
+            stack.push(grid.prior(self._standard(q.loc), draw))
+        return stack.words()
+
+    def _pop(self, stack: Stack, n: int) -> Tensor:
+        images = torch.zeros(n, *self.model.shape, dtype=torch.long)
+        for rows in reversed([*_growing(n)]):
+            like = self._posterior(images[rows]).loc  # for its shape only
+            draw = stack.pop(grid.prior(self._standard(like)))
+            output = self._output(draw.values(like))
+            images[rows] = stack.pop(self.model.likelihood.level_conditionals(output)).cpu()
+            if len(stack) < 2:  # `write` leaves two at this point
+                raise CodecError("the payload ends before its images do: truncated or forged")
+            stack.push(grid.posterior(self._posterior(images[rows]), draw))
+        return images
+
+    def _standard(self, like: Tensor) -> grid.Placed | SpikeSlab:
+        return grid.placed(self.prior.standard(like))
+
+    def _unit(self, levels: Tensor) -> Tensor:
+        return (levels.to(torch.get_default_dtype()) / 255).to(self.device)
+
+    def _posterior(self, levels: Tensor) -> grid.Placed | SpikeSlab:
+        found: list[Distribution | None] = []
+
+        def features(images: Tensor) -> Tensor:
+            found.append(self.model.latent(images).posterior)
+            return images
+
+        in_one_group(features, self._unit(levels))
+        return grid.rows(grid.placed(found[0]), len(levels))
+
+    def _output(self, code: Tensor) -> Tensor:
+        return in_one_group(
+            lambda part: self.model.decoder(self.model.bottleneck.embed(part)), code
         )
-    return out
-
-
-@torch.no_grad()
-def expected(model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor) -> float:
-    """Bits that `write` should take for images `[n, *shape]`, its first words left out.
-
-    The sum over images of KL(q || p) - log2 p(x | z), with one draw z from q for each.
-
-    Raises:
-        TypeError: if the likelihood says nothing about 256 levels.
-    """
-    bits = 0.0
-
-    def price(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-        nonlocal bits
-        assert known is not None
-        bits -= np.log2(weights[np.arange(len(known)), known] / weights.sum(1)).sum()
-        return known
-
-    device = next(model.parameters()).device
-    for rows in groups(len(levels)):
-        latent = model.latent((levels[rows].to(torch.get_default_dtype()) / 255).to(device))
-        bits += prior.rate(latent).double().sum().item() / math.log(2)
-        z = model.bottleneck.embed(latent.posterior.sample())
-        walk_pixels(model.likelihood, model.decoder(z), levels[rows], price)
-    return float(bits)
 
 
 def first_words(payload: bytes) -> int:
@@ -131,22 +175,7 @@ def first_words(payload: bytes) -> int:
     return _COUNT.unpack_from(payload)[0]
 
 
-def _write(
-    model: Any, prior: Factorial | SpikeAndSlabPrior, levels: Tensor, count: int
-) -> np.ndarray:
-    stack = stream.stack.AnsCoder(_words(count))
-    for rows in _groups(len(levels)):
-        group = levels[rows]
-        posterior = _posterior(model, group)
-        draw = pop_posterior(posterior, stack)
-        if stack.num_words() < 2:  # with two words left, what was read was random
-            raise _EmptyStackError
-        _push_pixels(stack, model, draw.values(_location(posterior)), group)
-        push_prior(_standard(prior, posterior), stack, draw)
-    return stack.get_compressed()
-
-
-def _groups(n: int) -> Iterator[slice]:
+def _growing(n: int) -> Iterator[slice]:
     """Slices of 1, 1, 2, 4, 8, 16, 16, ...: each no larger than all before it together."""
     start = 0
     while start < n:
@@ -159,63 +188,3 @@ def _words(count: int) -> np.ndarray:
     """The first words: random, but the same in all files."""
     random = np.random.Generator(np.random.Philox(0))
     return random.integers(1, 2**32, size=count, dtype=np.uint32)
-
-
-def _posterior(model: Any, levels: Tensor) -> Distribution:
-    device = next(model.parameters()).device
-    x = (levels.to(torch.get_default_dtype()) / 255).to(device)
-    found: list[Distribution] = []
-
-    def features(images: Tensor) -> Tensor:
-        found.append(model.latent(images).posterior)
-        return images
-
-    in_one_group(features, x)
-    return _rows(found[0], len(levels))
-
-
-def _rows(posterior: Any, n: int) -> Distribution:
-    """The posterior of the first n examples; one without a place on the grid as it is."""
-    if not hasattr(posterior, "loc"):
-        return posterior
-    loc, scale = posterior.loc[:n], posterior.scale[:n]
-    if isinstance(posterior, SpikeSlab):
-        return SpikeSlab(posterior.logits[:n], loc, scale)
-    if isinstance(posterior, StudentT):
-        return StudentT(posterior.df, loc, scale)
-    return type(posterior)(loc, scale)
-
-
-def _standard(prior: Factorial | SpikeAndSlabPrior, like: Distribution) -> Distribution:
-    """The prior's distribution, of the shape of a posterior."""
-    part = prior.family if isinstance(prior, Factorial) else prior
-    return part.standard(_location(like))
-
-
-def _location(distribution: Any) -> Tensor:
-    return distribution.loc
-
-
-def _output(model: Any, z: Tensor) -> Tensor:
-    return in_one_group(lambda part: model.decoder(model.bottleneck.embed(part)), z)
-
-
-def _push_pixels(stack: stream.stack.AnsCoder, model: Any, z: Tensor, levels: Tensor) -> None:
-    steps: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def note(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-        assert known is not None
-        steps.append((known, weights))
-        return known
-
-    walk_pixels(model.likelihood, _output(model, z), levels, note)
-    for symbols, weights in reversed(steps):  # last in, first out
-        stack.encode_reverse(symbols.astype(np.int32), _CATEGORICAL, weights)
-
-
-def _pop_pixels(stack: stream.stack.AnsCoder, model: Any, z: Tensor) -> Tensor:
-    def take(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-        del known
-        return stack.decode(_CATEGORICAL, weights)
-
-    return walk_pixels(model.likelihood, _output(model, z), None, take)

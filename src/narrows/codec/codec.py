@@ -4,27 +4,24 @@ import hashlib
 import json
 import math
 import zlib
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from narrows.autoencoder import Autoencoder, evaluating
 from narrows.codec import bits_back, container, tiles
-from narrows.codec.codes import transfer
 from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, CodecError, Header, Limit
-from narrows.codec.deterministic import groups, in_one_group, steady
-from narrows.codec.entropy import Channel, Reader, Writer
-from narrows.codec.pixels import walk_pixels
-from narrows.codes import Atoms, Code, apply, concatenate, length, parts_of, rows, tensors, to
+from narrows.codec.deterministic import deterministic, groups, in_one_group
+from narrows.codec.entropy import Reader, Writer
+from narrows.codes import Code, concatenate, length, rows, tensors, to, trimmed
+from narrows.functional.conditionals import Choose, follow
 from narrows.functional.fixed_point import tables_checksum
 from narrows.priors.base import Prior
-from narrows.priors.factorial import Factorial
-from narrows.priors.joint import JointPrior
-from narrows.priors.spike_and_slab import SpikeAndSlabPrior
+from narrows.priors.factorial import Independent
 from narrows.recorded import spec
 
-_RANDOM = (Factorial, SpikeAndSlabPrior)  # price random codes
 _GROUP = 256  # codes whose symbols are walked through together
 LIMIT = Limit()
 
@@ -36,18 +33,20 @@ class Codec:
     `model.decode(code)`. With `lossless=True` the pixels come back exactly: codes and the image
     given its code under the model's likelihood, by bits-back where the code is random.
 
-    Images of another size than the model's are cut into tiles. The codes read are those
-    written whatever the number of threads or the batch size, as priors are evaluated in
-    exact arithmetic; both checks of a file (of its bytes and of its codes) must hold.
+    Any prior that has `conditionals` will do. Images of another size than the model's are cut
+    into tiles. The codes read are those written whatever the number of threads or the batch size,
+    as priors are evaluated in exact arithmetic; both checks of a file (of its bytes and of its
+    codes) must hold.
 
     Args:
-        model: a trained `Autoencoder`.
+        model: a trained model.
         prior: what to code with; default the model's own. For a variational model, whose own
             prior codes random codes, give a `QuantizedHistogram` fitted to training codes.
         lossless: keep the pixels exactly.
 
     Raises:
-        TypeError: if the prior or likelihood cannot be used so.
+        TypeError: if the prior does not fit the model's codes or cannot write them, or, for
+            lossless files, if the likelihood does not give 256 levels.
 
     Example:
         >>> import narrows as nw
@@ -59,16 +58,26 @@ class Codec:
         True
     """
 
-    def __init__(self, model: Any, prior: Prior | None = None, lossless: bool = False) -> None:
+    def __init__(
+        self, model: Autoencoder, prior: Prior | None = None, *, lossless: bool = False
+    ) -> None:
         self.model = model
-        self.prior: Prior = model.prior if prior is None else prior
-        self.mode = CODES
-        if lossless:
-            self.mode = BITS_BACK if isinstance(self.prior, _RANDOM) else RESIDUAL
-            if len(model.shape) != 3:
-                raise TypeError("lossless coding is for images, this model is for vectors")
-        elif isinstance(self.prior, _RANDOM):
-            transfer(self.prior, Writer(), 0, None)  # says what to do instead
+        self.prior = model.prior if prior is None else prior
+        space = model.bottleneck.codes
+        self.prior.check_fits(space, space.grid(model.sites))
+        if lossless and (len(model.shape) != 3 or not model.likelihood.gives_levels):
+            raise TypeError(
+                "lossless coding is for images, not vectors, and needs a likelihood of 256 levels "
+                "(DiscretizedLogisticMixture, Categorical256 or Normal); this model has examples "
+                f"of shape {model.shape} and {type(model.likelihood).__name__}"
+            )
+        self.mode = RESIDUAL if lossless else CODES
+        self._random: bits_back.BitsBack | None = None
+        if lossless and isinstance(self.prior, Independent):
+            self.mode = BITS_BACK
+            self._random = bits_back.BitsBack(model, self.prior)
+        else:
+            self.prior.conditionals(0)  # refuses where codes cannot be written
         self.fingerprint = _fingerprint(model, self.prior)
 
     @torch.no_grad()
@@ -79,14 +88,9 @@ class Codec:
             ValueError: if the images do not fit the model, or are not 8-bit where they must be.
         """
         images, shape, floating = self._accept(images)
-        n = images.shape[0]
-        training = self.model.training
-        self.model.eval()
-        try:
-            check, payload = self._write(images, floating)
-        finally:
-            self.model.train(training)
-        count = n // _tiles_each(shape, self.model.shape)
+        with evaluating(self.model):
+            check, payload = self._write(images if floating else images.float() / 255)
+        count = len(images) // _tiles_each(shape, self.model.shape)
         header = Header(self.mode, floating, self.fingerprint, count, shape, check)
         return container.pack(header, payload)
 
@@ -103,12 +107,8 @@ class Codec:
         """
         header, payload = container.unpack(blob)
         n = self._refuse(header, limit)
-        training = self.model.training
-        self.model.eval()
-        try:
-            images = self._read(header, payload, n)
-        finally:
-            self.model.train(training)
+        with evaluating(self.model):
+            images = self._read(payload, n, header.code_check)
         if not header.floating and header.mode == CODES:
             images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         elif header.mode != CODES:
@@ -120,13 +120,13 @@ class Codec:
         """The codes of a file, without decoding them to images.
 
         Raises:
-            CodecError: as `decompress`; or if the file is a bits-back one, which holds none.
+            CodecError: as `decompress`; or if the file is a lossless one.
         """
         header, payload = container.unpack(blob)
         n = self._refuse(header, limit)
-        if header.mode == BITS_BACK:
-            raise CodecError("a bits-back file holds images, not codes")
-        return self._read_codes(Reader(payload), n, header.code_check)
+        if header.mode != CODES:
+            raise CodecError("a lossless file holds images; decompress it and encode them")
+        return self._read_codes(payload, n, header.code_check)
 
     @staticmethod
     def header_bits(blob: bytes) -> int:
@@ -141,90 +141,96 @@ class Codec:
             bits += 32 * (1 + bits_back.first_words(payload))
         return bits
 
-    def _write(self, images: Tensor, floating: bool) -> tuple[int, bytes]:
-        unit = images if floating else images.float() / 255
-        if self.mode == BITS_BACK:
+    def expected_bits(self, images: Tensor) -> float:
+        """Bits that a bits-back file of images `[n, *shape]`, uint8, should take past its header.
+
+        The sum of KL(q || p) - log2 p(x | z) over the images, with one draw z from q for each.
+
+        Raises:
+            TypeError: if this codec's files are of another kind.
+        """
+        if self._random is None:
+            raise TypeError("only bits-back files have this estimate; otherwise ask prior.rate")
+        with evaluating(self.model):
+            return self._random.expected(images.long())
+
+    def _write(self, unit: Tensor) -> tuple[int, bytes]:
+        """Check and payload of examples in the model's own shape."""
+        if self._random is not None:
             levels = _levels(unit)
-            return _pixel_check(levels), bits_back.write(self.model, self._random, levels)
+            return _pixel_check(levels), self._random.write(levels)
         writer = Writer()
         code = self._encode(unit)
-        self._transfer(writer, len(images), code)
-        check = _code_check(self.prior, code)
+        self._walk(writer.put, len(unit), code)
+        check = _code_check(code)
         if self.mode == RESIDUAL:
-            levels = _levels(unit)
-            check ^= _pixel_check(self._residual(writer, code, levels, len(images)))
+            check ^= _pixel_check(self._residual(writer.put, code, _levels(unit)))
         return check, writer.finish()
 
-    def _read(self, header: Header, payload: bytes, n: int) -> Tensor:
-        if header.mode == BITS_BACK:
-            levels = bits_back.read(self.model, self._random, payload, n)
-            if _pixel_check(levels) != header.code_check:
-                raise CodecError("the images read are not those written; another machine or build?")
-            return levels
-        reader = Reader(payload)
-        if header.mode == CODES:
-            return self._decode(self._read_codes(reader, n, header.code_check))
-        code = self._transfer(reader, n, None)
-        levels = self._residual(reader, code, None, n)
-        reader.finish()
-        if _code_check(self.prior, code) ^ _pixel_check(levels) != header.code_check:
+    def _read(self, payload: bytes, n: int, check: int) -> Tensor:
+        """The examples of a payload, in the model's own shape."""
+        if self.mode == CODES:
+            return self._decode(self._read_codes(payload, n, check))
+        if self._random is not None:
+            levels = self._random.read(payload, n)
+            found = _pixel_check(levels)
+        else:
+            reader = Reader(payload)
+            code = self._walk(reader.take, n)
+            levels = self._residual(reader.take, code)
+            reader.finish()
+            found = _code_check(code) ^ _pixel_check(levels)
+        if found != check:
             raise CodecError("the images read are not those written; another machine or build?")
         return levels
 
-    def _read_codes(self, reader: Reader, n: int, check: int) -> Code:
-        code = self._transfer(reader, n, None)
+    def _read_codes(self, payload: bytes, n: int, check: int) -> Code:
+        reader = Reader(payload)
+        code = self._walk(reader.take, n)
         reader.finish()
-        if _code_check(self.prior, code) != check:
+        if _code_check(code) != check:
             raise CodecError("the codes read are not those written; another machine or build?")
         return code
 
-    @property
-    def _random(self) -> Factorial | SpikeAndSlabPrior:
-        assert isinstance(self.prior, _RANDOM)
-        return self.prior
-
-    def _transfer(self, channel: Channel, n: int, code: Code | None) -> Code:
+    def _walk(self, choose: Choose, n: int, code: Code | None = None) -> Code:
         """All codes, in groups, so that memory does not grow with their number."""
-        parts = []
+        parts, device = [], _device(self.prior)
         for start in range(0, max(n, 1), _GROUP):
             part = slice(start, min(start + _GROUP, n))
-            given = None if code is None else rows(code, part)
-            parts.append(transfer(self.prior, channel, part.stop - part.start, given))
+            known = None if code is None else to(rows(code, part), device)
+            walk = self.prior.conditionals(part.stop - part.start, known)
+            parts.append(to(follow(walk, choose), "cpu"))
         return concatenate(parts)
 
-    def _residual(self, channel: Channel, code: Code, levels: Tensor | None, n: int) -> Tensor:
+    def _residual(self, choose: Choose, code: Code, levels: Tensor | None = None) -> Tensor:
         """Pixels given the code, under the likelihood; written and read alike."""
-        out = torch.zeros(n, *self.model.shape, dtype=torch.long)
-        device = next(self.model.parameters()).device
-        with steady():
-            for part in groups(n):
-                z = self.model.bottleneck.embed(to(rows(code, part), device))
+        found = torch.zeros(length(code), *self.model.shape, dtype=torch.long)
+        with deterministic():
+            for part in groups(len(found)):
+                z = self.model.bottleneck.embed(to(rows(code, part), _device(self.model)))
                 output = in_one_group(self.model.decoder, z)
                 known = None if levels is None else levels[part]
-                out[part] = walk_pixels(
-                    self.model.likelihood, output, known, lambda w, s: channel.each(s, w)
-                )
-        return out
+                walk = self.model.likelihood.level_conditionals(output, known)
+                found[part] = follow(walk, choose).cpu()
+        return found
 
     def _encode(self, unit: Tensor) -> Code:
-        device = next(self.model.parameters()).device
         parts = []
         for start in range(0, max(len(unit), 1), _GROUP):
-            latent = self.model.latent(unit[start : start + _GROUP].to(device))
-            parts.append(to(self.prior.quantize(latent.code), torch.device("cpu")))
+            x = unit[start : start + _GROUP].to(_device(self.model))
+            parts.append(to(self.prior.quantize(self.model.latent(x).code), "cpu"))
         return concatenate(parts)
 
     def _decode(self, code: Code) -> Tensor:
-        device = next(self.model.parameters()).device
         parts = [
-            self.model.decode(to(rows(code, slice(s, s + _GROUP)), device)).cpu()
-            for s in range(0, max(length(code), 1), _GROUP)
+            self.model.decode(to(rows(code, slice(start, start + _GROUP)), _device(self.model)))
+            for start in range(0, max(length(code), 1), _GROUP)
         ]
-        return torch.cat(parts)
+        return torch.cat([part.cpu() for part in parts])
 
     def _accept(self, images: Tensor) -> tuple[Tensor, tuple[int, ...], bool]:
         """The model's examples (tiles), the shape as given, and whether values are floating."""
-        own = tuple(self.model.shape)
+        own = self.model.shape
         if images.dim() != len(own) + 1:
             raise ValueError(
                 f"expected [n, {', '.join(map(str, own))}], got shape {tuple(images.shape)}"
@@ -253,7 +259,7 @@ class Codec:
             )
         if header.mode != self.mode:
             raise CodecError("written with another mode; give lossless as when compressing")
-        own = tuple(self.model.shape)
+        own = self.model.shape
         if len(header.shape) != len(own) or (len(own) == 1 and header.shape != own):
             raise CodecError(f"examples of shape {header.shape}, this model's are {own}")
         if len(own) == 3 and (header.shape[0] != own[0] or min(header.shape) < 1):
@@ -264,7 +270,12 @@ class Codec:
 
 
 def _tiles_each(shape: tuple[int, ...], own: tuple[int, ...]) -> int:
-    return math.prod(tiles.grid(shape, tuple(own))) if len(shape) == 3 else 1
+    return math.prod(tiles.grid(shape, own)) if len(shape) == 3 else 1
+
+
+def _device(part: nn.Module) -> torch.device:
+    held = chain(part.parameters(), part.buffers())
+    return next((tensor.device for tensor in held), torch.device("cpu"))
 
 
 def _levels(unit: Tensor) -> Tensor:
@@ -283,23 +294,16 @@ def _pixel_check(levels: Tensor) -> int:
     return zlib.crc32(levels.to(torch.uint8).contiguous().numpy().tobytes())
 
 
-def _code_check(prior: Prior, code: Code, check: int = 0) -> int:
+def _code_check(code: Code) -> int:
     """CRC-32 of a code in canonical form: padding beyond its widest example cut off."""
-    if isinstance(prior, JointPrior):
-        for part, own in zip(prior.parts, parts_of(code, len(prior.parts)), strict=True):
-            assert isinstance(part, Prior)
-            check = _code_check(part, own, check)
-        return check
-    if isinstance(code, Atoms):
-        width = int((code.values != 0).sum(-1).max()) if code.values.numel() else 0
-        code = apply(lambda part: part[..., :width], code)
-    for part in tensors(code):
+    check = 0
+    for part in tensors(trimmed(code)):
         part = part.float() + 0.0 if part.is_floating_point() else part.long()  # -0 becomes 0
         check = zlib.crc32(np.ascontiguousarray(part.cpu().numpy()).tobytes(), check)
     return check
 
 
-def _fingerprint(model: Any, prior: Prior) -> bytes:
+def _fingerprint(model: Autoencoder, prior: Prior) -> bytes:
     """Names model and prior: their parts, every weight, and the tables of exact arithmetic."""
     parts = [spec(part) for part in (model.network, model.bottleneck, model.likelihood, prior)]
     digest = hashlib.blake2b(digest_size=8)

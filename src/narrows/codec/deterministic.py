@@ -16,7 +16,7 @@ GROUP = 16
 
 
 @contextmanager
-def steady() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """One thread and deterministic kernels for the duration."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

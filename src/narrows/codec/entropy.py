@@ -1,17 +1,24 @@
 """Symbols to bytes and back under integer weights: a thin layer over constriction.
 
-The range coder is first in, first out, as autoregressive priors need; its cost is the
-information content of the symbols to within about 2^-24 a symbol and 32 bits in all.
+The range coder (`Writer`, `Reader`) is first in, first out, as autoregressive priors need; its cost
+is the information content of the symbols to within about 2^-24 a symbol and 32 bits in all. The
+`Stack` of bits-back coding is last in, first out.
 
 Source: constriction (Bamler 2022, Understanding Entropy Coding With Asymmetric Numeral Systems).
 """
 
-from typing import Any, Protocol
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 from constriction import stream  # pyright: ignore[reportAttributeAccessIssue] (compiled)
+from torch import Tensor
 
 from narrows.codec.container import CodecError
+from narrows.functional.conditionals import Conditional, follow
+
+Result = TypeVar("Result")
 
 _FAMILY = stream.model.Categorical(perfect=False)
 _CHUNK = 1 << 22  # weights handed over at once
@@ -20,49 +27,22 @@ _SLACK = 192.0
 """Bits that may be left to read when the last word is in the decoder, whose state holds 64."""
 
 
-class Channel(Protocol):
-    """Either end of the stream: the writer is given symbols and returns them, the reader finds
-    them. One function can so describe a format for both directions.
-    """
-
-    writing: bool
-
-    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-        """m symbols under a row of weights each, `[m, K]`."""
-        ...
-
-    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
-        """m symbols under the same weights `[K]`."""
-        ...
-
-
 class Writer:
-    """Encodes."""
-
-    writing = True
+    """Encodes the known symbols of a walk; `put` is what follows it."""
 
     def __init__(self) -> None:
         self._coder = stream.queue.RangeEncoder()
 
-    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-        """Encodes symbols `[m]` under weights `[m, K]`."""
-        assert symbols is not None
-        if weights.shape[1] > 1:
-            rows = max(1, _CHUNK // weights.shape[1])
-            for start in range(0, len(symbols), rows):
-                part = slice(start, start + rows)
-                self._coder.encode(
-                    symbols[part].astype(np.int32), _FAMILY, weights[part].astype(np.float64)
-                )
-        return symbols
-
-    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
-        """Encodes symbols `[m]` under weights `[K]`."""
-        assert symbols is not None
-        if len(weights) > 1 and m:
-            table = stream.model.Categorical(weights.astype(np.float64), perfect=False)
-            self._coder.encode(symbols.astype(np.int32), table)
-        return symbols
+    def put(self, step: Conditional) -> Tensor:
+        """Encodes the symbols of a step, which must be known, and returns them."""
+        assert step.known is not None
+        symbols = step.known.cpu().numpy().astype(np.int32)
+        for part, weights in _parts(step):
+            if weights.ndim == 1:
+                self._coder.encode(symbols[part], _table(weights))
+            else:
+                self._coder.encode(symbols[part], _FAMILY, weights)
+        return step.known.to(step.weights.device)
 
     def finish(self) -> bytes:
         """All bytes written."""
@@ -70,13 +50,11 @@ class Writer:
 
 
 class Reader:
-    """Decodes what a `Writer` wrote.
+    """Decodes what a `Writer` wrote; `take` is what follows the walk.
 
     Raises:
         CodecError: from every method, if the bytes cannot have been written so.
     """
-
-    writing = False
 
     def __init__(self, payload: bytes) -> None:
         if len(payload) % 4:
@@ -84,36 +62,25 @@ class Reader:
         self._beyond = 0.0
         self._coder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
-    def each(self, symbols: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-        """Decodes one symbol for each row of weights `[m, K]`."""
-        del symbols
-        m, size = weights.shape
-        if size == 1 or not m:
-            return np.zeros(m, np.int64)
-        rows = max(1, _CHUNK // size)
-        parts = []
-        for start in range(0, m, rows):
-            part = weights[start : start + rows].astype(np.float64)
-            parts.append(self._decode(_FAMILY, part, part))
-        return np.concatenate(parts).astype(np.int64)
-
-    def alike(self, symbols: np.ndarray | None, weights: np.ndarray, m: int) -> np.ndarray:
-        """Decodes m symbols under weights `[K]`."""
-        del symbols
-        if len(weights) == 1 or not m:
-            return np.zeros(m, np.int64)
-        table = stream.model.Categorical(weights.astype(np.float64), perfect=False)
-        return self._decode(table, m, weights).astype(np.int64)
+    def take(self, step: Conditional) -> Tensor:
+        """Decodes the symbols of a step, int64 `[m]`."""
+        found = np.zeros(step.count, np.int64)
+        for part, weights in _parts(step):
+            found[part] = self._decode(weights, part.stop - part.start)
+        return torch.from_numpy(found).to(step.weights.device)
 
     def finish(self) -> None:
         """Refuses bytes that are left over."""
         if not self._coder.maybe_exhausted():
             raise CodecError("the payload is longer than its codes: not written by Codec.compress")
 
-    def _decode(self, model: Any, of: np.ndarray | int, weights: np.ndarray) -> np.ndarray:
+    def _decode(self, weights: np.ndarray, count: int) -> np.ndarray:
         ended = self._coder.maybe_exhausted()
         try:
-            found = np.asarray(self._coder.decode(model, of))
+            if weights.ndim == 1:
+                found = np.asarray(self._coder.decode(_table(weights), count))
+            else:
+                found = np.asarray(self._coder.decode(_FAMILY, weights))
         except AssertionError as error:
             raise CodecError("the payload is no code under this prior") from error
         if ended:
@@ -125,7 +92,7 @@ class Reader:
 
         Without this a short file could make a decoder walk on for as long as its header says.
         """
-        rows = np.atleast_2d(weights).astype(np.float64)
+        rows = np.atleast_2d(weights)
         own = rows[np.arange(len(symbols)) if len(rows) > 1 else 0, symbols]
         total = rows.sum(1)
         self._beyond += float(np.log2(total / np.maximum(own, total * _LEAST)).sum())
@@ -133,20 +100,88 @@ class Reader:
             raise CodecError("the payload ends before its codes do: truncated or forged")
 
 
-def whole_numbers(channel: Channel, values: np.ndarray | None, m: int) -> np.ndarray:
-    """m integers d >= 1, of any size below 2^53, at about 2 log2 d + 1 bits (Elias gamma)."""
-    halves = 2.0 ** -np.arange(1, 54)
-    if values is not None:
-        values = values.astype(np.int64)
-        length = np.array([int(value).bit_length() for value in values], np.int64)
-        channel.alike(length - 1, halves, m)
-    else:
-        length = channel.alike(None, halves, m) + 1
-    out = np.ones(m, np.int64)
-    for bit in range(int(length.max(initial=1)) - 1):
-        more = np.flatnonzero(length - 1 > bit)
-        known = None
-        if values is not None:
-            known = (values[more] >> (length[more] - 2 - bit)) & 1
-        out[more] = 2 * out[more] + channel.alike(known, np.ones(2), len(more))
-    return out
+class Located(NamedTuple):
+    """m symbols, grid cells under a family of distributions with places and widths of their own.
+
+    Attributes:
+        family: the coder's model.
+        location: in cells, `[m]`.
+        scale: in cells, `[m]`.
+        known: the cells `[m]` that are written; None when they are read.
+    """
+
+    family: Any
+    location: np.ndarray
+    scale: np.ndarray
+    known: Tensor | None = None
+
+
+GridWalk: TypeAlias = Generator[Conditional | Located, Tensor, Result]
+
+
+class Stack:
+    """Symbols on top of each other: what one walk pushed, the same walk pops.
+
+    Args:
+        words: 32-bit words to begin with.
+    """
+
+    def __init__(self, words: np.ndarray) -> None:
+        self._coder = stream.stack.AnsCoder(words)
+
+    def __len__(self) -> int:
+        """Number of words."""
+        return self._coder.num_words()
+
+    def words(self) -> np.ndarray:
+        """All words."""
+        return self._coder.get_compressed()
+
+    def push(self, walk: GridWalk[Result]) -> Result:
+        """Puts the known symbols of a walk on the stack, the last one first."""
+        steps: list[tuple[np.ndarray, tuple[Any, ...]]] = []
+
+        def note(step: Conditional | Located) -> Tensor:
+            assert step.known is not None
+            steps.append((step.known.cpu().numpy().astype(np.int32), _model(step)))
+            return step.known
+
+        result = follow(walk, note)
+        for symbols, model in reversed(steps):
+            self._coder.encode_reverse(symbols, *model)
+        return result
+
+    def pop(self, walk: GridWalk[Result]) -> Result:
+        """Takes the symbols of a walk off the stack."""
+        return follow(walk, self._take)
+
+    def _take(self, step: Conditional | Located) -> Tensor:
+        model, *parameters = _model(step)
+        found = self._coder.decode(model, *(parameters or [step.count]))
+        return torch.from_numpy(found.astype(np.int64))
+
+
+def _model(step: Conditional | Located) -> tuple[Any, ...]:
+    """The coder's model of a step, and the parameters that each symbol has of its own."""
+    if isinstance(step, Located):
+        return step.family, step.location, step.scale
+    weights = step.weights.cpu().numpy().astype(np.float64)
+    return (_table(weights),) if weights.ndim == 1 else (_FAMILY, weights)
+
+
+def _table(weights: np.ndarray) -> Any:
+    """The coder's model of symbols that share one row of weights."""
+    return stream.model.Categorical(weights, perfect=False)
+
+
+def _parts(step: Conditional) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of a step's symbols with their weights in float64; none where nothing is open."""
+    size = step.weights.shape[-1]
+    if size == 1 or not step.count:
+        return
+    weights = step.weights.cpu().numpy()
+    each = step.count if weights.ndim == 1 else max(1, _CHUNK // size)
+    for start in range(0, step.count, each):
+        part = slice(start, min(start + each, step.count))
+        rows = weights if weights.ndim == 1 else weights[part]
+        yield part, rows.astype(np.float64)

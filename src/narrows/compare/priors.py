@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.codec import Codec, bits_back
-from narrows.codec.pixels import gives_levels
+from narrows.codec import Codec
 from narrows.compare.plan import point_name
 from narrows.compare.statistics import summarize
 from narrows.compare.tasks import Outcome
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
-from narrows.priors.factorial import Factorial
-from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.training.evaluation import evaluate, latents
 from narrows.training.priors.fitting import fit_prior, latents_under, mean_bits
 from narrows.training.priors.recipe import PriorRecipe
@@ -180,9 +177,8 @@ def _in_a_file(model: Autoencoder, prior: Prior, split: Split) -> dict[str, floa
 
 def _lossless(model: Autoencoder, data: Dataset, most: int) -> dict[str, float]:
     """The same of images kept whole by bits-back; empty where model or data do not allow it."""
-    prior = model.prior
-    pictures = len(data.shape) == 3 and data.levels == 256 and gives_levels(model.likelihood)
-    if not (isinstance(prior, (Factorial, SpikeAndSlabPrior)) and pictures):
+    pictures = len(data.shape) == 3 and data.levels == 256 and model.likelihood.gives_levels
+    if not (model.prior.coding == "bits_back" and pictures):
         return {}
     levels = data.test.stored(torch.arange(min(most, len(data.test)))).cpu()
     codec = Codec(model, lossless=True)
@@ -190,7 +186,7 @@ def _lossless(model: Autoencoder, data: Dataset, most: int) -> dict[str, float]:
     codec.decompress(blob)  # refuses to return others than were written
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        estimate = bits_back.expected(model.eval(), prior, levels.long())
+        estimate = codec.expected_bits(levels)
     header = Codec.header_bits(blob)
     return {
         "lossless_images": len(levels),

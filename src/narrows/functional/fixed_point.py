@@ -113,10 +113,18 @@ def masses(logits: Tensor) -> Tensor:
 
 
 def draw(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Draws from integer weights `[n, K]` with uniform float64 numbers `[n]`; exact, `[n]`."""
+    """Draws from integer weights with uniform float64 numbers `[n]`; exact, `[n]`.
+
+    Args:
+        weights: `[n, K]`, or `[K]` for all draws.
+        uniform: in [0, 1).
+    """
     cumulative = weights.cumsum(-1)
-    target = (uniform.double() * cumulative[:, -1].double()).floor().long()
-    target = torch.minimum(target, cumulative[:, -1] - 1)
+    total = cumulative[..., -1]
+    target = (uniform.double() * total.double()).floor().long()
+    target = torch.minimum(target, total - 1)
+    if weights.dim() == 1:
+        return torch.searchsorted(cumulative, target, right=True)
     return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
 
 

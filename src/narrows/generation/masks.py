@@ -7,7 +7,8 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.codes import Code, Indices, one_tensor
-from narrows.priors.walk import follow, sampler
+from narrows.functional.conditionals import Conditional, follow, sampler
+from narrows.priors.base import Autoregressive
 
 _NEEDS = (
     "completion needs integer codes and an autoregressive prior; fit one with "
@@ -59,22 +60,23 @@ def complete(
         ValueError: if the shapes differ.
         TypeError: if the prior cannot do so.
     """
-    walk = getattr(model.prior, "walk", None)
-    if walk is None or not isinstance(model.bottleneck.codes, Indices):
+    if not isinstance(model.prior, Autoregressive) or not isinstance(
+        model.bottleneck.codes, Indices
+    ):
         raise TypeError(_NEEDS)
     code = one_tensor(code)
     if keep.shape != code.shape:
         raise ValueError(
             f"expected keep of the code's shape {tuple(code.shape)}, got {tuple(keep.shape)}"
         )
-    draw = sampler(generator, 1.0, None)
+    draw = sampler(generator)
     known = iter(zip(code.flatten(1).unbind(1), keep.flatten(1).unbind(1), strict=True))
 
-    def choose(logits: Tensor, _: Tensor | None) -> Tensor:
+    def choose(step: Conditional) -> Tensor:
         given, kept = next(known)
-        return torch.where(kept, given, draw(logits, None))
+        return torch.where(kept, given, draw(step))
 
-    return follow(walk(len(code)), choose)
+    return follow(model.prior.conditionals(len(code)), choose)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from narrows.functional.conditionals import Conditional, Walk
 from narrows.recorded import Recorded
 
 LEVELS = 256
@@ -21,10 +22,12 @@ class Likelihood(Recorded, nn.Module, ABC):
     Attributes:
         discrete: whether `log_prob` is that of 8-bit values, so that -log p / ln 2 is a number
             of bits; else it is a density, whose value depends on the unit of x.
+        gives_levels: True if `level_conditionals` gives each of 256 levels a probability.
         whole_batch: whether log p of an example depends in training on the rest of its batch.
     """
 
     discrete: ClassVar[bool] = False
+    gives_levels: ClassVar[bool] = False
     whole_batch: bool = False
 
     def channels(self, data_channels: int) -> int:
@@ -46,6 +49,25 @@ class Likelihood(Recorded, nn.Module, ABC):
     @abstractmethod
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws x given output, of the shape of x."""
+
+    def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
+        """Walks over the 8-bit values of images (see `narrows.functional.conditionals`).
+
+        Lossless files follow it. It returns the levels, int64, of the shape of x.
+
+        Args:
+            output: of the decoder, `[n, channels, ...]`.
+            levels: the images in 0..255 if they are known; None to be told them.
+
+        Raises:
+            TypeError: if this likelihood says nothing about 256 levels.
+        """
+        del output, levels
+        raise TypeError(
+            f"lossless coding needs a probability for each of 256 levels, which "
+            f"{type(self).__name__} does not give; train with DiscretizedLogisticMixture, "
+            "Categorical256 or Normal"
+        )
 
     def update(self, x: Tensor, output: Tensor) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.
@@ -96,3 +118,27 @@ def check_unit_range(owner: Likelihood, x: Tensor) -> None:
 def to_levels(x: Tensor) -> Tensor:
     """The nearest of the 256 levels, 0 to 255, of data in [0, 1]."""
     return (x * (LEVELS - 1)).round().long()
+
+
+def inner_edges(like: Tensor) -> Tensor:
+    """The 255 edges 0.5, 1.5, ... between neighbouring levels, in float64."""
+    return torch.arange(1, LEVELS, dtype=torch.float64, device=like.device) - 0.5
+
+
+def between(below: Tensor) -> Tensor:
+    """Masses of the levels from the distribution function at their inner edges, `[..., 255]`."""
+    ends = torch.cat([torch.zeros_like(below[..., :1]), below, torch.ones_like(below[..., :1])], -1)
+    return ends.diff(dim=-1)
+
+
+def levels_at_once(masses: Tensor, levels: Tensor | None) -> Walk[Tensor]:
+    """Walks over all values in one step.
+
+    Args:
+        masses: probability of each level, `[..., 256]`.
+        levels: the values `[...]` if they are known.
+    """
+    weights = (masses.flatten(0, -2) * 2**32).round().clamp(min=1).cpu()
+    known = None if levels is None else levels.flatten()
+    found = yield Conditional(weights, len(weights), known)
+    return found.to(masses.device).view(masses.shape[:-1])

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.functional.conditionals import Walk
 from narrows.likelihoods.base import (
     LEVELS,
     Likelihood,
     at_least_float32,
     check_unit_range,
+    levels_at_once,
     to_levels,
 )
 
@@ -28,6 +30,7 @@ class Categorical256(Likelihood):
     """
 
     discrete = True
+    gives_levels = True
 
     def channels(self, data_channels: int) -> int:
         """256 logits per channel of the data."""
@@ -43,6 +46,11 @@ class Categorical256(Likelihood):
         check_unit_range(self, x)
         losses = F.cross_entropy(self._logits(output), to_levels(x), reduction="none")
         return -losses.flatten(1).sum(1)
+
+    def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
+        """All values at once."""
+        masses = self._logits(output).movedim(1, -1).double().softmax(-1)
+        return levels_at_once(masses, levels)
 
     def mean(self, output: Tensor) -> Tensor:
         """Sum over the levels of l/255 times its probability."""

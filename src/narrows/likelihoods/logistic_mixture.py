@@ -6,11 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.functional.conditionals import Walk
 from narrows.likelihoods.base import (
     LEVELS,
     Likelihood,
     at_least_float32,
+    between,
     check_unit_range,
+    inner_edges,
+    levels_at_once,
     to_levels,
 )
 
@@ -51,6 +55,7 @@ class DiscretizedLogisticMixture(Likelihood):
     """
 
     discrete = True
+    gives_levels = True
 
     def __init__(self, components: int = 10) -> None:
         super().__init__()
@@ -78,6 +83,33 @@ class DiscretizedLogisticMixture(Likelihood):
         if logistics.slopes is not None:
             per_value = per_value.sum(2, keepdim=True)
         return (logistics.log_weights + per_value).logsumexp(1).flatten(1).sum(1)
+
+    def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
+        """One channel after another: the means of green and blue need the colours before them.
+
+        Which component a pixel is of is learned from its colours so far.
+        """
+        mixture = self._logistics(output.double())
+        edges = inner_edges(output) * (2 / (LEVELS - 1)) - 1
+        weights = mixture.log_weights.expand_as(mixture.means)
+        belief = weights[:, :, 0]
+        found: list[Tensor] = []
+        for c in range(mixture.means.shape[2]):
+            mean = mixture.means[:, :, c]
+            if mixture.slopes is None:
+                belief = weights[:, :, c]
+            else:
+                before = [_centred(value, mean)[:, None] for value in found]
+                mean = _shifted(mixture, c, before)
+            scale = mixture.log_scales[:, :, c].exp()
+            mass = between(((edges - mean[..., None]) / scale[..., None]).sigmoid())
+            table = (belief.softmax(1)[..., None] * mass).sum(1)
+            known = None if levels is None else levels[:, c]
+            found.append((yield from levels_at_once(table, known)))
+            if mixture.slopes is not None:
+                place = found[-1][:, None, ..., None].expand(*mean.shape, 1)
+                belief = belief + mass.gather(-1, place)[..., 0].clamp(min=1e-30).log()
+        return torch.stack(found, dim=1)
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x] in [0, 1], within half a level.

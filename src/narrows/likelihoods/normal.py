@@ -6,8 +6,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from narrows.functional.conditionals import Walk
 from narrows.functional.ranks import ranks, sum_over_ranks, total_over_ranks
-from narrows.likelihoods.base import Likelihood, at_least_float32
+from narrows.likelihoods.base import (
+    LEVELS,
+    Likelihood,
+    at_least_float32,
+    between,
+    inner_edges,
+    levels_at_once,
+)
 
 MIN_VARIANCE = 1e-6
 """Keeps the density finite on data that are reconstructed perfectly; for 8-bit images in [0, 1]
@@ -48,6 +56,8 @@ class Normal(Likelihood):
     mean_square: Tensor
     updates: Tensor
 
+    gives_levels = True
+
     def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
         super().__init__()
         self.sigma = sigma
@@ -81,6 +91,12 @@ class Normal(Likelihood):
             variance = _batch_mean(squares).clamp(min=MIN_VARIANCE)
         dimensions = squares.shape[1]
         return -0.5 * (dimensions * (2 * math.pi * variance).log() + squares.sum(1) / variance)
+
+    def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
+        """The mass of the normal between the levels' edges; the ends take the tails."""
+        mean, sigma = output.double().cpu(), self.variance().double().sqrt().cpu()
+        below = torch.special.ndtr((inner_edges(mean) / (LEVELS - 1) - mean[..., None]) / sigma)
+        return levels_at_once(between(below), levels)
 
     def mean(self, output: Tensor) -> Tensor:
         """The output itself."""

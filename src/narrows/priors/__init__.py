@@ -2,7 +2,7 @@
 
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior, UniformCategorical
-from narrows.priors.factorial import Factorial
+from narrows.priors.factorial import Factorial, SpikeAndSlabPrior
 from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior
 from narrows.priors.pixelcnn import PixelCNN
@@ -10,7 +10,6 @@ from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
 from narrows.priors.sparse_factorial import SparseFactorial
 from narrows.priors.sparse_mixture import SparseMixture
-from narrows.priors.spike_and_slab import SpikeAndSlabPrior
 from narrows.priors.transformer import AutoregressiveTransformer
 
 __all__ = [

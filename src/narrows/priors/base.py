@@ -9,7 +9,8 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, CodeSpace, length, tensors
+from narrows.codes import Code, CodeSpace, Indices, length, tensors
+from narrows.functional.conditionals import Conditionals, follow, sampler
 from narrows.latent import Latent
 from narrows.recorded import Recorded, build, spec
 
@@ -137,13 +138,42 @@ class Prior(Recorded, nn.Module, ABC):
             NoRateError: where no finite rate is defined yet; it never returns 0 instead.
         """
 
-    @abstractmethod
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Walks over n codes symbol by symbol (see `narrows.functional.conditionals`).
+
+        Drawing and files both follow it, so the probabilities that it yields are to be those of
+        `rate`. It is called before anything is coded, and should refuse then what it can.
+
+        Args:
+            n: number of codes.
+            code: the codes, quantised by this prior, if they are known; None to be told them.
+
+        Raises:
+            TypeError: if codes cannot be written under this prior.
+        """
+        del n, code
+        raise TypeError(
+            f"codes cannot be written under {type(self).__name__}, "
+            + (
+                "which prices random codes: pass lossless=True (bits-back), or a prior for their "
+                "means, QuantizedHistogram (exact_zeros=True for SpikeAndSlab) fitted to latents"
+                if self.coding == "bits_back"
+                else "which has no `conditionals`: implement it, or pass another prior"
+            )
+        )
+
+    @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, `[n, *sites, ...]`, for `bottleneck.embed`.
+
+        Args:
+            n: number of codes.
+            generator: source of randomness.
 
         Raises:
             ValueError: if the prior has to be fitted first.
         """
+        return follow(self.conditionals(n), sampler(generator))
 
     def quantize(self, code: Code) -> Code:
         """The code as it would be stored: rounded to the prior's step where it has one."""
@@ -163,3 +193,57 @@ class Prior(Recorded, nn.Module, ABC):
         """Fits what can be fitted to training latents in one pass and returns itself."""
         del latents
         return self
+
+
+class Autoregressive(Prior):
+    """A prior each of whose symbols depends on those before; draws can be made more typical."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+    ) -> Code:
+        """Draws n codes.
+
+        Args:
+            n: number of codes.
+            generator: source of randomness.
+            temperature: weights of symbols are raised to the power of 1 / temperature; 1 samples
+                the prior itself.
+            top_k: draw among the k likeliest symbols only.
+        """
+        return follow(self.conditionals(n), sampler(generator, temperature, top_k))
+
+
+class AutoregressiveIndices(Autoregressive):
+    """A network's p(code) over integer codes.
+
+    Attributes:
+        size: number of different indices.
+        channels: indices of each site, in a last axis; None for one index a site.
+    """
+
+    space = Indices
+    size: int
+    channels: int | None
+
+    @property
+    def codes(self) -> Indices:
+        """Indices below `size`."""
+        return Indices(self.size, self.channels)
+
+    @abstractmethod
+    def log_prob(self, code: Tensor) -> Tensor:
+        """Log-probability of codes, `[n]` in nats."""
+
+    def rate(self, latent: Latent) -> Tensor:
+        """-log p(code), `[batch]` in nats.
+
+        Raises:
+            ValueError: if the code is not of integers below `size` on these sites.
+        """
+        return -self.log_prob(self.codes.check(latent.code, self.sites))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from narrows.codes import Code, Indices, length
+from narrows.functional.conditionals import Conditional, Conditionals
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 
@@ -73,17 +74,16 @@ class CategoricalPrior(Prior):
         cost = -self.log_probs[groups.expand_as(code), code.clamp_min(0)]
         return cost.masked_fill(code < 0, 0).flatten(1).sum(1).to(latent.z.dtype)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws indices `[n, *sites]` (`[n, *sites, channels]` with channels)."""
-        groups = self.counts.shape[0]
-        total = self.log_probs.exp().cumsum(1)
-        draws = torch.rand(
-            groups, n * math.prod(self.sites), generator=generator, dtype=torch.float64,
-            device=generator.device if generator is not None else total.device,
-        )  # fmt: skip
-        index = torch.searchsorted(total, draws.to(total.device) * total[:, -1:], right=True)
-        index = index.clamp_(max=self.size - 1).T.reshape(n, *self.sites, groups)
-        return index if self.channels is not None else index.squeeze(-1)
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Independent indices, one table for each channel."""
+        weights = (2 * self.counts + 1).long()  # in proportion to n_k + 1/2
+        rows = n * math.prod(self.sites)
+        index = None if code is None else self._checked(code).reshape(rows, len(weights))
+        found = torch.zeros(rows, len(weights), dtype=torch.long, device=weights.device)
+        for channel, table in enumerate(weights):
+            known = None if index is None else index[:, channel]
+            found[:, channel] = yield Conditional(table, rows, known)
+        return found.view(n, *self.codes.shape(self.sites))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Counts the indices of the given latents, in place of what was counted before."""
@@ -163,9 +163,9 @@ class UniformCategorical(Prior):
         """Log p(code) for codes `[batch, *sites, channels]`, `[batch]` in nats."""
         return self.anchor.expand(length(code)) - self.largest_rate
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws n codes, `[n, *sites, channels]`."""
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """log2 K bits for each index."""
         shape = (n, *self.codes.shape(self.sites))
-        device = self.anchor.device if generator is None else generator.device
-        draws = torch.randint(self.size, shape, generator=generator, device=device)
-        return draws.to(self.anchor.device)
+        known = None if code is None else self.codes.check(code, self.sites).flatten()
+        symbols = yield Conditional(self.anchor.new_ones(self.size), math.prod(shape), known)
+        return symbols.view(shape)

@@ -1,22 +1,86 @@
-"""A prior whose dimensions are independent."""
+"""Priors of random codes whose dimensions are independent of each other."""
 
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
+from torch.nn import functional as F
 
-from narrows.codes import Code, Values
-from narrows.distributions import Family, Normal
+from narrows.codes import Values
+from narrows.distributions import Family, Normal, normal_normal
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 
 
-class Factorial(Prior):
-    """p(code) = product over sites and dimensions of one family at location 0.
+class Independent(Prior):
+    """p(code) = product over sites and dimensions of one distribution.
 
-    rate = KL(q || p) = sum over sites and dimensions of KL(q_ij || p), exact, or the mean over
-    draws z ~ q of log q(z) - log p(z).
+    The code is random: its rate is KL(q || p), and bits-back coding attains it in a file.
+
+    Args:
+        sites: shape of the grid of sites.
+        dim: width of the code.
+
+    Raises:
+        ValueError: if dim is less than 1.
+    """
+
+    space = Values
+    prices_draws = True
+    coding = "bits_back"
+    anchor: Tensor
+
+    def __init__(self, sites: tuple[int, ...], dim: int) -> None:
+        super().__init__(sites)
+        if dim < 1:
+            raise ValueError(f"{type(self).__name__}: dim must be at least 1, got {dim}")
+        self.dim = dim
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.dim)
+
+    @abstractmethod
+    def standard(self, like: Tensor) -> Distribution:
+        """This prior as a distribution over tensors of the shape of `like`, elementwise."""
+
+    @abstractmethod
+    def divergence(self, posterior: Distribution) -> Tensor:
+        """KL(q || p) of every dimension, of the posterior's batch shape; nats."""
+
+    def rate(self, latent: Latent) -> Tensor:
+        """KL(q || p) summed over sites and dimensions, `[batch]` in nats.
+
+        Raises:
+            ValueError: if the code is not random, or its posterior is not of the right kind.
+        """
+        if latent.posterior is None:
+            raise ValueError(
+                f"{type(self).__name__}: a deterministic continuous code has no finite rate under "
+                "a density; quantize it with a stated step (narrows.priors.QuantizedHistogram), or "
+                "make it random (narrows.bottlenecks.Variational)"
+            )
+        return self.divergence(latent.posterior).flatten(1).sum(1)
+
+    def log_prob(self, code: Tensor) -> Tensor:
+        """Log p(code), the code having any leading axes before `[*sites, dim]`; nats."""
+        return self.standard(code).log_prob(code).flatten(-1 - len(self.sites)).sum(-1)
+
+    def _like(self, n: int) -> Tensor:
+        """A tensor of the shape of n codes."""
+        return self.anchor.expand(n, *self.sites, self.dim).contiguous()
+
+
+class Factorial(Independent):
+    """Every dimension is of one family, at location 0.
+
+    KL(q_ij || p) is exact, or the mean over draws z ~ q of log q(z) - log p(z).
 
     Args:
         sites: shape of the grid of sites.
@@ -32,11 +96,6 @@ class Factorial(Prior):
         torch.Size([3, 2])
     """
 
-    space = Values
-    prices_draws = True
-    coding = "bits_back"
-    anchor: Tensor
-
     def __init__(
         self,
         sites: tuple[int, ...],
@@ -46,26 +105,19 @@ class Factorial(Prior):
         kl: Literal["closed", "monte_carlo"] | None = None,
         draws: int = 1,
     ) -> None:
-        super().__init__(sites)
-        if dim < 1 or draws < 1:
-            raise ValueError(f"Factorial: dim and draws must be at least 1, got {dim} and {draws}")
-        self.dim = dim
+        super().__init__(sites, dim)
+        if draws < 1:
+            raise ValueError(f"Factorial: draws must be at least 1, got {draws}")
         self.family = Normal() if family is None else family
         self.kl = kl
         self.draws = draws
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
-
-    @property
-    def codes(self) -> Values:
-        """Values, `dim` at each site."""
-        return Values(self.dim)
 
     def is_closed(self, posterior: Distribution) -> bool:
-        """Whether `divergence` uses a closed form for this posterior."""
+        """True if `divergence` uses a closed form for this posterior."""
         return self.kl == "closed" or (self.kl is None and type(posterior) in self.family.closed)
 
     def divergence(self, posterior: Distribution, draws: Tensor | None = None) -> Tensor:
-        """KL(q || p) of every dimension, as the posterior's batch shape; nats.
+        """KL(q || p) of every dimension, of the posterior's batch shape; nats.
 
         Args:
             posterior: q, elementwise over `[batch, *sites, dim]`.
@@ -82,26 +134,101 @@ class Factorial(Prior):
         prior = self.family.standard(draws)
         return (posterior.log_prob(draws) - prior.log_prob(draws)).mean(0)
 
-    def rate(self, latent: Latent) -> Tensor:
-        """KL(q || p) summed over sites and dimensions, `[batch]` in nats.
+    def standard(self, like: Tensor) -> Distribution:
+        """The family at location 0."""
+        return self.family.standard(like)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws n codes, `[n, *sites, dim]`."""
+        return self.family.scale * self.family.noise(self._like(n), generator)
+
+
+class SpikeSlab(Distribution):
+    """q = g N(loc, scale^2) + (1 - g) delta_0, elementwise, with g = sigmoid(logits).
+
+    `log_prob` is relative to Lebesgue measure plus a unit mass at 0: log(1 - g) at exactly 0,
+    log g + log N elsewhere. Draws hold exact zeros and are not reparameterised.
+    """
+
+    arg_constraints = {  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
+        "logits": constraints.real,
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
+    support = constraints.real  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
+        super().__init__(loc.shape, validate_args=False)
+        self.logits, self.loc, self.scale = logits, loc, scale
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Draws `[*sample_shape, *batch_shape]`."""
+        shape = (*sample_shape, *self.loc.shape)
+        gates = torch.bernoulli(self.logits.sigmoid().expand(shape))
+        return gates * (self.loc + self.scale * torch.randn_like(self.loc.expand(shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density or mass, elementwise."""
+        standard = (value - self.loc) / self.scale
+        slab = -0.5 * standard.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        on, off = F.logsigmoid(self.logits), F.logsigmoid(-self.logits)
+        return torch.where(value == 0, off, on + slab)
+
+
+class SpikeAndSlabPrior(Independent):
+    """p = a N(0, s^2) + (1 - a) delta_0 in every dimension.
+
+    KL(q || p) per dimension = g KL(N(m, r^2) || N(0, s^2)) + g log g/a + (1 - g) log
+    (1 - g)/(1 - a), for q of gate g and slab N(m, r^2).
+
+    Args:
+        sites: shape of the grid of sites.
+        dim: width of the code.
+        activity: a, the expected fraction of dimensions that are not 0.
+        scale: s.
+
+    Raises:
+        ValueError: if the activity is not inside (0, 1), or the scale not positive.
+
+    Source: Tonolini, Jensen & Murray-Smith (2019), "Variational sparse coding", eq. 8, for s = 1.
+    """
+
+    def __init__(
+        self, sites: tuple[int, ...], dim: int, *, activity: float = 0.2, scale: float = 1.0
+    ) -> None:
+        super().__init__(sites, dim)
+        if not 0 < activity < 1:
+            raise ValueError(f"SpikeAndSlabPrior: activity must be in (0, 1), got {activity}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"SpikeAndSlabPrior: scale must be positive, got {scale}")
+        self.activity, self.scale = activity, scale
+
+    def divergence(self, posterior: Distribution) -> Tensor:
+        """KL(q || p) of every dimension, nats.
 
         Raises:
-            ValueError: if the code is not random.
+            ValueError: if the posterior is not spike and slab.
         """
-        if latent.posterior is None:
+        if not isinstance(posterior, SpikeSlab):
             raise ValueError(
-                "Factorial: a deterministic continuous code has no finite rate under a density; "
-                "quantize it with a stated step (narrows.priors.QuantizedHistogram), or make it "
-                "random (narrows.bottlenecks.Variational)"
+                "SpikeAndSlabPrior: expected the latent of a SpikeAndSlab bottleneck, got the "
+                f"posterior {type(posterior).__name__}; use the bottleneck's default_prior"
             )
-        return self.divergence(latent.posterior).flatten(1).sum(1)
+        on, off = F.logsigmoid(posterior.logits), F.logsigmoid(-posterior.logits)
+        gate = posterior.logits.sigmoid()
+        slab = normal_normal(posterior.loc, posterior.scale, self.scale)
+        gates = gate * (on - math.log(self.activity))
+        return gate * slab + gates + (1 - gate) * (off - math.log1p(-self.activity))
 
-    def log_prob(self, code: Tensor) -> Tensor:
-        """Log p(code), the code having any leading axes before `[*sites, dim]`; nats."""
-        terms = self.family.standard(code).log_prob(code)
-        return terms.flatten(-1 - len(self.sites)).sum(-1)
+    def standard(self, like: Tensor) -> SpikeSlab:
+        """The spike and the slab, both at 0."""
+        zeros = torch.zeros_like(like)
+        logit = math.log(self.activity) - math.log1p(-self.activity)
+        return SpikeSlab(zeros + logit, zeros, zeros + self.scale)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws n codes, `[n, *sites, dim]`."""
-        like = self.anchor.expand(n, *self.sites, self.dim).contiguous()
-        return self.family.scale * self.family.noise(like, generator)
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draws n codes, `[n, *sites, dim]`, with exact zeros."""
+        like = self._like(n)
+        gates = torch.empty_like(like).bernoulli_(self.activity, generator=generator)
+        return gates * self.scale * torch.empty_like(like).normal_(generator=generator)

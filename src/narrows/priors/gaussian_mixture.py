@@ -5,12 +5,15 @@ import warnings
 from collections.abc import Iterable
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from narrows.codes import Code, CodeSpace, Values, one_tensor
+from narrows.functional.conditionals import Conditionals
 from narrows.latent import Latent
 from narrows.priors.base import Prior
+from narrows.priors.grid_cells import GridMixture
 
 _MOST_CODES = 100_000  # that EM looks at; more change a mixture of full covariances little
 
@@ -199,6 +202,30 @@ class GaussianMixture(Prior):
         z = self._vectors(self.quantize(latent.code)).double()
         joint = torch.stack([self._cells(z, m) for m in range(len(self.weights))], dim=1)
         return -self._over_sites((self.weights.log() + joint).logsumexp(1), (latent.batch,))
+
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Grid indices, each dimension given those before it.
+
+        Raises:
+            TypeError: if there is no grid: not fitted, or fitted to random codes.
+        """
+        if not self.rounds:
+            reason = "it was fitted to random codes" if self.fitted else "it is not fitted"
+            raise TypeError(
+                f"GaussianMixture has no grid to round codes to: {reason}; fit it to deterministic "
+                "codes, or use QuantizedHistogram for the means of random ones"
+            )
+        index = None
+        if code is not None:
+            index = (self._vectors(code).double() / self.steps).round().long().cpu().numpy()
+        return self._walk(n, index)
+
+    def _walk(self, n: int, index: np.ndarray | None) -> Conditionals:
+        parts = (self.weights, self.means, self.factors, self.scales, self.steps)
+        grid = GridMixture(*(part.cpu().numpy() for part in parts))
+        found = yield from grid.walk(n * math.prod(self.sites), index)
+        values = (found.to(self.steps.device) * self.steps).to(torch.get_default_dtype())
+        return values.view(n, *self.sites, self.dim)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes `[n, *sites, dim]`, on the grid where there is one.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codes import Code, CodeSpace, Several, parts_of
+from narrows.functional.conditionals import Conditionals
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 
@@ -90,6 +91,12 @@ class JointPrior(Prior):
         """Draws n codes, the parts independently."""
         return tuple(prior.sample(n, generator) for prior in self._priors)
 
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Part after part."""
+        known = [None] * len(self.parts) if code is None else self._codes(code)
+        pairs = zip(self._priors, known, strict=True)
+        return _in_turn([prior.conditionals(n, part) for prior, part in pairs])
+
     def quantize(self, code: Code) -> Code:
         """Each part as its own prior stores it."""
         parts = zip(self._priors, self._codes(code), strict=True)
@@ -116,3 +123,10 @@ class JointPrior(Prior):
                 f"parts, got {type(latent).__name__}"
             )
         return latent.parts
+
+
+def _in_turn(walks: Sequence[Conditionals]) -> Conditionals:
+    codes: tuple[Code, ...] = ()
+    for walk in walks:
+        codes = (*codes, (yield from walk))
+    return codes

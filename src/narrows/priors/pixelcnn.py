@@ -1,7 +1,6 @@
 """Gated PixelCNN over maps of discrete codes, sampled with cached rows."""
 
 import math
-from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import torch
@@ -9,16 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.codes import Code, one_tensor
-from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.priors.walk import (
+from narrows.functional.conditionals import (
+    Conditionals,
     Walk,
-    WalkedIndices,
-    check_codes,
     follow,
+    from_logits,
     marginal,
     over_known,
     sampler,
 )
+from narrows.functional.fixed_point import FLOATING, Floating, freeze
+from narrows.priors.base import AutoregressiveIndices
 
 
 class GatedLayer(nn.Module):
@@ -73,7 +73,7 @@ class _Rows:
     left: list[Tensor] = field(default_factory=list)
 
 
-class PixelCNN(WalkedIndices):
+class PixelCNN(AutoregressiveIndices):
     """p(code) = prod over sites, in raster order, of p(code[r, c] | rows above, codes to the left).
 
     Several codes at a site (stages of a residual quantiser) are further factors: channel j at a
@@ -180,6 +180,7 @@ class PixelCNN(WalkedIndices):
         self,
         n: int,
         generator: torch.Generator | None = None,
+        *,
         temperature: float = 1.0,
         top_k: int | None = None,
         label: Tensor | None = None,
@@ -188,37 +189,47 @@ class PixelCNN(WalkedIndices):
 
         Args:
             n: number of codes.
-            generator: source of randomness (CPU).
-            temperature: logits are divided by it; 1 samples the prior itself.
+            generator: source of randomness.
+            temperature: weights of codes are raised to the power of 1 / temperature.
             top_k: draw among the k likeliest codes only.
             label: `[n]` classes; drawn uniformly where the prior is conditional and none given.
         """
         if self.classes and label is None:
-            label = torch.randint(self.classes, (n,), generator=generator).to(self.embedding.device)
-        return follow(self.walk(n, label=label), sampler(generator, temperature, top_k))
+            device = "cpu" if generator is None else generator.device
+            label = torch.randint(self.classes, (n,), generator=generator, device=device)
+        walk = self.conditionals(
+            n, label=None if label is None else label.to(self.embedding.device)
+        )
+        return follow(walk, sampler(generator, temperature, top_k))
 
     @torch.no_grad()
-    def walk(self, n: int, code: Tensor | None = None, label: Tensor | None = None) -> Walk:
-        """Walks over n maps site by site (see `narrows.priors.walk`).
+    def conditionals(
+        self, n: int, code: Code | None = None, *, label: Tensor | None = None
+    ) -> Conditionals:
+        """Walks over n maps site by site.
 
         Args:
             n: number of maps.
             code: the maps if they are known; all their logits are then found at once.
             label: `[n]` classes if conditional; without them the walk is over all classes at
-                once, at the cost of as many networks (see `narrows.priors.walk.marginal`).
+                once, at the cost of as many networks (see `conditionals.marginal`).
         """
         if self.classes and label is None:
             every = torch.arange(self.classes, device=self.embedding.device).repeat(n)
-            repeated = None if code is None else code.repeat_interleave(self.classes, dim=0)
-            return (yield from marginal(self.walk(len(every), repeated, every), self.classes))
+            repeated = None if code is None else self._flat(code).repeat_interleave(self.classes, 0)
+            walk = self._walk(len(every), repeated, every)
+            return (yield from marginal(walk, self.classes))
+        return (yield from self._walk(n, None if code is None else self._flat(code), label))
+
+    def _walk(self, n: int, flat: Tensor | None, label: Tensor | None) -> Walk[Tensor]:
         exact = freeze(self)
-        if code is None:
+        if flat is None:
             return (yield from exact._fresh(n, label))
-        flat = self._flat(code)
         logits = exact._stages(exact._features(exact._embed(flat), label), flat)
+        code = flat if self.channels else flat[..., 0]
         return (yield from over_known(logits.flatten(1, 3), flat.flatten(1), code))
 
-    def _fresh(self, n: int, label: Tensor | None) -> Walk:
+    def _fresh(self, n: int, label: Tensor | None) -> Walk[Tensor]:
         """Row by row: the vertical stack once a row from its own last rows, the horizontal one a
         site at a time from its last columns. Memory is that of a few rows.
         """
@@ -268,9 +279,9 @@ class PixelCNN(WalkedIndices):
                 features = self.arithmetic.round(features + self.stage[j][flat[..., j]])
         return torch.stack(out, dim=-2)
 
-    def _flat(self, code: Tensor) -> Tensor:
-        check_codes(self, code, self.size, self.channels)
-        return code.long() if self.channels else code.long()[..., None]
+    def _flat(self, code: Code) -> Tensor:
+        index = self.codes.check(code, self.sites).long()
+        return index if self.channels else index[..., None]
 
     def _start(self, n: int) -> _Rows:
         zeros = self.embedding.new_zeros
@@ -299,11 +310,11 @@ class PixelCNN(WalkedIndices):
             here = layer.across(seen, here, link, biases[i])
         return self._read(here[:, :, 0, 0])
 
-    def _at_site(self, features: Tensor) -> Generator[tuple[Tensor, Tensor | None], Tensor, Tensor]:
+    def _at_site(self, features: Tensor) -> Walk[Tensor]:
         """Walks over the channels at one site; returns `[n, channels]`."""
         codes = []
         for j, head in enumerate(self.logits_of):
-            code = yield self.arithmetic.round(head(F.relu(features))), None
+            code = yield from_logits(self.arithmetic.round(head(F.relu(features))))
             codes.append(code)
             if j + 1 < self.per_site:
                 features = self.arithmetic.round(features + self.stage[j][code])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.codes import Code, Values, one_tensor
+from narrows.functional.conditionals import Conditional, Conditionals, Walk, outside
 from narrows.latent import Latent
 from narrows.priors.base import NoRateError, Prior
 
@@ -126,30 +127,28 @@ class QuantizedHistogram(Prior):
         rounded = (self._index(vectors) * self.steps + self.centers).to(vectors.dtype)
         return rounded.reshape(one_tensor(code).shape)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
-        """Draws n codes on the grid, `[n, *sites, dim]`, features and sites independently.
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Grid indices feature by feature; a last symbol escapes to a distance beyond the bins.
+
+        Distances are coded at up to 0.2 bits more than their share of `rate`.
 
         Raises:
-            ValueError: until fitted.
+            NoRateError: until fitted.
         """
         self._require_fit()
-        shape = (self.dim, n * math.prod(self.sites))
-        device, bins = self.steps.device, self.log_bins.shape[1]
+        return self._walk(n, None if code is None else self._index(self._vectors(code)).long())
 
-        def uniform() -> Tensor:
-            draws = torch.rand(
-                shape, generator=generator, device=generator.device if generator else device
-            )
-            return draws.to(device=device, dtype=torch.float64)
-
-        cumulative = self.log_bins.softmax(1).cumsum(1)
-        inside = torch.searchsorted(cumulative, uniform()).clamp(max=bins - 1).double()
-        distance = (1 / (1 - uniform())).floor()  # P(distance >= d) = 1/d, as p above says
-        beyond = torch.where(uniform() < 0.5, -distance, bins - 1 + distance)
-        escapes = uniform() < self.log_escape.exp()[:, None]
-        index = torch.where(escapes, beyond, inside) + self.lows[:, None]
-        code = (index * self.steps[:, None] + self.centers[:, None]).T
-        return code.reshape(n, *self.sites, self.dim).to(torch.get_default_dtype())
+    def _walk(self, n: int, index: Tensor | None) -> Conditionals:
+        rows = n * math.prod(self.sites)
+        masses = torch.column_stack([self.log_bins.exp(), self.log_escape.exp()])
+        weights = (masses * 2**32).round().clamp(min=1).cpu()
+        columns = []
+        for feature, low in enumerate(self.lows.long().tolist()):
+            place = None if index is None else index[:, feature].cpu() - low
+            columns.append(low + (yield from _binned(weights[feature], rows, place)))
+        found = torch.stack(columns, 1).to(self.steps.device)
+        values = (found * self.steps + self.centers).to(torch.get_default_dtype())
+        return values.view(n, *self.sites, self.dim)
 
     def _vectors(self, code: Code) -> Tensor:
         """The code as `[n, dim]`."""
@@ -210,3 +209,16 @@ class QuantizedHistogram(Prior):
             if stored is not None:
                 setattr(self, name, torch.empty_like(stored, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _binned(weights: Tensor, rows: int, place: Tensor | None) -> Walk[Tensor]:
+    """Walks over places: 0..bins-1 by table, others by side and distance."""
+    bins = len(weights) - 1
+    symbols = None
+    if place is not None:
+        symbols = torch.where((place >= 0) & (place < bins), place, bins)
+    found = (yield Conditional(weights, rows, symbols)).clone()
+    far = (found == bins).nonzero().flatten()
+    if len(far):
+        found[far] = yield from outside(0, bins, len(far), None if place is None else place[far])
+    return found

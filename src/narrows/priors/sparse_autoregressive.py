@@ -7,23 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.codes import Atoms, AtomValues, Code
+from narrows.functional.conditionals import Conditionals, from_logits
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Latent
-from narrows.priors.sparse_factorial import (
-    assemble,
-    from_symbols,
-    quantize,
-    to_levels,
-    to_symbols,
-)
+from narrows.priors.rounded_atoms import RoundedAtoms
 from narrows.priors.transformer import CausalTransformer, KeyValueCache
-from narrows.priors.walk import Walk, Walked
 from narrows.sparse.solution import canonical
 
 HEADS = 4
 
 
-class SparseAutoregressive(Walked):
+class SparseAutoregressive(RoundedAtoms):
     """Each site's code as tokens atom, value, atom, value, ..., end; atoms ascending.
 
     A list of k atoms in any order would pay log2 k! bits for the order. Sorted, each atom is
@@ -37,7 +31,6 @@ class SparseAutoregressive(Walked):
         torch.Size([4, 2, 3])
     """
 
-    space = AtomValues
     learning_rate = 2e-3
 
     def __init__(
@@ -65,13 +58,12 @@ class SparseAutoregressive(Walked):
         Raises:
             ValueError: if a number is out of range.
         """
-        super().__init__(sites)
-        if not 1 <= width <= size or levels < 1 or not step > 0:
+        super().__init__(sites, size, step=step, levels=levels)
+        if not 1 <= width <= size:
             raise ValueError(
-                "SparseAutoregressive: expected 1 <= width <= size, levels >= 1 and step > 0, got "
-                f"width={width}, size={size}, levels={levels}, step={step}"
+                f"SparseAutoregressive: expected 1 <= width <= size, got {width} and {size}"
             )
-        self.size, self.width, self.step, self.levels = size, width, float(step), levels
+        self.width = width
         vocabulary = size + 1 + 2 * levels  # atoms, end, values
         self.network = CausalTransformer(vocabulary, 2 * width, hidden, depth, HEADS)
         self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
@@ -84,9 +76,9 @@ class SparseAutoregressive(Walked):
         """Up to `width` of the `size` atoms with their values."""
         return AtomValues(self.size, self.width)
 
-    def quantize(self, code: Code) -> Code:
+    def quantize(self, code: Code) -> Atoms:
         """Rounds and clamps values; those that become 0 leave, and the smallest beyond `width`."""
-        atoms, values = quantize(code, self.step, self.levels)
+        atoms, values = super().quantize(code)
         if atoms.shape[-1] > self.width:
             largest = values.abs().sort(dim=-1, descending=True, stable=True).indices
             largest = largest[..., : self.width]
@@ -107,11 +99,11 @@ class SparseAutoregressive(Walked):
         ends = F.pad(active, (1, 0), value=True)[:, :-1] & ~active  # the first padding place
         target = torch.where(active, atoms, self.size)
         nats = _nats(atom_logits, target) * (active | ends)
-        nats = nats + _nats(value_logits, to_symbols(q, self.levels).clamp(min=0)) * active
+        nats = nats + _nats(value_logits, self.to_symbols(q)) * active
         return nats.sum(1).view(latent.batch, math.prod(self.sites)).sum(1)
 
     @torch.no_grad()
-    def walk(self, n: int, code: Code | None = None) -> Walk:
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Walks over the tokens of all sites at once; sites that have ended drop out."""
         exact = freeze(self)
         rows = n * math.prod(self.sites)
@@ -124,7 +116,7 @@ class SparseAutoregressive(Walked):
         for j in range(self.width):
             logits = exact._next_atom(last, cache, context, atoms[open_, j - 1] if j else None)
             truth = None if known is None else torch.where(known[1] != 0, known[0], self.size)
-            chosen = yield logits, None if truth is None else truth[open_, j]
+            chosen = yield from_logits(logits, None if truth is None else truth[open_, j])
             going = chosen < self.size
             open_, context, cache = open_[going], context[going], cache.keep(going)
             if not len(open_):
@@ -132,11 +124,11 @@ class SparseAutoregressive(Walked):
             atoms[open_, j] = chosen[going]
             feature = exact.network.step(chosen[going], cache, context)
             logits = exact.arithmetic.round(exact.value_head(feature))
-            truth = None if known is None else to_symbols(known[1][open_, j], self.levels)
-            value = yield logits, truth
-            q[open_, j] = from_symbols(value, self.levels)
+            symbols = None if known is None else self.to_symbols(known[1][open_, j])
+            value = yield from_logits(logits, symbols)
+            q[open_, j] = self.from_symbols(value)
             last = value + self.size + 1
-        return assemble(atoms, q, self.sites, self.step)
+        return self.assemble(atoms, q)
 
     def _next_atom(
         self, last: Tensor | None, cache: KeyValueCache, context: Tensor, previous: Tensor | None
@@ -152,7 +144,7 @@ class SparseAutoregressive(Walked):
         """Logits of every atom and value given the tokens before, `[rows, width, ...]`."""
         active = q != 0
         atom_tokens = torch.where(active, atoms, self.size)
-        value_tokens = to_symbols(q, self.levels).clamp(min=0) + self.size + 1
+        value_tokens = self.to_symbols(q) + self.size + 1
         tokens = torch.stack([atom_tokens, value_tokens], dim=2).flatten(1)
         context = self._context(atoms.shape[0] // max(1, math.prod(self.sites)))
         out = self.network(tokens, context)
@@ -167,7 +159,7 @@ class SparseAutoregressive(Walked):
         return self.arithmetic.round(self.places).repeat(n, 1)
 
     def _rows(self, code: Code) -> tuple[Tensor, Tensor]:
-        atoms, q = to_levels(code, self.sites, self.step, self.levels)
+        atoms, q = self.whole_numbers(code)
         extra = q[:, self.width :]
         if bool((extra != 0).any()):
             raise ValueError(

@@ -8,20 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from narrows.codes import AtomValues, Code
+from narrows.codes import Code, concatenate, length
+from narrows.functional.conditionals import Conditionals, from_logits
 from narrows.functional.fixed_point import FIXED, snap
 from narrows.latent import Latent
-from narrows.priors.sparse_factorial import (
-    assemble,
-    from_symbols,
-    quantize,
-    to_levels,
-    to_symbols,
-)
-from narrows.priors.walk import Walk, Walked
+from narrows.priors.rounded_atoms import RoundedAtoms
 
 
-class SparseMixture(Walked):
+class SparseMixture(RoundedAtoms):
     r"""p(a) = prod over sites of p(support) prod over active atoms of p(value | atom).
 
     .. math:: p(S) = \sum_m w_m \prod_j \theta_{mj}^{s_j} (1 - \theta_{mj})^{1 - s_j}
@@ -40,7 +34,6 @@ class SparseMixture(Walked):
         True
     """
 
-    space = AtomValues
     weights: Tensor
     activation: Tensor
     value_logits: Tensor
@@ -68,26 +61,16 @@ class SparseMixture(Walked):
         Raises:
             ValueError: if a number is out of range.
         """
-        super().__init__(sites)
-        if min(size, components, levels, iterations) < 1 or not step > 0:
+        super().__init__(sites, size, step=step, levels=levels)
+        if min(components, iterations) < 1:
             raise ValueError(
-                "SparseMixture: expected a positive step and at least 1 of size, components, "
-                f"levels and iterations, got step={step}, size={size}, components={components}, "
-                f"levels={levels}, iterations={iterations}"
+                f"SparseMixture: expected at least 1 of components and iterations, got "
+                f"{components} and {iterations}"
             )
-        self.size, self.step, self.levels, self.iterations = size, float(step), levels, iterations
+        self.iterations = iterations
         self.register_buffer("weights", torch.full((components,), 1 / components).double())
         self.register_buffer("activation", torch.full((components, size), 1 / (size + 1)).double())
         self.register_buffer("value_logits", torch.zeros(size, 2 * levels).double())
-
-    @property
-    def codes(self) -> AtomValues:
-        """Any number of the `size` atoms with their values."""
-        return AtomValues(self.size, self.size)
-
-    def quantize(self, code: Code) -> Code:
-        """Rounds and clamps values; those that become 0 leave the support."""
-        return quantize(code, self.step, self.levels)
 
     def rate(self, latent: Latent) -> Tensor:
         """-log p(code), `[batch]` in nats.
@@ -95,14 +78,14 @@ class SparseMixture(Walked):
         Raises:
             ValueError: if the values are not multiples of the step; quantize the code first.
         """
-        atoms, q = to_levels(latent.code, self.sites, self.step, self.levels)
+        atoms, q = self.whole_numbers(latent.code)
         nats = -self._joint(atoms, q != 0).logsumexp(1)
-        cost = -self.value_logits.log_softmax(1)[atoms, to_symbols(q, self.levels).clamp(min=0)]
+        cost = -self.value_logits.log_softmax(1)[atoms, self.to_symbols(q)]
         nats = nats + (cost * (q != 0)).sum(1)
         return nats.view(latent.batch, math.prod(self.sites)).sum(1)
 
     @torch.no_grad()
-    def walk(self, n: int, code: Code | None = None) -> Walk:
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Walks over the atoms of all sites at once (active or not), then over the values."""
         rows = n * math.prod(self.sites)
         active, levels = self._dense(rows, code)
@@ -113,17 +96,16 @@ class SparseMixture(Walked):
             mixed = FIXED.softmax(state) @ snap(self.activation[:, j], 32)
             p = mixed.clamp(2.0**-24, 1 - 2.0**-24)
             logits = snap(torch.stack([torch.log1p(-p), p.log()], dim=1))
-            known = None if active is None else active[:, j]
-            chosen = yield logits, known
+            chosen = yield from_logits(logits, None if active is None else active[:, j])
             state = torch.where(chosen[:, None] > 0, state + on[:, j], state + off[:, j])
             if active is None:
                 levels[:, j] = chosen
         site, atom = (levels != 0).nonzero().unbind(1)
         table = snap(self.value_logits)
-        known = None if active is None else to_symbols(levels[site, atom], self.levels)
-        chosen = yield table[atom], known
-        levels[site, atom] = from_symbols(chosen, self.levels)
-        return self._sparse(levels)
+        known = None if active is None else self.to_symbols(levels[site, atom])
+        chosen = yield from_logits(table[atom], known)
+        levels[site, atom] = self.from_symbols(chosen)
+        return self.from_dense(levels)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """EM on the supports and counts of the values, in one pass over the latents.
@@ -131,15 +113,10 @@ class SparseMixture(Walked):
         Raises:
             ValueError: if there are no latents.
         """
-        codes = [self.quantize(latent.code) for latent in latents]
-        pairs = [to_levels(code, self.sites, self.step, self.levels) for code in codes]
-        if not sum(len(q) for _, q in pairs):
+        codes = [self.whole_numbers(self.quantize(latent.code)) for latent in latents]
+        if not sum(map(length, codes)):
             raise ValueError("SparseMixture.fit: expected at least one latent, got none")
-        width = max(q.shape[1] for _, q in pairs)
-        atoms, q = (
-            torch.cat([F.pad(pair[i], (0, width - pair[i].shape[1])) for pair in pairs])
-            for i in range(2)
-        )
+        atoms, q = concatenate(codes)
         self._fit_values(atoms, q)
         generator = torch.Generator().manual_seed(0)
         first = torch.rand(len(q), len(self.weights), generator=generator, dtype=torch.float64)
@@ -170,7 +147,7 @@ class SparseMixture(Walked):
     def _fit_values(self, atoms: Tensor, q: Tensor) -> None:
         on = q != 0
         counts = torch.zeros_like(self.value_logits)
-        place = (atoms[on], to_symbols(q[on], self.levels))
+        place = (atoms[on], self.to_symbols(q[on]))
         counts.index_put_(place, torch.ones_like(place[0], dtype=torch.float64), accumulate=True)
         pooled = (counts.sum(0) + 0.5) / (counts.sum() + self.levels)
         shared = counts + 2 * self.levels * pooled
@@ -180,11 +157,6 @@ class SparseMixture(Walked):
         levels = torch.zeros(rows, self.size, dtype=torch.long, device=self.weights.device)
         if code is None:
             return None, levels
-        atoms, q = to_levels(code, self.sites, self.step, self.levels)
+        atoms, q = self.whole_numbers(code)
         levels.scatter_add_(1, atoms, q)
         return (levels != 0).long(), levels
-
-    def _sparse(self, levels: Tensor) -> Code:
-        width = max(1, int((levels != 0).sum(1).max())) if levels.numel() else 1
-        atoms = (levels != 0).to(torch.uint8).topk(width, dim=1).indices
-        return assemble(atoms, levels.gather(1, atoms), self.sites, self.step)

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.codes import Code
+from narrows.functional.conditionals import Conditionals, from_logits, over_known
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
-from narrows.priors.walk import Walk, WalkedIndices, check_codes, over_known
+from narrows.priors.base import AutoregressiveIndices
 
 
 @dataclass
@@ -151,7 +153,7 @@ class CausalTransformer(nn.Module):
         return self.arithmetic.round(x if context is None else x + context[:, None])
 
 
-class AutoregressiveTransformer(WalkedIndices):
+class AutoregressiveTransformer(AutoregressiveIndices):
     """p(code) = prod_t p(token_t | tokens before t): sites in raster order, stages innermost.
 
     Fits codes without a map too: one site with many stages, one site with many digits. On maps
@@ -209,8 +211,7 @@ class AutoregressiveTransformer(WalkedIndices):
 
     def logits(self, code: Tensor) -> Tensor:
         """Logits of every token given those before it, `[n, length, K]`."""
-        check_codes(self, code, self.size, self.channels)
-        tokens = code.long().view(code.shape[0], self.length) + self.offsets
+        tokens = self._tokens(code) + self.offsets
         every = self.arithmetic.round(self.head(self.network(tokens)))
         every = every.unflatten(-1, (self.per_site, self.size))
         stage = self.offsets // self.size
@@ -219,22 +220,26 @@ class AutoregressiveTransformer(WalkedIndices):
     def log_prob(self, code: Tensor) -> Tensor:
         """Log-probability, `[n]` in nats."""
         logits = self.logits(code).float()
-        nats = F.cross_entropy(logits.flatten(0, 1), code.long().flatten(), reduction="none")
+        nats = F.cross_entropy(logits.flatten(0, 1), self._tokens(code).flatten(), reduction="none")
         return -nats.view(code.shape[0], self.length).sum(1)
 
     @torch.no_grad()
-    def walk(self, n: int, code: Tensor | None = None) -> Walk:
-        """Walks over n codes token by token (see `narrows.priors.walk`)."""
+    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+        """Walks over n codes token by token; if they are known, all logits are found at once."""
         exact = freeze(self)
         if code is not None:
-            known = code.long().view(n, self.length)
-            return (yield from over_known(exact.logits(code), known, code))
+            index = self.codes.check(code, self.sites)
+            return (yield from over_known(exact.logits(index), self._tokens(index), index))
         cache, last, tokens = exact.network.cache(n), None, []
         for t in range(self.length):
             offset = int(self.offsets[t])
             every = exact.arithmetic.round(exact.head(exact.network.step(last, cache)))
-            token = yield every[:, offset : offset + self.size], None
+            token = yield from_logits(every[:, offset : offset + self.size])
             tokens.append(token)
             last = token + offset
-        shape = (*self.sites, *((self.channels,) if self.channels else ()))
-        return torch.stack(tokens, dim=1).view(n, *shape)
+        return torch.stack(tokens, dim=1).view(n, *self.codes.shape(self.sites))
+
+    def _tokens(self, code: Code) -> Tensor:
+        """The code as one sequence, `[n, length]`."""
+        index = self.codes.check(code, self.sites).long()
+        return index.view(len(index), self.length)

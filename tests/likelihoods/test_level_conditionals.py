@@ -3,11 +3,10 @@
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from narrows.codec.pixels import walk_pixels
+from narrows.functional.conditionals import follow
 from narrows.likelihoods import Categorical256, DiscretizedLogisticMixture
 
 
@@ -15,13 +14,13 @@ def nats(likelihood, output, levels):
     """-log of the product of the tables' probabilities at the levels, in all."""
     total = 0.0
 
-    def note(weights, known):
+    def note(step):
         nonlocal total
-        chosen = np.take_along_axis(weights, known[:, None], 1)[:, 0]
-        total -= np.log(chosen / weights.sum(1)).sum()
-        return known
+        chosen = step.weights.gather(1, step.known[:, None])[:, 0]
+        total -= float((chosen / step.weights.sum(1)).log().sum())
+        return step.known
 
-    walk_pixels(likelihood, output, levels, note)
+    assert torch.equal(follow(likelihood.level_conditionals(output, levels), note), levels)
     return total
 
 
@@ -59,12 +58,13 @@ def test_the_belief_about_a_colour_follows_bayes_rule():
     for row, red in enumerate((40, 200)):
         tables = []
 
-        def note(weights, known, tables=tables):
-            tables.append(weights / weights.sum(1, keepdims=True))
-            return known
+        def note(step, tables=tables):
+            tables.append(step.weights / step.weights.sum(1, keepdim=True))
+            return step.known
 
-        walk_pixels(likelihood, output, torch.tensor([red, 7, 9]).view(1, 3, 1, 1), note)
-        green = torch.from_numpy(tables[1][0])
+        levels = torch.tensor([red, 7, 9]).view(1, 3, 1, 1)
+        follow(likelihood.level_conditionals(output, levels), note)
+        green = tables[1][0]
         assert torch.allclose(green, expected[row].exp().double(), rtol=1e-4, atol=1e-8)
 
 
