@@ -186,6 +186,7 @@ def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
             ["--priors", "histogram,pixelcnn", "--prior-options.layer", "3"],
             "did you mean 'layers'?",
         ),
+        (["--priors", "pixelcnn", "--prior-options.epochs", "many"], "takes a number from 1"),
         (["--priors", "histogram", "--files", "0"], "--files must be at least 1"),
     ],
 )

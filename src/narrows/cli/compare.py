@@ -193,7 +193,7 @@ def _priors(
     names = dict.fromkeys(word.strip() for word in words.split(",") if word.strip())
     given = {OPTIONS.get(name, name): value for name, value in options.items()}
     try:
-        recipes = [find_recipe(name).with_options(given) for name in names]
+        recipes = [find_recipe(name) for name in names]
     except ValueError as error:
         raise UsageError(f"--priors: {error}") from error
     known = {*OPTIONS, *(name for recipe in recipes for name in recipe.takes)}
@@ -204,6 +204,7 @@ def _priors(
             raise UsageError(f"--prior-options has no {name!r}; {hint}")
         if name in ("epochs", "width", "components") and not (isinstance(value, int) and value > 0):
             raise UsageError(f"--prior-options.{name} takes a number from 1, got {value!r}")
+    recipes = [recipe.with_options(given) for recipe in recipes]
     spaces = code_spaces(files) if recipes else {}
     for recipe in recipes:
         refused = {name: recipe.refusal(codes, (2, 2)) for name, codes in spaces.items()}

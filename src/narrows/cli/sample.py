@@ -38,7 +38,7 @@ def _options(config: Any, model: Any) -> dict[str, Any]:
     from narrows.priors.base import Autoregressive
 
     found = {}
-    classes = getattr(model.prior, "classes", None) or 0
+    classes = model.prior.classes or 0
     if config.label is not None:
         if not 0 <= config.label < classes:
             known = f"0..{classes - 1}" if classes else "none: narrows prior --conditional true"

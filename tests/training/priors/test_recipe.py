@@ -122,5 +122,8 @@ def test_a_recipe_is_found_by_file_or_class_path(tmp_path):
     path.write_text("class_path: narrows.priors.PixelCNN\nwidth: 8\n")
     with pytest.raises(ValueError, match="class_path and init_args and epochs"):
         find_recipe(str(path))
+    path.write_text("class_path: narrows.priors.PixelCNN\nepochs: 0\n")
+    with pytest.raises(ValueError, match="small: expected at least 1 epoch, got 0"):
+        find_recipe(str(path))
     with pytest.raises(ValueError, match="there is no file"):
         find_recipe(str(tmp_path / "none.yaml"))

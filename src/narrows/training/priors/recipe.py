@@ -55,6 +55,8 @@ class PriorRecipe:
                 near = difflib.get_close_matches(name, self.takes, 1, 0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.takes)}"
                 raise ValueError(f"{self.prior.__name__} has no argument {name!r}; {hint}")
+        if not (isinstance(self.epochs, int) and self.epochs > 0):
+            raise ValueError(f"{self.name}: expected at least 1 epoch, got {self.epochs!r}")
         if self.conditional and "classes" not in self.takes:
             raise ValueError(
                 f"{self.name} knows no classes; a conditional prior is a pixelcnn, or one of your "
@@ -88,9 +90,8 @@ class PriorRecipe:
     def with_options(self, options: Mapping[str, object]) -> "PriorRecipe":
         """The recipe with those of the options that it takes: of its prior, and `epochs`."""
         own = {name: value for name, value in options.items() if name in self.takes}
-        epochs = options.get("epochs", self.epochs)
-        assert isinstance(epochs, int)
-        return dataclasses.replace(self, arguments={**self.arguments, **own}, epochs=epochs)
+        training = {name: value for name, value in options.items() if name == "epochs"}
+        return dataclasses.replace(self, arguments={**self.arguments, **own}, **training)
 
     def refusal(self, codes: CodeSpace, sites: tuple[int, ...]) -> str | None:
         """Why the prior cannot be made for codes of this kind on these sites; None if it can."""
