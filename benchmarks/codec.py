@@ -48,7 +48,7 @@ def main() -> None:
     torch.manual_seed(0)
     network = Conv(arguments.hidden, residual_hidden=arguments.hidden // 2)
     bottleneck = nw.bottlenecks.VectorQuantizer(512, 64)
-    model = nw.Autoencoder.for_images((3, 32, 32), bottleneck, network)
+    model = nw.Autoencoder.for_images((3, 32, 32), bottleneck, network=network)
     n = arguments.images
     images = (torch.rand(n, 3, 32, 32) * 255).byte()
     with torch.no_grad():

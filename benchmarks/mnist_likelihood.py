@@ -67,8 +67,8 @@ def build(objective: str, train: Tensor) -> nw.Autoencoder:
     model = nw.Autoencoder.for_images(
         (1, 28, 28),
         nw.bottlenecks.Variational(50),
-        TanhMlp(),
-        nw.likelihoods.Bernoulli(),
+        network=TanhMlp(),
+        likelihood=nw.likelihoods.Bernoulli(),
         objective=ImportanceWeighted(50) if objective == "iwae" else None,
     )
     mean = train.mean(0).clamp(0.001, 0.999).logit()

@@ -158,7 +158,7 @@ def main() -> None:
         for name, bottleneck in contestants(**settings, shrunken=arguments.not_refitted).items():
             torch.manual_seed(seed)
             network = nw.networks.Conv(hidden, residual_layers=1, residual_hidden=16)
-            model = nw.Autoencoder.for_images(data.shape, bottleneck, network)
+            model = nw.Autoencoder.for_images(data.shape, bottleneck, network=network)
             begun = time.perf_counter()
             train(model, images, arguments.steps, seed)
             row = {"data": data.name, "name": name, "seed": seed, "sites": model.sites}

@@ -63,7 +63,7 @@ def model(hidden: int = 32) -> nw.Autoencoder:
     torch.manual_seed(0)
     bottleneck = nw.bottlenecks.VectorQuantizer(512, 16)
     network = Conv(hidden=hidden, residual_layers=2, residual_hidden=hidden // 4)
-    return nw.Autoencoder.for_images((3, 32, 32), bottleneck, network)
+    return nw.Autoencoder.for_images((3, 32, 32), bottleneck, network=network)
 
 
 def ours(made: nw.Autoencoder, train: Split, batch: int, engine: Engine) -> Callable[[], object]:

@@ -117,7 +117,10 @@ def main() -> None:
         x = torch.rand(batch, *shape)
         steps = {
             name: stepper(
-                nw.Autoencoder.for_images(shape, b, network, nw.likelihoods.Bernoulli()), x
+                nw.Autoencoder.for_images(
+                    shape, b, network=network, likelihood=nw.likelihoods.Bernoulli()
+                ),
+                x,
             )
             for name, b in bottlenecks(dim).items()
         }

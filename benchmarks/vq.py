@@ -236,7 +236,7 @@ def measure_usage(steps: int = 600) -> dict:
     for name, bottleneck in kinds.items():
         torch.manual_seed(0)
         network = nw.networks.Conv(32, residual_hidden=16)
-        model = nw.Autoencoder.for_images(data.shape, bottleneck, network)
+        model = nw.Autoencoder.for_images(data.shape, bottleneck, network=network)
         optimizer = torch.optim.Adam(model.parameters(), 2e-3)
         generator = torch.Generator().manual_seed(0)
         for _ in range(steps):

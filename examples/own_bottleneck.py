@@ -54,6 +54,7 @@ class Ternary(nw.Bottleneck):
 if __name__ == "__main__":
     nw.testing.check_bottleneck(Ternary(4))
     data = nw.data.load("digits")
-    model = nw.Autoencoder.for_images(data.shape, Ternary(8), nw.Conv(hidden=32, downsamplings=1))
+    network = nw.Conv(hidden=32, downsamplings=1)
+    model = nw.Autoencoder.for_images(data.shape, Ternary(8), network=network)
     run = nw.fit(model, data, epochs=10, seed=0, show=False)
     print(f"NMSE {run.test['nmse']:.3f} at {run.test['bits_per_example']:.1f} bits per image")

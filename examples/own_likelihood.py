@@ -41,6 +41,8 @@ if __name__ == "__main__":
     nw.testing.check_likelihood(Laplace())
     data = nw.data.load("digits")
     likelihood = Laplace()
-    model = nw.Autoencoder.for_images(data.shape, nw.Identity(4), nw.Mlp(), likelihood)
+    model = nw.Autoencoder.for_images(
+        data.shape, nw.Identity(4), network=nw.Mlp(), likelihood=likelihood
+    )
     run = nw.fit(model, data, epochs=10, seed=0, show=False)
     print(f"NMSE {run.test['nmse']:.3f}; learned scale {likelihood.log_scale.exp():.3f}")

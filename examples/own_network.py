@@ -50,6 +50,8 @@ class Patches(nw.Network):
 if __name__ == "__main__":
     nw.testing.check_network(Patches())
     data = nw.data.load("digits")
-    model = nw.Autoencoder.for_images(data.shape, nw.VectorQuantizer(64, 16), Patches(side=2))
+    model = nw.Autoencoder.for_images(
+        data.shape, nw.VectorQuantizer(64, 16), network=Patches(side=2)
+    )
     run = nw.fit(model, data, epochs=10, seed=0, show=False)
     print(f"NMSE {run.test['nmse']:.3f} on {model.sites} sites")

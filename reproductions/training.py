@@ -13,7 +13,7 @@ from narrows import data as sources
 from narrows.autoencoder import Autoencoder, Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset, Split
-from narrows.likelihoods import Likelihood, Normal
+from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.training import Optimization, Run, fit
 
@@ -97,7 +97,7 @@ def train(  # noqa: PLR0913 (what a model and its training are)
         shutil.rmtree(out)  # stopped before its first checkpoint; named by the trial's own hash
     torch.manual_seed(setting.seed)
     model = Autoencoder(
-        data.shape, network, bottleneck, likelihood or Normal(), objective=objective
+        data.shape, bottleneck, network=network, likelihood=likelihood, objective=objective
     )
     usual = Optimization(learning_rate=setting.learning_rate, clip=1.0)
     run = fit(

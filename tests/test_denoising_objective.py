@@ -34,7 +34,7 @@ def test_a_linear_model_learns_the_wiener_filter():
     generator = torch.Generator().manual_seed(0)
     x = 0.5 + spread * torch.randn(4000, 1, generator=generator)
     model = nw.Autoencoder.for_vectors(
-        1, nw.bottlenecks.Identity(1), nw.networks.Mlp(()), objective=Denoising(noise)
+        1, nw.bottlenecks.Identity(1), network=nw.networks.Mlp(()), objective=Denoising(noise)
     ).train()
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     torch.manual_seed(0)

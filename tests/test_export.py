@@ -38,7 +38,7 @@ def digits():
 def model_of(bottleneck, data):
     """A model whose codes mean something: codebook on the data, prior fitted."""
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck, NETWORK).train()
+    model = nw.Autoencoder.for_images(data.shape, bottleneck, network=NETWORK).train()
     for _ in range(3):
         bottleneck.update([model.latent(data.train.batch(torch.arange(60)))])
     model.eval()
@@ -125,7 +125,7 @@ def test_the_command_writes_compares_and_prints(digits, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(digits.shape, VectorQuantizer(8, 4), NETWORK)
+    model = nw.Autoencoder.for_images(digits.shape, VectorQuantizer(8, 4), network=NETWORK)
     run = nw.fit(model, digits, epochs=1, out=tmp_path / "run", show=False)
     assert main(["export", str(run.folder), "--format", "onnx"]) == 0
     said = capsys.readouterr().out

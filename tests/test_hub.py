@@ -18,7 +18,7 @@ from narrows.training.pack import equal
 def run(tmp_path_factory):
     data = nw.data.load("digits")
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(8, 4), Mlp([16]))
+    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(8, 4), network=Mlp([16]))
     return nw.fit(model, data, epochs=1, out=tmp_path_factory.mktemp("hub") / "run", show=False)
 
 

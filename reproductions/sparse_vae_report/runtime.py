@@ -58,7 +58,9 @@ def _step(kind: str, hidden: int, codes: int, atoms: int, batch_size: int) -> Ca
     x = large.repeat(1, 3, 1, 1).to(device)
     shape = (3, 32, 32)
     latent = bottleneck(kind, shape, hidden, codes, atoms)
-    model = Autoencoder(shape, ResNet(hidden, bounded=True), latent, Normal(0.70711))
+    model = Autoencoder(
+        shape, latent, network=ResNet(hidden, bounded=True), likelihood=Normal(0.70711)
+    )
     model.to(device).train()
     rule = StepsTwice if kind == "sparse as written" else Optimization
     optimizer = rule(learning_rate=1e-4, schedule=Constant()).optimizer(model)

@@ -42,7 +42,7 @@ def constant_and_routes(folder: Path, *, size: int, dim: int, seed: int) -> Resu
     torch.manual_seed(seed)
     quantizer = VectorQuantizer(size, dim, codebook="gradient", init="uniform", revive_after=None)
     model = Autoencoder(
-        (1, 8, 8), Conv(8, 1, residual_hidden=4), quantizer, Normal(0.70711)
+        (1, 8, 8), quantizer, network=Conv(8, 1, residual_hidden=4), likelihood=Normal(0.70711)
     ).double()
     loss = model.loss(torch.rand(32, 1, 8, 8, dtype=torch.float64))
     assert loss.rate is not None

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +18,10 @@ from narrows.functional.in_parts import in_parts
 from narrows.hub import Shared
 from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
+from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.priors.base import Prior
-from narrows.recorded import Recorded, build, spec
+from narrows.recorded import FORMAT, Recorded, build, check_format, spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class Objective(Recorded, ABC):
     """What training minimises in place of the evidence bound; see `narrows.objectives`.
 
     Attributes:
-        whole_batch: whether a batch's loss is no mean of losses that its parts have alone.
+        whole_batch: True if the loss uses batch statistics, so that micro-batch losses cannot be
+            averaged.
     """
 
     whole_batch: bool = False
@@ -70,9 +72,9 @@ class Autoencoder(Shared, nn.Module):
 
     Args:
         shape: shape of one example: `(channels, height, width)` in [0, 1], or `(d,)`.
-        network: description of encoder and decoder.
         bottleneck: the part that differs.
-        likelihood: p(x | decoder output).
+        network: description of encoder and decoder; default `Conv()` for images, `Mlp()` else.
+        likelihood: p(x | decoder output); default `Normal("optimal")`.
         beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
             sets it between steps.
         objective: what training minimises in place of the formula; None for the formula.
@@ -90,7 +92,7 @@ class Autoencoder(Shared, nn.Module):
     Example:
         >>> import torch, narrows as nw
         >>> model = nw.Autoencoder.for_images(
-        ...     (1, 8, 8), nw.bottlenecks.VectorQuantizer(64, 16), nw.networks.Conv(32)
+        ...     (1, 8, 8), nw.bottlenecks.VectorQuantizer(64, 16), network=nw.networks.Conv(32)
         ... )
         >>> model.reconstruct(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 1, 8, 8])
@@ -99,13 +101,16 @@ class Autoencoder(Shared, nn.Module):
     def __init__(
         self,
         shape: tuple[int, ...],
-        network: Network,
         bottleneck: Bottleneck,
-        likelihood: Likelihood,
+        *,
+        network: Network | None = None,
+        likelihood: Likelihood | None = None,
         beta: float = 1.0,
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
+        network = network or (Conv() if len(shape) == 3 else Mlp())
+        likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
@@ -124,9 +129,9 @@ class Autoencoder(Shared, nn.Module):
 
     @property
     def whole_batch(self) -> bool:
-        """Whether a batch's training loss is no mean of losses that its parts have alone.
+        """True if a part of the model takes a mean, a scale or a choice over the batch.
 
-        So it is where a part of the model takes a mean, a scale or a choice over the batch.
+        Micro-batch losses of such a model cannot be averaged.
         """
         parts = (self.bottleneck, self.likelihood, self.objective)
         return any(part.whole_batch for part in parts if part is not None)
@@ -136,6 +141,7 @@ class Autoencoder(Shared, nn.Module):
         cls,
         shape: tuple[int, ...],
         bottleneck: Bottleneck,
+        *,
         network: Network | None = None,
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
@@ -159,13 +165,17 @@ class Autoencoder(Shared, nn.Module):
                 f"expected the shape (channels, height, width) of one image, got {tuple(shape)}; "
                 "for vectors use Autoencoder.for_vectors(d, ...)"
             )
-        return cls(shape, network or Conv(), bottleneck, likelihood or Normal(), beta, objective)
+        return cls(
+            shape, bottleneck, network=network, likelihood=likelihood, beta=beta,
+            objective=objective,
+        )  # fmt: skip
 
     @classmethod
     def for_vectors(
         cls,
         d: int,
         bottleneck: Bottleneck,
+        *,
         network: Network | None = None,
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
@@ -186,7 +196,10 @@ class Autoencoder(Shared, nn.Module):
         """
         if not isinstance(d, int) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
-        return cls((d,), network or Mlp(), bottleneck, likelihood or Normal(), beta, objective)
+        return cls(
+            (d,), bottleneck, network=network, likelihood=likelihood, beta=beta,
+            objective=objective,
+        )  # fmt: skip
 
     # One way for data to flow.
 
@@ -218,14 +231,64 @@ class Autoencoder(Shared, nn.Module):
         draws = self.bottleneck.draws if self.training else 1
         latent, output, nll = self.draw(x, draws, target)
         rate = self.prior.rate(latent) if latent.has_rate else None
-        cost = nll if rate is None else torch.add(nll, rate, alpha=self.beta)
-        for name, weight in self.bottleneck.weights.items():
-            cost = cost + weight * latent.terms[name]
+        cost = self.combine(nll, rate, terms=latent.terms)
         total = cost.mean()
         if latent.log_q is not None:
             # Adds nothing to the value; its gradient is cost * grad log q (score function).
             total = total + self.bottleneck.surrogate(cost, latent).mean()
         return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])
+
+    def combine(
+        self, nll: Tensor, rate: Tensor | None, *, terms: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """nll + beta * rate + sum_i weight_i * term_i, `[batch]` in nats: the one place of it.
+
+        Args:
+            nll: -log p(x | z), `[batch]` nats.
+            rate: `[batch]` nats; None where the code has none.
+            terms: the latent's own losses by name, `[batch]`; None leaves them out.
+        """
+        cost = nll if rate is None else torch.add(nll, rate, alpha=self.beta)
+        if terms is not None:
+            for name, weight in self.bottleneck.weights.items():
+                cost = cost + weight * terms[name]
+        return cost
+
+    def update(self, x: Tensor | Sequence[Tensor], loss: Loss | Sequence[Loss]) -> None:
+        """Every running update that follows an optimiser step: codebooks, scales, sigma.
+
+        Call it once after `optimizer.step()`, with the batch and what `loss` returned for it,
+        or with those of all micro-batches of the step. `narrows.fit` does it.
+
+        Args:
+            x: the batch `[batch, *shape]`, or the micro-batches of the step.
+            loss: its `Loss`, or one for each micro-batch in the same order.
+
+        Raises:
+            ValueError: if there is not one loss for each batch.
+
+        Example:
+            >>> import torch, narrows as nw
+            >>> model = nw.Autoencoder.for_vectors(4, nw.bottlenecks.VectorQuantizer(8, 2))
+            >>> optimizer = torch.optim.Adam(model.parameters())
+            >>> x = torch.rand(16, 4)
+            >>> loss = model.loss(x)
+            >>> loss.total.backward()
+            >>> optimizer.step()
+            >>> model.update(x, loss)
+        """
+        batches = [x] if isinstance(x, Tensor) else list(x)
+        losses = [loss] if isinstance(loss, Loss) else list(loss)
+        if len(batches) != len(losses):
+            raise ValueError(
+                f"update takes one loss for each batch of the step, got {len(batches)} batches "
+                f"and {len(losses)} losses; pass every micro-batch with its own loss"
+            )
+        self.bottleneck.update([one.latent for one in losses])
+        if len(losses) == 1:
+            self.likelihood.update(batches[0], losses[0].output)
+        elif losses:
+            self.likelihood.update(torch.cat(batches), torch.cat([one.output for one in losses]))
 
     def draw(
         self, x: Tensor, draws: int, target: Tensor | None = None
@@ -296,6 +359,7 @@ class Autoencoder(Shared, nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         parts = {
+            "format": FORMAT,
             "shape": list(self.shape),
             "network": spec(self.network),
             "bottleneck": spec(self.bottleneck),
@@ -320,6 +384,7 @@ class Autoencoder(Shared, nn.Module):
 
         Raises:
             FileNotFoundError: if the folder holds no saved model.
+            ValueError: if another version of narrows wrote it in a form that this one cannot read.
         """
         folder = Path(folder)
         missing = [n for n in ("model.json", "model.safetensors") if not (folder / n).is_file()]
@@ -329,13 +394,14 @@ class Autoencoder(Shared, nn.Module):
                 f"{' and no '.join(missing)}"
             )
         parts = json.loads((folder / "model.json").read_text())
+        check_format(parts, folder / "model.json")
         model = cls(
             tuple(parts["shape"]),
-            build(parts["network"]),
             build(parts["bottleneck"]),
-            build(parts["likelihood"]),
-            parts["beta"],
-            build(parts.get("objective")),
+            network=build(parts["network"]),
+            likelihood=build(parts["likelihood"]),
+            beta=parts["beta"],
+            objective=build(parts["objective"]),
         )
         model.prior = build(parts["prior"])
         model.load_state_dict(load_file(folder / "model.safetensors"))
@@ -357,19 +423,3 @@ class Autoencoder(Shared, nn.Module):
                 "images by 255, or load them with narrows.data.from_array"
             )
         return x
-
-
-class evaluating:  # noqa: N801 (reads as a statement)
-    """Puts a module and its parts in eval mode for a `with` block, and back as they were."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.modes: dict[nn.Module, bool] = {}
-
-    def __enter__(self) -> None:
-        self.modes = {part: part.training for part in self.module.modules()}
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for part, mode in self.modes.items():
-            part.training = mode

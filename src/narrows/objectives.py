@@ -52,7 +52,7 @@ class ImportanceWeighted(Objective):
                 "the bottleneck with estimator=ScoreFunction()"
             )
         rate = log_q(latent, latent.code) - log_prior(model.prior, latent.code)
-        log_weights = (-nll - model.beta * rate).unflatten(0, (self.draws, -1))
+        log_weights = -model.combine(nll, rate).unflatten(0, (self.draws, -1))
         total = -log_mean_exp(log_weights).mean()
         if latent.log_q is not None:
             signals = -vimco_signals(log_weights.detach()).flatten()

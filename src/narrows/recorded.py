@@ -4,9 +4,14 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+FORMAT = 2
+"""Of model.json and config.yaml; narrows 0.1.0 wrote none."""
 
 
 class Recorded:
@@ -69,7 +74,7 @@ def spec(value: Any) -> Any:
         else:
             arguments = value._arguments
         return {
-            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            "class_path": public_path(kind),
             "init_args": {name: spec(part) for name, part in arguments.items()},
         }
     if isinstance(value, (list, tuple)):
@@ -81,6 +86,40 @@ def spec(value: Any) -> Any:
     raise TypeError(
         f"cannot describe {type(value).__name__} {value!r}: constructor arguments must be plain "
         "values or narrows' own parts; derive the class from narrows.recorded.Recorded"
+    )
+
+
+def public_path(kind: type) -> str:
+    """The shortest path from which a class can be imported, such as `narrows.bottlenecks.OMP`.
+
+    Files may move within a package; what a package exports keeps its path.
+    """
+    parts = kind.__module__.split(".")
+    for depth in range(1, len(parts)):
+        package = ".".join(parts[:depth])
+        module = sys.modules.get(package)
+        if module is not None and vars(module).get(kind.__qualname__) is kind:
+            return f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_format(content: Mapping[str, Any], path: Path) -> None:
+    """Refuses a model or configuration that another version of narrows wrote.
+
+    Raises:
+        ValueError: with the versions that read it.
+    """
+    found = content.get("format")
+    if found == FORMAT:
+        return
+    if found is None:
+        raise ValueError(
+            f"{path} was written by narrows 0.1.0, whose parts had other names and arguments; "
+            "read it with narrows 0.1.0, or train the model again with this version"
+        )
+    raise ValueError(
+        f"{path} has format {found!r}, and this version of narrows reads format {FORMAT}; "
+        "install the version that wrote it"
     )
 
 

@@ -49,8 +49,8 @@ def test_a_discrete_and_continuous_model_learns_both_parts():
     model = nw.Autoencoder.for_vectors(
         4,
         Split([Categorical(4), Variational(1)]),
-        nw.networks.Mlp((32,)),
-        nw.likelihoods.Normal(0.3),
+        network=nw.networks.Mlp((32,)),
+        likelihood=nw.likelihoods.Normal(0.3),
     )
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     model.train()
@@ -72,7 +72,7 @@ def test_a_discrete_and_continuous_model_learns_both_parts():
 def test_importance_weights_work_for_a_joint_code():
     torch.manual_seed(0)
     model = nw.Autoencoder.for_vectors(
-        5, digit_and_style(), nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
+        5, digit_and_style(), network=nw.networks.Mlp(()), likelihood=nw.likelihoods.Normal(1.0)
     )
     x = torch.randn(200, 5)
     one, many = (importance_estimate(model, x, draws=draws) for draws in (1, 50))

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
     }
     for name, bottleneck in every.items():
         torch.manual_seed(0)
-        model = nw.Autoencoder.for_images(data.shape, bottleneck, Conv(8))
+        model = nw.Autoencoder.for_images(data.shape, bottleneck, network=Conv(8))
         nw.fit(model, data, epochs=1, out=folder / name, show=False)
     return folder
 

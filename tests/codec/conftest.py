@@ -19,7 +19,9 @@ def digits():
 
 def trained(digits, bottleneck, likelihood=None, steps=40):
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(digits.shape, bottleneck, Conv(16), likelihood)
+    model = nw.Autoencoder.for_images(
+        digits.shape, bottleneck, network=Conv(16), likelihood=likelihood
+    )
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(steps):
         x = digits.train.batch(torch.arange(64) + 64 * (step % 16))

@@ -357,7 +357,7 @@ def test_every_other_discrete_bottleneck_and_a_split_one_are_coded(digits):
         mixed,
     ):
         torch.manual_seed(0)
-        model = nw.Autoencoder.for_images(digits.shape, bottleneck, Conv(8)).eval()
+        model = nw.Autoencoder.for_images(digits.shape, bottleneck, network=Conv(8)).eval()
         if bottleneck is mixed:
             model.prior.parts[1] = QuantizedHistogram(model.prior.sites, 2)
         prior = model.prior.fit(latents(model, digits.train))

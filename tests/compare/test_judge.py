@@ -117,7 +117,7 @@ def test_a_collapsed_model_is_shown_to_be_useless(figures):
 )
 def test_information_of_a_code_is_part_of_the_rate_and_has_its_ceilings(judge, digits, bottleneck):
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(digits.shape, bottleneck, nw.networks.Conv(8))
+    model = nw.Autoencoder.for_images(digits.shape, bottleneck, network=nw.networks.Conv(8))
     found = judge.information(model)
     rate = model.eval().bits(judge.test).mean().item()
     assert found["unit_information"] + found["rate_less_units"] == pytest.approx(rate, rel=1e-5)

@@ -20,7 +20,7 @@ def images(n, seed=0):
 def model(bottleneck, network=None, fit=True):
     torch.manual_seed(0)
     network = network or nw.networks.Conv(hidden=8, residual_layers=0, downsamplings=1)
-    made = nw.Autoencoder.for_images(SHAPE, bottleneck, network).eval()
+    made = nw.Autoencoder.for_images(SHAPE, bottleneck, network=network).eval()
     if fit:
         made.bottleneck.update([made.latent(images(64))])
         made.prior.fit([made.latent(images(64))])

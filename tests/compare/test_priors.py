@@ -39,7 +39,9 @@ def models(data):
         torch.manual_seed(0)
         network = Conv(hidden=8, residual_layers=0, downsamplings=1)
         likelihood = DiscretizedLogisticMixture(2) if name == "variational" else None
-        model = nw.Autoencoder.for_images(data.shape, bottleneck(), network, likelihood)
+        model = nw.Autoencoder.for_images(
+            data.shape, bottleneck(), network=network, likelihood=likelihood
+        )
         found[name] = nw.fit(model, data, epochs=1, show=False).model
     return found
 

@@ -15,7 +15,7 @@ def data():
 def fitted(data, bottleneck):
     torch.manual_seed(0)
     network = nw.networks.Conv(hidden=8, residual_layers=0, downsamplings=1)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck, network)
+    model = nw.Autoencoder.for_images(data.shape, bottleneck, network=network)
     return nw.fit(model, data, epochs=3, show=False).model
 
 

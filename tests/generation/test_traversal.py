@@ -21,7 +21,7 @@ from narrows.networks import Conv
 
 def model_of(bottleneck):
     torch.manual_seed(0)
-    return nw.Autoencoder.for_images((1, 8, 8), bottleneck, Conv(8)).eval()
+    return nw.Autoencoder.for_images((1, 8, 8), bottleneck, network=Conv(8)).eval()
 
 
 def image():

@@ -34,7 +34,10 @@ class Pass(torch.nn.Module):
 def passing(bottleneck):
     """A model whose features are its input."""
     model = nw.Autoencoder.for_vectors(
-        bottleneck.in_features, bottleneck, nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
+        bottleneck.in_features,
+        bottleneck,
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(1.0),
     )
     model.encoder = Pass()
     return model.eval()

@@ -23,7 +23,10 @@ class Pass(torch.nn.Module):
 def passing(bottleneck):
     """A model whose features are its input."""
     model = nw.Autoencoder.for_vectors(
-        bottleneck.in_features, bottleneck, nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
+        bottleneck.in_features,
+        bottleneck,
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(1.0),
     )
     model.encoder = Pass()
     return model.eval()
@@ -47,7 +50,7 @@ def test_unit_variances_are_those_of_the_locations_however_large_their_mean():
 
 def test_divergences_per_unit_add_up_to_the_rate():
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images((1, 8, 8), Variational(4), nw.networks.Conv(8)).eval()
+    model = nw.Autoencoder.for_images((1, 8, 8), Variational(4), network=nw.networks.Conv(8)).eval()
     x = torch.rand(30, 1, 8, 8)
     per_unit = divergence_per_unit(model, [model.latent(part) for part in x.split(7)])
     assert per_unit.shape == (4,)

@@ -39,7 +39,10 @@ def test_the_nmse_behind_a_training_loss_is_that_of_the_copies(sigma):
     data = subset("digits", 64, 8)
     torch.manual_seed(0)
     model = Autoencoder(
-        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), Identity(2), Normal(sigma)
+        data.shape,
+        Identity(2),
+        likelihood=Normal(sigma),
+        network=Conv(4, 1, residual_hidden=2, downsamplings=1),
     ).train()
     x = data.train.batch(torch.arange(64))
     loss = model.loss(x)
@@ -50,7 +53,10 @@ def test_the_nmse_behind_a_training_loss_is_that_of_the_copies(sigma):
 def test_a_likelihood_that_hides_its_squared_error_is_refused():
     data = subset("digits", 64, 8)
     model = Autoencoder(
-        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), Identity(2), Bernoulli()
+        data.shape,
+        Identity(2),
+        likelihood=Bernoulli(),
+        network=Conv(4, 1, residual_hidden=2, downsamplings=1),
     )
     with pytest.raises(TypeError, match="fixed or optimal sigma"):
         training_nmse(1.0, model, data)
@@ -61,9 +67,8 @@ def test_finer_values_cost_more_bits_and_an_index_has_one_rate():
     torch.manual_seed(0)
     model = Autoencoder(
         data.shape,
-        Conv(4, 1, residual_hidden=2, downsamplings=1),
         SparseDictionary(8, 4, OMP(2)),
-        Normal(),
+        network=Conv(4, 1, residual_hidden=2, downsamplings=1),
     )
     before = model.prior
     points = rate_points(model.eval(), data)
@@ -71,7 +76,7 @@ def test_finer_values_cost_more_bits_and_an_index_has_one_rate():
     assert points[-1, 0] > points[0, 0] + 10
     assert model.prior is before
     model = Autoencoder(
-        data.shape, Conv(4, 1, residual_hidden=2, downsamplings=1), VectorQuantizer(8, 4), Normal()
+        data.shape, VectorQuantizer(8, 4), network=Conv(4, 1, residual_hidden=2, downsamplings=1)
     )
     points = rate_points(model.eval(), data)
     assert points.shape == (1, 2)

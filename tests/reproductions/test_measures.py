@@ -53,7 +53,10 @@ def test_the_likelihood_makes_the_loss_mean_squared_error_plus_weight_times_dive
     weight = 0.01
     torch.manual_seed(0)
     model = nw.Autoencoder(
-        data.shape, nw.networks.Mlp((16,)), nw.bottlenecks.Variational(3), likelihood(data, weight)
+        data.shape,
+        nw.bottlenecks.Variational(3),
+        network=nw.networks.Mlp((16,)),
+        likelihood=likelihood(data, weight),
     )
     x = data.train.batch(torch.arange(32))
     gradients_ = []
@@ -74,7 +77,10 @@ def test_the_likelihood_makes_the_loss_mean_squared_error_plus_weight_times_dive
 def test_denoising_scores_a_clean_image_by_the_code_of_a_noisy_one():
     torch.manual_seed(0)
     model = nw.Autoencoder.for_vectors(
-        4, nw.bottlenecks.Identity(4), nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
+        4,
+        nw.bottlenecks.Identity(4),
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(1.0),
     )
     with torch.no_grad():
         for part in (model.encoder, model.decoder):
@@ -94,7 +100,10 @@ def test_denoising_scores_a_clean_image_by_the_code_of_a_noisy_one():
 def test_gradient_estimates_agree_with_the_closed_form_of_a_linear_decoder():
     torch.manual_seed(0)
     model = nw.Autoencoder.for_vectors(
-        3, nw.bottlenecks.Variational(2), nw.networks.Mlp(()), nw.likelihoods.Normal(1.0)
+        3,
+        nw.bottlenecks.Variational(2),
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(1.0),
     ).eval()
     x = random(1, 3)
     path, score, better = gradients.estimates(model, x, 40_000)

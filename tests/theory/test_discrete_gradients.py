@@ -36,7 +36,11 @@ class Quadratic(nn.Module):
 def make(bottleneck, objective=None):
     torch.manual_seed(0)
     model = nw.Autoencoder.for_vectors(
-        WIDTH, bottleneck, nw.networks.Mlp(()), nw.likelihoods.Normal(0.7), objective=objective
+        WIDTH,
+        bottleneck,
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(0.7),
+        objective=objective,
     )
     model.decoder = Quadratic(bottleneck.out_features)
     return model.double().train()

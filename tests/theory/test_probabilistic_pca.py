@@ -23,7 +23,10 @@ def world():
     x = torch.randn(40, 2, dtype=torch.float64) @ weight.T + mean
     x = x + SIGMA * torch.randn_like(x)
     model = nw.Autoencoder.for_vectors(
-        6, nw.bottlenecks.Variational(2), nw.networks.Mlp(()), nw.likelihoods.Normal(SIGMA)
+        6,
+        nw.bottlenecks.Variational(2),
+        network=nw.networks.Mlp(()),
+        likelihood=nw.likelihoods.Normal(SIGMA),
     ).double()
     # Orthogonal columns: the posterior covariance sigma^2 (W'W + sigma^2)^-1 is diagonal.
     precision = weight.square().sum(0) + SIGMA**2

@@ -223,8 +223,8 @@ def train(name, strategy="auto", **options):
     model = nw.Autoencoder.for_images(
         data.shape,
         bottleneck,
-        nw.networks.ResNet(hidden=8) if name == "batch norm" else NETWORK,
-        nw.likelihoods.Normal(0.5) if name in ("geco", "vq ema" + ACCUMULATED) else None,
+        network=nw.networks.ResNet(hidden=8) if name == "batch norm" else NETWORK,
+        likelihood=nw.likelihoods.Normal(0.5) if name in ("geco", "vq ema" + ACCUMULATED) else None,
         objective=ImportanceWeighted(3) if name == "importance weighted" else None,
     )
     # The first rank's weights count, as after any difference in what happened before.

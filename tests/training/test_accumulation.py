@@ -73,7 +73,7 @@ def trained(data, bottleneck, accumulate, likelihood=None, objective=None, **opt
     network = options.pop("network", NETWORK)
     precision = options.pop("precision", "64-true")
     model = nw.Autoencoder.for_images(
-        data.shape, bottleneck(), network, likelihood, objective=objective
+        data.shape, bottleneck(), network=network, likelihood=likelihood, objective=objective
     )
     run = nw.fit(
         model, data, epochs=2, batch_size=BATCH // accumulate, show=False,
@@ -216,7 +216,7 @@ def test_encoder_and_decoder_hold_one_micro_batch_at_a_time(digits):
 def test_batch_norm_alone_sees_micro_batches(digits):
     """By convention; what it remembers, it remembers once for each."""
     network = ResNet(hidden=8)
-    model = nw.Autoencoder.for_images(digits.shape, Variational(3), network)
+    model = nw.Autoencoder.for_images(digits.shape, Variational(3), network=network)
     names = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
     assert names
     whole, parts = (
@@ -231,6 +231,6 @@ def test_batch_norm_alone_sees_micro_batches(digits):
 
 def test_a_model_keeps_no_micro_batch_after_training(digits):
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(digits.shape, Variational(3), NETWORK)
+    model = nw.Autoencoder.for_images(digits.shape, Variational(3), network=NETWORK)
     nw.fit(model, digits, epochs=1, batch_size=8, engine=Engine("cpu", accumulate=2), show=False)
     assert model.micro_batch is None

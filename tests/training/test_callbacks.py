@@ -23,7 +23,7 @@ def digits():
 
 def fitted(data, bottleneck=lambda: Identity(2), **options):
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck(), Mlp([16]))
+    model = nw.Autoencoder.for_images(data.shape, bottleneck(), network=Mlp([16]))
     arguments = {"epochs": 3, "batch_size": 40, "show": False} | options
     return nw.fit(model, data, **arguments)
 

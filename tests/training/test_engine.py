@@ -24,7 +24,9 @@ def trained(data, bottleneck, likelihood=None, **options):
     """The model after training, and its run."""
     torch.manual_seed(0)
     likelihood = likelihood or nw.likelihoods.Normal(0.3)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck(), NETWORK, likelihood)
+    model = nw.Autoencoder.for_images(
+        data.shape, bottleneck(), network=NETWORK, likelihood=likelihood
+    )
     arguments = {"epochs": 1, "batch_size": 32, "show": False} | options
     return nw.fit(model, data, **arguments)
 

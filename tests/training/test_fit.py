@@ -23,7 +23,7 @@ def digits():
 
 def model_for(data, bottleneck, seed=0):
     torch.manual_seed(seed)
-    return nw.Autoencoder.for_images(data.shape, bottleneck, NETWORK)
+    return nw.Autoencoder.for_images(data.shape, bottleneck, network=NETWORK)
 
 
 def mean_image_nmse(data):
@@ -114,7 +114,7 @@ def test_numbers_out_of_range_are_refused(digits, name, value):
 
 
 def test_data_of_another_shape_is_refused(digits):
-    model = nw.Autoencoder.for_images((1, 10, 10), Identity(2), NETWORK)
+    model = nw.Autoencoder.for_images((1, 10, 10), Identity(2), network=NETWORK)
     with pytest.raises(ValueError, match=r"for_images\(data\.shape"):
         nw.fit(model, digits, show=False)
 
@@ -126,7 +126,7 @@ def test_two_micro_batches_are_one_batch_of_twice_the_size(digits):
     def trained(batch_size, accumulate):
         torch.manual_seed(0)  # the codebook is drawn when it is made
         model = nw.Autoencoder.for_images(
-            few.shape, VectorQuantizer(8, 4), NETWORK, nw.likelihoods.Normal(0.3)
+            few.shape, VectorQuantizer(8, 4), network=NETWORK, likelihood=nw.likelihoods.Normal(0.3)
         )
         nw.fit(
             model,

@@ -13,7 +13,7 @@ def test_the_epochs_figures_hold_no_graph():
     """Sums that kept their graph would hold every step of the epoch in memory."""
     data = nw.data.load("digits")
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(8, 4), Conv(hidden=8))
+    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(8, 4), network=Conv(hidden=8))
     loop = Loop(Engine().fabric(), model, data.train.head(128), Optimization(), Engine(), 64, 0)
     seen = []
     loop.finish_epoch(2, (), lambda: seen.append(dict(loop.sums)))

@@ -10,7 +10,7 @@ import narrows as nw
 def test_networks_compute_in_the_engines_precision_and_bottlenecks_in_float32(precision, dtype):
     data = nw.data.load("digits")
     bottleneck = nw.bottlenecks.VectorQuantizer(8, 4)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck, nw.networks.Conv(8))
+    model = nw.Autoencoder.for_images(data.shape, bottleneck, network=nw.networks.Conv(8))
     seen = set()
     model.encoder.register_forward_hook(
         lambda module, args, output: seen.add((module.training, output.dtype))

@@ -59,7 +59,7 @@ def digits():
 
 def _fit(data, bottleneck, out=None, resume=False, **options):
     torch.manual_seed(0)
-    model = nw.Autoencoder.for_images(data.shape, bottleneck(), NETWORK)
+    model = nw.Autoencoder.for_images(data.shape, bottleneck(), network=NETWORK)
     arguments = {
         "epochs": 3,
         "batch_size": 40,

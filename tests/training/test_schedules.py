@@ -11,7 +11,10 @@ from narrows.training import CyclicalBeta, Geco, LinearBeta
 def model(sigma=0.2):
     torch.manual_seed(0)
     return nw.Autoencoder.for_vectors(
-        6, nw.bottlenecks.Variational(3), nw.networks.Mlp((32,)), nw.likelihoods.Normal(sigma)
+        6,
+        nw.bottlenecks.Variational(3),
+        network=nw.networks.Mlp((32,)),
+        likelihood=nw.likelihoods.Normal(sigma),
     )
 
 
@@ -34,7 +37,7 @@ def test_cyclical_beta_returns_to_zero_every_cycle_and_ends_at_its_largest():
 def test_schedules_set_the_model_s_beta_in_training():
     data = nw.data.load("digits")
     subject = nw.Autoencoder.for_images(
-        data.shape, nw.bottlenecks.Variational(2), nw.networks.Mlp((16,)), beta=7.0
+        data.shape, nw.bottlenecks.Variational(2), network=nw.networks.Mlp((16,)), beta=7.0
     )
     run = nw.fit(subject, data, epochs=2, callbacks=[LinearBeta(until=0.5)], show=False)
     assert run.model.beta == 1.0

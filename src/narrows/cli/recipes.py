@@ -4,7 +4,10 @@ import difflib
 from importlib.resources import files
 from pathlib import Path
 
+import yaml
+
 from narrows.cli.main import UsageError
+from narrows.recorded import check_format
 
 
 def folder() -> Path:
@@ -25,7 +28,7 @@ def find(recipe: str) -> Path:
     """
     path = Path(recipe)
     if path.is_dir() and (path / "config.yaml").is_file():
-        return path / "config.yaml"
+        return check(path / "config.yaml")
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
             return path
@@ -36,6 +39,16 @@ def find(recipe: str) -> Path:
     near = difflib.get_close_matches(recipe, names(), 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`narrows recipes` lists them"
     raise UsageError(f"there is no recipe {recipe!r}; {hint}")
+
+
+def check(config: Path) -> Path:
+    """The configuration of a run's folder, if this version of narrows can read it.
+
+    Raises:
+        ValueError: if another version wrote it.
+    """
+    check_format(yaml.safe_load(config.read_text()) or {}, config)
+    return config
 
 
 def _about(path: Path) -> str:

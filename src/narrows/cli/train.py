@@ -1,5 +1,6 @@
 """`narrows train RECIPE`: a recipe, a data set, a run folder."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from narrows.compare import page
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
+from narrows.recorded import FORMAT
 from narrows.training.run import Run, fresh
 from narrows.training.seeding import keep_memory
 
@@ -54,6 +56,7 @@ def _resume(arguments: list[str]) -> None:
             f"expected the folder of a stopped run after --resume, but {folder} has no config.yaml"
         )
     root = [] if given.data_root is None else ["--data-root", given.data_root]
+    recipes.check(folder / "config.yaml")
     config = parsing.parse(parser(), ["--config", str(folder / "config.yaml"), *root])
     _show(train(config, folder, given.checkpoint))
 
@@ -71,6 +74,7 @@ def parser() -> ArgumentParser:
     result = parsing.parser("train RECIPE", _ABOUT)
     result.add_argument("--config", action="config", help="a YAML file, over the recipe's values")
     result.add_function_arguments(parts, "model", as_group=False)
+    result.add_argument("--format", type=int, default=FORMAT, help=argparse.SUPPRESS)
     result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     result.add_argument(
@@ -111,10 +115,7 @@ def train(config: Namespace, out: Path, resume: bool | str = False) -> Run:
     data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
-    if len(data.shape) == 3:
-        model = Autoencoder.for_images(data.shape, **vars(made.model))
-    else:
-        model = Autoencoder.for_vectors(data.shape[0], **vars(made.model))
+    model = Autoencoder(data.shape, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
     name = type(model.bottleneck).__name__
     if rank() == 0:

@@ -81,7 +81,7 @@ def train(out: Path, epochs: int = 60, seed: int = 0) -> tuple[Dataset, dict[str
 
 def _train(contestant: Contestant, data: Dataset, out: Path, epochs: int, seed: int) -> Run:
     torch.manual_seed(seed)  # equal initial weights wherever shapes are equal
-    model = Autoencoder.for_images(data.shape, contestant.make(), network())
+    model = Autoencoder.for_images(data.shape, contestant.make(), network=network())
     print(f"{contestant.name}: {contestant.label}", file=sys.stderr)
     return fit(
         model,

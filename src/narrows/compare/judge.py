@@ -11,6 +11,7 @@ from narrows import metrics
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset, Split
 from narrows.metrics.classifier import in_batches
+from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
 
 NOISE = (0.25, 0.5, 0.75)
@@ -243,10 +244,5 @@ def _head(split: Split, n: int) -> tuple[Tensor, Tensor | None]:
 @torch.no_grad()
 def _z(model: Autoencoder, x: Tensor) -> Tensor:
     """What the decoder would be given, `[n, *sites, width]`, from the code as it is stored."""
-    training = model.training
-    model.eval()
-    try:
-        parts = [model.bottleneck.embed(model.encode(batch)) for batch in x.split(256)]
-    finally:
-        model.train(training)
-    return torch.cat(parts)
+    with evaluating(model):
+        return torch.cat([model.bottleneck.embed(model.encode(part)) for part in x.split(256)])

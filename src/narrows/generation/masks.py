@@ -8,6 +8,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.codes import Code, Indices, one_tensor
 from narrows.functional.conditionals import Conditional, follow, sampler
+from narrows.modes import evaluating
 from narrows.priors.base import Autoregressive
 
 _NEEDS = (
@@ -20,8 +21,7 @@ _NEEDS = (
 def mask_sites(model: Autoencoder, x: Tensor) -> Tensor:
     """Reconstructions with one site's z set to 0 each, `[n, sites, *shape]`.
 
-    Shows what a site is responsible for. Source: the third seed document's figure of masked
-    codes, which masked one of 8x8 sites per image; here every site of every image.
+    Shows which pixels depend on a site.
 
     Raises:
         ValueError: if the code has no sites.
@@ -30,14 +30,12 @@ def mask_sites(model: Autoencoder, x: Tensor) -> Tensor:
         raise ValueError("the code of this model has no sites to mask; it is one vector")
     z = model.bottleneck.embed(model.encode(x)).flatten(1, len(model.sites))
     images = []
-    training = model.training
-    model.eval()
-    for site in range(math.prod(model.sites)):
-        masked = z.clone()
-        masked[:, site] = 0
-        masked = masked.unflatten(1, model.sites)
-        images.append(model.likelihood.mean(model.decoder(masked)))
-    model.train(training)
+    with evaluating(model):
+        for site in range(math.prod(model.sites)):
+            masked = z.clone()
+            masked[:, site] = 0
+            masked = masked.unflatten(1, model.sites)
+            images.append(model.likelihood.mean(model.decoder(masked)))
     return torch.stack(images, dim=1)
 
 

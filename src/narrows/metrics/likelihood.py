@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narrows.autoencoder import Autoencoder, evaluating
+from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
+from narrows.modes import evaluating
 from narrows.objectives import log_prior, log_q
 
 

@@ -15,7 +15,7 @@ from narrows.training.optimization import Constant, Cosine, OneCycle, Optimizati
 from narrows.training.priors import fit_prior
 from narrows.training.progress import TrainingInterruptedError
 from narrows.training.run import Run
-from narrows.training.seeding import keep_memory
+from narrows.training.seeding import keep_memory, seed_step
 
 __all__ = [
     "Callback",
@@ -42,4 +42,5 @@ __all__ = [
     "fit_prior",
     "keep_memory",
     "latents",
+    "seed_step",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
 from narrows.latent import Latent
+from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
 
 
@@ -21,16 +22,13 @@ def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator
         split: on any device; batches are moved to the model's, and to its precision.
         batch_size: examples at a time.
     """
-    training, like = model.training, next(model.parameters())
-    model.eval()
-    try:
+    like = next(model.parameters())
+    with evaluating(model):
         for start in range(0, len(split), batch_size):
             index = torch.arange(start, min(start + batch_size, len(split)))
             with torch.no_grad():
                 latent = model.latent(split.batch(index).to(like.device, like.dtype))
             yield latent
-    finally:
-        model.train(training)
 
 
 @torch.no_grad()
@@ -92,16 +90,11 @@ def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]
     output = model.decoder(z)
     figures["mse"] = (model.likelihood.mean(output) - x).square().flatten(1).mean(1)
     figures["nll"] = -model.likelihood.log_prob(x, output)
-    loss = figures["nll"]
     with contextlib.suppress(NoRateError):  # a plain code before its prior is fitted
         figures["rate"] = model.stored_rate(latent)
-    if latent.has_rate:
-        loss = loss + model.beta * figures["rate"]
-    for name, weight in model.bottleneck.weights.items():
-        loss = loss + weight * latent.terms[name]
-        figures[name] = latent.terms[name]
-    figures["loss"] = loss
-    return figures
+    rate = figures["rate"] if latent.has_rate else None
+    figures["loss"] = model.combine(figures["nll"], rate, terms=latent.terms)
+    return figures | {name: latent.terms[name] for name in model.bottleneck.weights}
 
 
 def _squared_error(model: Autoencoder, x: Tensor, z: Tensor) -> Tensor:

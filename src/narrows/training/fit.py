@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset
-from narrows.recorded import spec
+from narrows.recorded import FORMAT, spec
 from narrows.training.callbacks.base import Callback
 from narrows.training.checkpoint_writer import Checkpoints, Keeper
 from narrows.training.engine import Engine
@@ -293,7 +293,7 @@ def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dic
     }
     if model.objective is not None:
         parts["objective"] = spec(model.objective)
-    config: dict[str, Any] = {"model": parts, "data": data.source or data.name}
+    config: dict[str, Any] = {"format": FORMAT, "model": parts, "data": data.source or data.name}
     if data.options:
         config["data_options"] = spec(dict(data.options))
     return config | {"fit": arguments}

@@ -98,7 +98,7 @@ class Loop:
             self.model.micro_batch = self.batch_size
         for micro_batches in self._rest():
             number = self.epoch * self.steps_per_epoch + self.step
-            seed_step(self.seed, number, self.fabric.global_rank, self.fabric.device)
+            seed_step(self.seed, number, rank=self.fabric.global_rank, device=self.fabric.device)
             for callback in callbacks:
                 callback.before_step(self.model, number / total_steps)
             rate = self.optimization.set_rate(self.optimizer, number / total_steps)
@@ -186,7 +186,7 @@ class Loop:
         self._clip(self.optimization.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._update(images, losses)
+        self.model.update(images, losses)
         return losses
 
     def _unsynchronised(self, enabled: bool) -> contextlib.AbstractContextManager[object]:
@@ -213,15 +213,6 @@ class Loop:
         with precision.forward_context():
             loss = self.model.loss(precision.convert_input(x))
         return loss.total, loss
-
-    def _update(self, images: list[Tensor], losses: list[Loss]) -> None:
-        """The running updates, once for all micro-batches of the step."""
-        self.model.bottleneck.update([loss.latent for loss in losses])
-        if len(losses) == 1:
-            self.model.likelihood.update(images[0], losses[0].output)
-        else:
-            outputs = torch.cat([loss.output for loss in losses])
-            self.model.likelihood.update(torch.cat(images), outputs)
 
     def _count(self, micro_batches: list[Tensor], losses: list[Loss]) -> None:
         """Adds the step's figures to those of the epoch; they stay on the device."""

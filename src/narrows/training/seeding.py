@@ -8,7 +8,7 @@ import torch
 _MASK = (1 << 64) - 1
 
 
-def seed_step(seed: int, step: int, rank: int = 0, device: torch.device | None = None) -> None:
+def seed_step(seed: int, step: int, *, rank: int = 0, device: torch.device | None = None) -> None:
     """Seeds torch's generators, CPU and device, for one optimiser step of one rank.
 
     Every step draws from its own stream, named by (seed, step, rank). A run that is resumed at

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.modes import evaluating
 from narrows.report import Picture, grid, stretch
 
 SHOWN = 16
@@ -37,9 +38,7 @@ def receptive_fields(models: Mapping[str, Autoencoder], x: Tensor) -> list[Pictu
 
 def _fields(model: Autoencoder, x: Tensor) -> Tensor:
     """`[features, *shape]`, the strongest first; at most 16."""
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         pixels = x.clone().requires_grad_()
         features = model.encoder(pixels)
         middle = features[(slice(None), *(size // 2 for size in model.sites))]
@@ -50,6 +49,4 @@ def _fields(model: Autoencoder, x: Tensor) -> Tensor:
             torch.autograd.grad(middle[:, j].sum(), pixels, retain_graph=True)[0].mean(0)
             for j in strong.tolist()
         ]
-    finally:
-        model.train(training)
     return torch.stack(found).detach().cpu()

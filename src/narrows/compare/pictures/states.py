@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.modes import evaluating
 
 
 @torch.no_grad()
@@ -15,9 +16,5 @@ def z_of(model: Autoencoder, x: Tensor) -> Tensor:
 @torch.no_grad()
 def decoded(model: Autoencoder, z: Tensor) -> Tensor:
     """Mean images of z `[n, *sites, width]`."""
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return model.likelihood.mean(model.decoder(z))
-    finally:
-        model.train(training)
