@@ -1,7 +1,4 @@
-"""Your own bottleneck: each feature becomes -1, 0 or 1.
-
-Recipes take it by its class path, `examples.own_bottleneck.Ternary`.
-"""
+"""Your own bottleneck: each feature becomes -1, 0 or 1; `examples.own_bottleneck.Ternary`."""
 
 import torch
 from torch import Tensor
@@ -12,7 +9,7 @@ from narrows.functional.straight_through import straight_through
 
 
 class Ternary(nw.Bottleneck):
-    """z = round(x) clipped to -1..1; the gradient goes straight through.
+    """z = round(x) clipped to -1..1, with a straight-through gradient.
 
     Args:
         dim: width of the features; each costs at most log2(3) bits.

@@ -115,7 +115,7 @@ data = nw.data.load("digits")
 def train(out):
     torch.manual_seed(0)
     network = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
-    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(16, 4), network)
+    model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(16, 4), network=network)
     nw.fit(model, data, epochs=2, batch_size=16, engine=Engine(accumulate=2), show=False,
            callbacks=[WeightAverage(), EarlyStopping(9)], checkpoints=Checkpoints(seconds=0),
            out=out, resume=True)

@@ -3,8 +3,8 @@ import torch
 from narrows.training.seeding import mix, seed_step
 
 
-def _draw(*arguments):
-    seed_step(*arguments)
+def _draw(seed, step, rank):
+    seed_step(seed, step, rank=rank)
     return torch.randn(1000)
 
 
