@@ -291,17 +291,17 @@ class AtomValues(CodeSpace):
 
     Attributes:
         size: number of atoms of the dictionary.
-        width: most atoms that a site can have.
+        k: most atoms that are active at a site.
         whole: True if one code covers all sites of an example, and so has no site axes.
     """
 
     size: int
-    width: int
+    k: int
     whole: bool = False
     words: ClassVar[str] = "atoms and values"
 
     def includes(self, other: CodeSpace) -> bool:
-        """True for atoms of a dictionary of no more than `size`, whatever the width."""
+        """True for atoms of a dictionary of no more than `size`, whatever k."""
         return isinstance(other, AtomValues) and other.size <= self.size
 
     def grid(self, sites: tuple[int, ...]) -> tuple[int, ...]:
@@ -309,9 +309,9 @@ class AtomValues(CodeSpace):
         return () if self.whole else sites
 
     def narrowed(self, codes: Iterable[Code]) -> "AtomValues":
-        """With the width that the given codes need, at least 1."""
+        """With the k that the given codes need, at least 1."""
         most = [int((atoms_of(code).values != 0).sum(-1).max()) for code in codes]
-        return replace(self, width=max(1, *most))
+        return replace(self, k=max(1, *most))
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Atoms:
         """The code as `Atoms`; see `CodeSpace.check`."""
@@ -335,7 +335,7 @@ class AtomValues(CodeSpace):
         return 2
 
     def __str__(self) -> str:
-        return f"atoms and values (up to {self.width} of {self.size} a site)"
+        return f"atoms and values (up to {self.k} of {self.size} a site)"
 
 
 @dataclass(frozen=True)

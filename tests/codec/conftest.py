@@ -45,6 +45,7 @@ def models(digits):
     """Name -> (model, prior): every family, its prior fitted to training codes."""
     from narrows.training import latents
 
+    torch.manual_seed(0)
     every = {
         "vq": VectorQuantizer(32, 8),
         "sparse": SparseDictionary(24, 8, TopK(2)),

@@ -111,7 +111,7 @@ def test_learned_priors_over_sparse_codes_code_exactly_and_at_their_rate(models,
     torch.manual_seed(0)
     mixture = SparseMixture(floor.sites, 24, step=0.5, components=4)
     mixture.fit(latents(model, digits.train))
-    tokens = SparseAutoregressive(floor.sites, 24, width=2, step=0.5, hidden=16, depth=1)
+    tokens = SparseAutoregressive(floor.sites, 24, k=2, step=0.5, hidden=16, depth=1)
     for prior in (mixture, tokens):
         codec = Codec(model, prior)
         blob = codec.compress(images(digits))

@@ -31,7 +31,7 @@ def every_code(size, width, levels, step):
 
 def autoregressive(seed=0, **kwargs):
     torch.manual_seed(seed)
-    arguments = {"sites": (1,), "size": 4, "width": 2, "step": 0.5, "levels": 1}
+    arguments = {"sites": (1,), "size": 4, "k": 2, "step": 0.5, "levels": 1}
     prior = SparseAutoregressive(**arguments | {"hidden": 16, "depth": 1} | kwargs)
     for weight in prior.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))
@@ -152,7 +152,7 @@ def test_expectation_maximisation_never_lowers_the_likelihood():
 
 
 def test_quantising_clamps_rounds_and_keeps_the_largest():
-    prior = autoregressive(size=8, width=2, levels=3)
+    prior = autoregressive(size=8, k=2, levels=3)
     atoms = torch.tensor([[[1, 3, 5]]])
     values = torch.tensor([[[0.6, -9.0, 0.8]]])
     kept, quantised = prior.quantize(Atoms(atoms, values))
@@ -181,6 +181,6 @@ def test_priors_round_trip_and_refuse_what_does_not_fit(prior):
 
 
 def test_too_many_atoms_are_refused():
-    prior = autoregressive(width=1)
+    prior = autoregressive(k=1)
     with pytest.raises(ValueError, match="at most 1 atoms"):
         prior.rate(latent(torch.tensor([[[0, 1]]]), torch.tensor([[[0.5, 0.5]]])))

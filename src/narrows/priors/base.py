@@ -77,7 +77,7 @@ class Prior(Recorded, nn.Module, ABC):
         """A prior for such codes on these sites.
 
         Arguments of the constructor that are named like a bound of the codes (`size`, `channels`,
-        `dim`, `width`) take its value.
+        `dim`, `k`) take its value.
 
         Args:
             codes: what the bottleneck makes.

@@ -22,10 +22,10 @@ class SparseAutoregressive(RoundedAtoms):
 
     A list of k atoms in any order would pay log2 k! bits for the order. Sorted, each atom is
     drawn from those above the last one only: the others have probability 0. A site with
-    `width` atoms needs no end token. Sites are independent given where they are.
+    k atoms needs no end token. Sites are independent given where they are.
 
     Example:
-        >>> prior = SparseAutoregressive((2,), size=6, width=3, step=0.5, hidden=16, depth=1)
+        >>> prior = SparseAutoregressive((2,), size=6, k=3, step=0.5, hidden=16, depth=1)
         >>> atoms, values = prior.sample(4, torch.Generator().manual_seed(0))
         >>> atoms.shape
         torch.Size([4, 2, 3])
@@ -38,7 +38,7 @@ class SparseAutoregressive(RoundedAtoms):
         sites: tuple[int, ...],
         size: int,
         *,
-        width: int,
+        k: int,
         step: float = 0.5,
         levels: int = 31,
         hidden: int = 64,
@@ -49,7 +49,7 @@ class SparseAutoregressive(RoundedAtoms):
         Args:
             sites: grid of sites; `()` for one code an example.
             size: number of atoms K.
-            width: most atoms at a site.
+            k: most active atoms at a site.
             step: quantisation step of values.
             levels: values are clamped to +-levels steps.
             hidden: width of the transformer, a multiple of 4 (its heads).
@@ -59,13 +59,11 @@ class SparseAutoregressive(RoundedAtoms):
             ValueError: if a number is out of range.
         """
         super().__init__(sites, size, step=step, levels=levels)
-        if not 1 <= width <= size:
-            raise ValueError(
-                f"SparseAutoregressive: expected 1 <= width <= size, got {width} and {size}"
-            )
-        self.width = width
+        if not 1 <= k <= size:
+            raise ValueError(f"SparseAutoregressive: expected 1 <= k <= size, got {k} and {size}")
+        self.k = k
         vocabulary = size + 1 + 2 * levels  # atoms, end, values
-        self.network = CausalTransformer(vocabulary, 2 * width, hidden, depth, HEADS)
+        self.network = CausalTransformer(vocabulary, 2 * k, hidden, depth, HEADS)
         self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
         self.atom_head = nn.Linear(hidden, size + 1)
         self.value_head = nn.Linear(hidden, 2 * levels)
@@ -73,17 +71,17 @@ class SparseAutoregressive(RoundedAtoms):
 
     @property
     def codes(self) -> AtomValues:
-        """Up to `width` of the `size` atoms with their values."""
-        return AtomValues(self.size, self.width)
+        """Up to k of the `size` atoms with their values."""
+        return AtomValues(self.size, self.k)
 
     def quantize(self, code: Code) -> Atoms:
-        """Rounds and clamps values; those that become 0 leave, and the smallest beyond `width`."""
+        """Rounds and clamps values; those that become 0 leave, and the smallest beyond k."""
         atoms, values = super().quantize(code)
-        if atoms.shape[-1] > self.width:
+        if atoms.shape[-1] > self.k:
             largest = values.abs().sort(dim=-1, descending=True, stable=True).indices
-            largest = largest[..., : self.width]
+            largest = largest[..., : self.k]
             atoms, values = canonical(atoms.gather(-1, largest), values.gather(-1, largest))
-        missing = self.width - atoms.shape[-1]
+        missing = self.k - atoms.shape[-1]
         return Atoms(F.pad(atoms, (0, missing)), F.pad(values, (0, missing)))
 
     def rate(self, latent: Latent) -> Tensor:
@@ -91,7 +89,7 @@ class SparseAutoregressive(RoundedAtoms):
 
         Raises:
             ValueError: if the values are not multiples of the step (quantize the code first), or
-                a site has more than `width` atoms.
+                a site has more than k atoms.
         """
         atoms, q = self._rows(latent.code)
         atom_logits, value_logits = self._logits(atoms, q)
@@ -108,12 +106,12 @@ class SparseAutoregressive(RoundedAtoms):
         exact = freeze(self)
         rows = n * math.prod(self.sites)
         known = None if code is None else self._rows(code)
-        atoms = torch.zeros(rows, self.width, dtype=torch.long, device=self.places.device)
+        atoms = torch.zeros(rows, self.k, dtype=torch.long, device=self.places.device)
         q = torch.zeros_like(atoms)
         open_ = torch.arange(rows, device=atoms.device)
         cache, last = exact.network.cache(rows), None
         context = exact._context(n)
-        for j in range(self.width):
+        for j in range(self.k):
             logits = exact._next_atom(last, cache, context, atoms[open_, j - 1] if j else None)
             truth = None if known is None else torch.where(known[1] != 0, known[0], self.size)
             chosen = yield from_logits(logits, None if truth is None else truth[open_, j])
@@ -160,13 +158,13 @@ class SparseAutoregressive(RoundedAtoms):
 
     def _rows(self, code: Code) -> tuple[Tensor, Tensor]:
         atoms, q = self.whole_numbers(code)
-        extra = q[:, self.width :]
+        extra = q[:, self.k :]
         if bool((extra != 0).any()):
             raise ValueError(
-                f"SparseAutoregressive: expected at most {self.width} atoms at a site, got "
-                f"{int((q != 0).sum(1).max())}; make it with a larger width"
+                f"SparseAutoregressive: expected at most {self.k} atoms at a site, got "
+                f"{int((q != 0).sum(1).max())}; make it with a larger k"
             )
-        missing = self.width - atoms.shape[1]
+        missing = self.k - atoms.shape[1]
         return F.pad(atoms, (0, missing)), F.pad(q, (0, missing))
 
 

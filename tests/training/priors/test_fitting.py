@@ -198,7 +198,7 @@ def test_a_sparse_model_gets_a_prior_over_its_tokens():
     model = Autoencoder.for_images(digits.shape, SparseDictionary(16, 4, TopK(2)))
     recipe = find_recipe("tokens").with_options({"hidden": 8, "depth": 1})
     fitted = fit_prior(model, digits, prior=recipe, epochs=1)
-    assert fitted.prior.width == 2
+    assert fitted.prior.k == 2
     assert math.isfinite(fitted.report.test)
     with pytest.raises(TypeError, match="integer indices, and the bottleneck makes atoms"):
         fit_prior(model, digits, prior="pixelcnn")
