@@ -180,8 +180,8 @@ def training_step(bottleneck: nw.Bottleneck) -> Callable[[], object]:
 def steps(repeats: int) -> dict[str, object]:
     size, dim = 512, 64
 
-    def sparse(code: nw.bottlenecks.SparseCode, gradient: str) -> nw.Bottleneck:
-        return SparseDictionary(size, dim, code, gradient=gradient)
+    def sparse(code: nw.bottlenecks.Coder, gradient: str) -> nw.Bottleneck:
+        return SparseDictionary(size, dim, coder=code, gradient=gradient)
 
     contestants = {
         "vector quantiser": training_step(VectorQuantizer(size, dim)),

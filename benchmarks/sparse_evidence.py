@@ -23,9 +23,9 @@ import narrows as nw
 from narrows.bottlenecks import (
     OMP,
     Bottleneck,
+    Coder,
     Lasso,
     ResidualQuantizer,
-    SparseCode,
     SparseDictionary,
     TopK,
     VectorQuantizer,
@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 def contestants(size: int, dim: int, active: int, shrunken: bool) -> dict[str, Bottleneck]:
-    codes: dict[str, tuple[SparseCode, float | None]] = {
+    codes: dict[str, tuple[Coder, float | None]] = {
         "TopK": (TopK(active), None),
         "OMP": (OMP(active), None),
         "Lasso": (Lasso(0.4), float(active)),
@@ -57,7 +57,7 @@ def contestants(size: int, dim: int, active: int, shrunken: bool) -> dict[str, B
     for gradient in ("straight_through", "implicit"):
         for name, (code, target) in codes.items():
             made[f"{name}, {gradient}"] = SparseDictionary(
-                size, dim, code, gradient=gradient, target_l0=target
+                size, dim, coder=code, gradient=gradient, target_l0=target
             )
     return made
 

@@ -14,7 +14,7 @@ LATENTS = {
     "plain": lambda: Identity(4),
     "variational": lambda: Variational(4),
     "vq": lambda: VectorQuantizer(16, 4),
-    "sparse": lambda: SparseDictionary(16, 4, code=TopK(2)),
+    "sparse": lambda: SparseDictionary(16, 4, coder=TopK(2)),
 }
 NETWORKS = {
     "mlp": Mlp(hidden=(16,)),

@@ -116,7 +116,7 @@ def test_sites_other_than_expected_are_refused():
         bottlenecks.FiniteScalarQuantizer([3, 3]),
         bottlenecks.LookupFreeQuantizer(3),
         bottlenecks.SimVQ(8, 4),
-        bottlenecks.SparseDictionary(8, 4, bottlenecks.TopK(2)),
+        bottlenecks.SparseDictionary(8, 4, coder=bottlenecks.TopK(2)),
         bottlenecks.SoftmaxDictionary(8, 4, 2),
         bottlenecks.Split([bottlenecks.Categorical(3), bottlenecks.SoftmaxDictionary(8, 4, 2)]),
     ],

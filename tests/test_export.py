@@ -23,7 +23,7 @@ spec.loader.exec_module(program)
 
 # Least squares over as many atoms as dimensions would turn rounding into other codes.
 FAMILIES = program.FAMILIES | {
-    "sparse batch top-k": lambda: SparseDictionary(16, 8, code=BatchTopK(1))
+    "sparse batch top-k": lambda: SparseDictionary(16, 8, coder=BatchTopK(1))
 }
 NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
 # One of each kind of code: rounded numbers, drawn numbers, indices, several tensors.
@@ -110,7 +110,7 @@ def test_a_program_that_computes_something_else_is_found_out_and_removed(
 
 
 def test_meaningless_requests_are_refused(digits, tmp_path, monkeypatch):
-    model = model_of(SparseDictionary(8, 4, Lasso(0.2)), digits)
+    model = model_of(SparseDictionary(8, 4, coder=Lasso(0.2)), digits)
     x = digits.test.batch(torch.arange(4))
     with pytest.raises(ExportError, match="two or more examples"):
         export_torch(model, tmp_path, examples=x[:1])

@@ -72,7 +72,7 @@ def test_a_folder_that_names_foreign_code_is_refused_before_it_is_imported(
 ):
     (tmp_path / "malware.py").write_text("raise SystemExit('executed')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    model = nw.Autoencoder.for_vectors(4, SparseDictionary(8, 2, TopK(1)))
+    model = nw.Autoencoder.for_vectors(4, SparseDictionary(8, 2, coder=TopK(1)))
     folder = model.save_pretrained(tmp_path / "model")
     parts = json.loads((folder / "model.json").read_text())
     place = (

@@ -15,8 +15,8 @@ from narrows import distributions as families
         (networks.Conv(hidden=8, downsamplings=1), "Conv(hidden=8, downsamplings=1)"),
         (likelihoods.Normal(0.3), "Normal(sigma=0.3)"),
         (
-            bottlenecks.SparseDictionary(16, 4, code=bottlenecks.TopK(2)),
-            "SparseDictionary(size=16, dim=4, code=TopK(k=2))",
+            bottlenecks.SparseDictionary(16, 4, coder=bottlenecks.TopK(2)),
+            "SparseDictionary(size=16, dim=4, coder=TopK(k=2))",
         ),
     ],
 )

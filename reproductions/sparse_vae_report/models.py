@@ -39,7 +39,7 @@ def bottleneck(kind: str, shape: Sequence[int], hidden: int, codes: int, atoms: 
         return AthaydeSparse(atoms, (*sites, hidden), commitment=pixels / (4 * features))
     if kind == "VQ":
         return VectorQuantizer(codes, hidden)
-    return SparseDictionary(codes, hidden, OMP(4)) if kind == "sparse" else Identity(hidden)
+    return SparseDictionary(codes, hidden, coder=OMP(4)) if kind == "sparse" else Identity(hidden)
 
 
 def copier(folder: Path, *, kind: str, hidden: int, codes: int, atoms: int, **rest: Any) -> Result:

@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
     every = {
         "vq": VectorQuantizer(16, 4),
         "vae": Variational(2),
-        "sparse": SparseDictionary(16, 4, TopK(2)),
+        "sparse": SparseDictionary(16, 4, coder=TopK(2)),
         "slab": SpikeAndSlab(3),
     }
     for name, bottleneck in every.items():

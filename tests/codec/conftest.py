@@ -48,7 +48,7 @@ def models(digits):
     torch.manual_seed(0)
     every = {
         "vq": VectorQuantizer(32, 8),
-        "sparse": SparseDictionary(24, 8, TopK(2)),
+        "sparse": SparseDictionary(24, 8, coder=TopK(2)),
         "plain": Identity(4),
         "variational": Variational(4),
     }

@@ -220,7 +220,7 @@ def test_spike_and_slab_codes_keep_their_zeros_and_cost_their_histogram(train_br
 def test_split_codes_with_a_sparse_part_are_coded_at_their_rate(train_briefly, digits):
     from narrows import bottlenecks as b
 
-    parts = [b.VectorQuantizer(8, 4), b.SparseDictionary(12, 4, b.TopK(2)), b.Identity(2)]
+    parts = [b.VectorQuantizer(8, 4), b.SparseDictionary(12, 4, coder=b.TopK(2)), b.Identity(2)]
     model = train_briefly(b.Split(parts), steps=10)
     # Ten values in all the training images: some groups of 256 have fewer active atoms.
     model.prior.parts[1] = SparseFactorial(model.prior.sites, 12, step=4.0)

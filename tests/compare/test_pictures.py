@@ -34,7 +34,7 @@ def models():
         "plain": model(b.Identity(2)),
         "normal": model(b.Variational(2)),
         "vq": model(b.VectorQuantizer(40, 4)),
-        "sparse": model(b.SparseDictionary(24, 4, code=b.TopK(2))),
+        "sparse": model(b.SparseDictionary(24, 4, coder=b.TopK(2))),
         "rvq": model(b.ResidualQuantizer(b.VectorQuantizer(8, 4), stages=2)),
         "two numbers": model(b.Identity(2), nw.networks.Mlp([16])),
     }

@@ -20,7 +20,7 @@ BOTTLENECKS = {
     "rvq": lambda: nw.bottlenecks.ResidualQuantizer(nw.bottlenecks.VectorQuantizer(8, 4), 2),
     "categorical": lambda: nw.bottlenecks.Categorical(2, 4),
     "plain": lambda: nw.bottlenecks.Identity(2),
-    "sparse": lambda: nw.bottlenecks.SparseDictionary(16, 4, nw.bottlenecks.TopK(2)),
+    "sparse": lambda: nw.bottlenecks.SparseDictionary(16, 4, coder=nw.bottlenecks.TopK(2)),
     "variational": lambda: nw.bottlenecks.Variational(2),
     "slab": lambda: nw.bottlenecks.SpikeAndSlab(2),
 }

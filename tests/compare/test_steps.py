@@ -24,7 +24,7 @@ def test_bits_fall_and_errors_rise_with_the_step(data, kind):
     code = nw.bottlenecks.TopK(2)
     bottleneck = {
         "plain": lambda: nw.bottlenecks.Identity(2),
-        "sparse": lambda: nw.bottlenecks.SparseDictionary(16, 4, code=code),
+        "sparse": lambda: nw.bottlenecks.SparseDictionary(16, 4, coder=code),
     }[kind]()
     model = fitted(data, bottleneck)
     prior = model.prior

@@ -11,8 +11,8 @@ def test_each_kind_of_latent_is_swept_by_what_moves_its_rate():
     names = ["ae", "vae", "vq-ema", "sparse-omp", "sparse-lasso", "sparse-image", "rvq", "fsq"]
     found = automatic({name: recipes.find(name) for name in names})
     assert [key.partition(":")[2] for key in found] == [
-        "model.bottleneck.dim", "model.beta", "model.bottleneck.size", "model.bottleneck.code.k",
-        "model.bottleneck.target_l0", "model.bottleneck.code.k", "model.bottleneck.stages",
+        "model.bottleneck.dim", "model.beta", "model.bottleneck.size", "model.bottleneck.coder.k",
+        "model.bottleneck.target_l0", "model.bottleneck.coder.k", "model.bottleneck.stages",
         "model.bottleneck.levels",
     ]  # fmt: skip
 

@@ -37,7 +37,7 @@ BOTTLENECKS = {
     "split-discrete": lambda: Split([Categorical(4, 1, GumbelSoftmax()), VectorQuantizer(8, 2)]),
     "split-nested": lambda: Split([Split([Variational(1), SpikeAndSlab(2)]), Categorical(3)]),
     "split-without-rate": lambda: Split([Identity(2), Variational(2)]),
-    "split-sparse": lambda: Split([SparseDictionary(dim=4, size=8, code=TopK(2)), Categorical(3)]),
+    "split-sparse": lambda: Split([SparseDictionary(dim=4, size=8, coder=TopK(2)), Categorical(3)]),
     "free-bits": lambda: Variational(3, Normal(2.0), free_bits=0.1),
 }
 

@@ -81,7 +81,7 @@ def test_blending_is_the_weighted_sum_of_the_dense_codes():
 
 def test_interpolations_of_every_family_begin_and_end_at_reconstructions():
     x = torch.rand(4, 1, 8, 8)
-    for bottleneck in (Identity(3), VectorQuantizer(16, 4), SparseDictionary(8, 4, TopK(2))):
+    for bottleneck in (Identity(3), VectorQuantizer(16, 4), SparseDictionary(8, 4, coder=TopK(2))):
         model = model_of(bottleneck)
         images = interpolate(model, x[:2], x[2:], steps=4)
         assert images.shape == (2, 4, 1, 8, 8)
@@ -144,7 +144,7 @@ def test_redrawing_keeps_the_upper_half_of_the_code():
         gaps = torch.stack([(draw - one).abs().flatten(1).amax(1) for one in every])
         assert float(gaps.amin(0).max()) < 1e-5
     with pytest.raises(TypeError, match="integer codes"):
-        redraw(model_of(SparseDictionary(8, 4, TopK(2))), x, 2)
+        redraw(model_of(SparseDictionary(8, 4, coder=TopK(2))), x, 2)
     with pytest.raises(TypeError, match="integer codes"):
         redraw(model_of(Identity(2)), x, 2)
 

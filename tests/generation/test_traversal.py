@@ -81,7 +81,7 @@ def test_an_atom_gets_its_coefficient_at_all_sites_and_no_other_changes():
 
 
 def test_traversals_of_sparse_codes_have_a_row_for_every_atom():
-    model = model_of(SparseDictionary(6, 4, TopK(2)))
+    model = model_of(SparseDictionary(6, 4, coder=TopK(2)))
     images = traverse(model, image(), [0.0, 2.0])
     assert images.shape == (6, 2, 1, 8, 8)
     code = set_coefficient(model.encode(image()), 5, 2.0)

@@ -194,7 +194,7 @@ def test_a_rounded_number_has_the_entropy_of_its_grid():
 
 def test_an_atom_is_a_unit_and_silence_one_of_its_values():
     """Orthonormal atoms, exactly one active: 3 of 4 atoms, each in a third of the examples."""
-    model = passing(SparseDictionary(4, 4, code=OMP(1)))
+    model = passing(SparseDictionary(4, 4, coder=OMP(1)))
     model.bottleneck.dictionary.data.copy_(torch.eye(4))
     x = 2 * torch.eye(4)[torch.arange(90) % 3]
     model.prior.fit([model.latent(x)])

@@ -67,7 +67,7 @@ def test_finer_values_cost_more_bits_and_an_index_has_one_rate():
     torch.manual_seed(0)
     model = Autoencoder(
         data.shape,
-        SparseDictionary(8, 4, OMP(2)),
+        SparseDictionary(8, 4, coder=OMP(2)),
         network=Conv(4, 1, residual_hidden=2, downsamplings=1),
     )
     before = model.prior

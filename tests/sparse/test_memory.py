@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from narrows.bottlenecks import OMP, BatchTopK, Lasso, LearnedStart, SparseDictionary, TopK
+from narrows.bottlenecks import OMP, BatchTopK, Lasso, SparseDictionary, TopK
 from narrows.sparse import coordinate_descent, differentiate, fista, omp, top_k
 
 pytestmark = pytest.mark.usefixtures("path")
@@ -31,12 +31,12 @@ class _Largest(TorchDispatchMode):
 @pytest.mark.parametrize("gradient", ["straight_through", "implicit"])
 @pytest.mark.parametrize(
     "code",
-    [TopK(ACTIVE), BatchTopK(ACTIVE), OMP(ACTIVE), Lasso(0.5), Lasso(0.5, start=LearnedStart())],
-    ids=["TopK", "BatchTopK", "OMP", "Lasso", "Lasso from a start"],
+    [TopK(ACTIVE), BatchTopK(ACTIVE), OMP(ACTIVE), Lasso(0.5)],
+    ids=["TopK", "BatchTopK", "OMP", "Lasso"],
 )
 def test_a_training_step_makes_nothing_larger_than_its_correlations(code, gradient):
     torch.manual_seed(0)
-    bottleneck = SparseDictionary(K, DIM, code, gradient=gradient)
+    bottleneck = SparseDictionary(K, DIM, coder=code, gradient=gradient)
     features = torch.randn(N, DIM, generator=torch.Generator().manual_seed(1))
     bottleneck.update([bottleneck(features)])
     with _Largest() as seen:

@@ -31,7 +31,6 @@ from narrows.bottlenecks import (
     GumbelSoftmax,
     Identity,
     Lasso,
-    LearnedStart,
     LookupFreeQuantizer,
     ResidualQuantizer,
     SimVQ,
@@ -93,16 +92,14 @@ FAMILIES = {
     "lfq": lambda: LookupFreeQuantizer(4),
     "lfq spherical": lambda: LookupFreeQuantizer(4, spherical=True),
     "simvq": lambda: SimVQ(24, 4),
-    "sparse top-k": lambda: SparseDictionary(16, 4, code=TopK(2)),
-    "sparse batch top-k": lambda: SparseDictionary(16, 4, code=BatchTopK(2)),
-    "sparse omp": lambda: SparseDictionary(16, 4, code=OMP(2)),
-    "sparse lasso": lambda: SparseDictionary(
-        16, 4, code=Lasso(0.2, start=LearnedStart(2, sites=4)), target_l0=2.0
-    ),
+    "sparse top-k": lambda: SparseDictionary(16, 4, coder=TopK(2)),
+    "sparse batch top-k": lambda: SparseDictionary(16, 4, coder=BatchTopK(2)),
+    "sparse omp": lambda: SparseDictionary(16, 4, coder=OMP(2)),
+    "sparse lasso": lambda: SparseDictionary(16, 4, coder=Lasso(0.2), target_l0=2.0),
     "sparse lasso implicit": lambda: SparseDictionary(
-        16, 4, code=Lasso(0.2, refit=False), gradient="implicit"
+        16, 4, coder=Lasso(0.2, refit=False), gradient="implicit"
     ),
-    "sparse image": lambda: SparseDictionary(24, (4, 4, 2), code=TopK(3), layout="image"),
+    "sparse image": lambda: SparseDictionary(24, (4, 4, 2), coder=TopK(3), layout="image"),
     "softmax dictionary": lambda: SoftmaxDictionary(16, 4, k=3),
 }
 

@@ -38,7 +38,7 @@ def mean_image_nmse(data):
         lambda: Identity(2),
         lambda: Variational(2),
         lambda: VectorQuantizer(32, 8),
-        lambda: SparseDictionary(32, 8, code=TopK(2, refit=True)),
+        lambda: SparseDictionary(32, 8, coder=TopK(2, refit=True)),
     ],
     ids=["plain", "variational", "vq", "sparse"],
 )

@@ -14,7 +14,7 @@ def vector_quantiser():
 
 def sparse():
     return nw.bottlenecks.SparseDictionary(
-        32, 8, nw.bottlenecks.Lasso(0.3, refit=False), target_l0=2.0
+        32, 8, coder=nw.bottlenecks.Lasso(0.3, refit=False), target_l0=2.0
     )
 
 

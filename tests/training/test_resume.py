@@ -75,7 +75,7 @@ BOTTLENECKS = {
     "plain": lambda: Identity(2),
     "variational": lambda: Variational(2),
     "vq": lambda: VectorQuantizer(16, 4),
-    "sparse": lambda: SparseDictionary(16, 4, code=TopK(2)),
+    "sparse": lambda: SparseDictionary(16, 4, coder=TopK(2)),
 }
 
 

@@ -16,11 +16,11 @@ from narrows.bottlenecks.quantizers.lookup_free import LookupFreeQuantizer
 from narrows.bottlenecks.quantizers.residual import ResidualQuantizer
 from narrows.bottlenecks.quantizers.simvq import SimVQ
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
-from narrows.bottlenecks.sparse.coder import SparseCode
-from narrows.bottlenecks.sparse.coders import OMP, BatchTopK, Lasso, TopK
+from narrows.bottlenecks.sparse.coder import Coder, Problem, Usage
 from narrows.bottlenecks.sparse.dictionary import SparseDictionary
-from narrows.bottlenecks.sparse.learned_start import LearnedStart
+from narrows.bottlenecks.sparse.pursuit import OMP, Lasso
 from narrows.bottlenecks.sparse.softmax import SoftmaxDictionary
+from narrows.bottlenecks.sparse.top_k import BatchTopK, TopK
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
 from narrows.bottlenecks.split import Split
 from narrows.bottlenecks.variational import Variational
@@ -32,23 +32,24 @@ __all__ = [
     "BatchTopK",
     "Bottleneck",
     "Categorical",
+    "Coder",
     "Estimator",
     "FiniteScalarQuantizer",
     "GumbelSoftmax",
     "Identity",
     "Lasso",
-    "LearnedStart",
     "LookupFreeQuantizer",
+    "Problem",
     "ResidualQuantizer",
     "ScoreFunction",
     "SimVQ",
     "SoftmaxDictionary",
-    "SparseCode",
     "SparseDictionary",
     "SpikeAndSlab",
     "Split",
     "StraightThrough",
     "TopK",
+    "Usage",
     "Variational",
     "VectorQuantizer",
 ]

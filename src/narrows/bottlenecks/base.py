@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,23 @@ from narrows.recorded import Recorded
 
 if TYPE_CHECKING:
     from narrows.priors.base import Prior
+
+
+class RateArgument(NamedTuple):
+    """The argument of a model that moves its rate.
+
+    Attributes:
+        name: its place among the model's arguments: `beta`, `bottleneck.size`.
+        values: worth comparing, as words of the command line.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+
+COUNTS = ("1", "2", "4", "8")
+SIZES = ("16", "64", "256", "1024")
+BETA = RateArgument("beta", ("0.1", "0.3", "1", "3"))
 
 
 class Bottleneck(Recorded, nn.Module, ABC):
@@ -28,6 +45,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
     Attributes:
         in_features: width that the encoder must deliver in the last axis.
         out_features: width of z, which the decoder receives.
+        rate_argument: what moves the rate, for sweeps; None where nothing does.
         gradient: how d z / d features comes about. "exact": differentiation of what was
             computed; "straight_through": the identity; "estimated": anything else.
         per_site: whether each site is coded from its own features alone.
@@ -37,6 +55,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
             scale, a choice), so that a batch coded in parts would not be the same batch.
     """
 
+    rate_argument: RateArgument | None = None
     gradient: Literal["exact", "straight_through", "estimated"] = "exact"
     per_site: bool = True
     draws: int = 1

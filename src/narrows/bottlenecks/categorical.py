@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical as CategoricalDistribution
 from torch.nn import functional as F
 
+from narrows.bottlenecks.base import COUNTS, RateArgument
 from narrows.bottlenecks.gradient_estimators import RLOO, Estimator
 from narrows.codes import Code, Indices, tensors
 from narrows.functional.usage import usage
@@ -42,6 +43,8 @@ class Categorical(Bottleneck):
         >>> latent.code.shape, latent.z.shape
         (torch.Size([5, 2]), torch.Size([5, 20]))
     """
+
+    rate_argument = RateArgument("bottleneck.variables", COUNTS)
 
     gradient = "estimated"
     anchor: Tensor

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from narrows.bottlenecks.base import COUNTS, RateArgument
 from narrows.codes import Code, Values
 from narrows.latent import Latent
 from narrows.priors.base import Prior
@@ -28,6 +29,8 @@ class Identity(Bottleneck):
         >>> latent.has_rate
         False
     """
+
+    rate_argument = RateArgument("bottleneck.dim", COUNTS)
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, dim)

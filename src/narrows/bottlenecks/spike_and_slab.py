@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from narrows.bottlenecks.base import BETA
 from narrows.bottlenecks.variational import positive
 from narrows.codes import Code, Values
 from narrows.latent import Latent
@@ -43,6 +44,8 @@ class SpikeAndSlab(Bottleneck):
         >>> float(latent.z.abs().sum())
         0.0
     """
+
+    rate_argument = BETA
 
     gradient = "estimated"
 

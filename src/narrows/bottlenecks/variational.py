@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from narrows.bottlenecks.base import BETA
 from narrows.codes import Code, Values
 from narrows.distributions import Family, Normal, divergence_is_finite
 from narrows.functional.ranks import total_over_ranks
@@ -55,6 +56,8 @@ class Variational(Bottleneck):
         >>> latent.z.shape, float(latent.posterior.scale.mean())
         (torch.Size([5, 3]), 1.0)
     """
+
+    rate_argument = BETA
 
     nodes: Tensor
 

@@ -48,7 +48,7 @@ def contestants() -> list[Contestant]:
         Contestant(
             "sparse",
             "2 of 64 atoms a site",
-            lambda: SparseDictionary(64, 16, code=TopK(2, refit=True)),
+            lambda: SparseDictionary(64, 16, coder=TopK(2, refit=True)),
         ),
     ]
 

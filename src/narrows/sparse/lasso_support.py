@@ -15,8 +15,10 @@ def lasso_support(
     signals: Tensor,
     dictionary: Tensor,
     weights: Tensor,
-    options: tuple[bool, float, int],
-    start: tuple[Tensor, Tensor] | None = None,
+    *,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
 ) -> tuple[Tensor, Tensor]:
     """Atoms and values `[n, width]` of a lasso code: its largest entries, canonical, unchecked.
 
@@ -27,28 +29,24 @@ def lasso_support(
         signals: `[n, dim]`.
         dictionary: `[K, dim]`.
         weights: lambda of each signal `[n]`.
-        options: whether codes must be >= 0, the tolerance, and the width.
-        start: atoms and values to start from, as `descend` takes them.
+        nonnegative: whether codes must be >= 0.
+        tolerance: relative duality gap at which the solver stops.
+        width: entries kept of each code.
     """
     solve = _lasso_operator if torch.compiler.is_compiling() else _lasso_support
-    return solve(signals, dictionary, weights, *options, *(start or (None, None)))
+    return solve(signals, dictionary, weights, nonnegative, tolerance, width)
 
 
-def _lasso_support(  # noqa: PLR0913  (an operator takes its arguments one by one)
+def _lasso_support(
     signals: Tensor,
     dictionary: Tensor,
     weights: Tensor,
     nonnegative: bool,
     tolerance: float,
     width: int,
-    start_atoms: Tensor | None,
-    start_values: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     penalty = L1(1.0, nonnegative=nonnegative)
-    start = None
-    if start_atoms is not None and start_values is not None:
-        start = (start_atoms, start_values)
-    solution = descend(signals, dictionary, weights, penalty, (tolerance, 20_000), start)
+    solution = descend(signals, dictionary, weights, penalty, (tolerance, 20_000))
     atoms, values = solution.atoms, solution.values
     have = values.shape[1]
     if have > width:

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from narrows.bottlenecks import OMP, BatchTopK, Lasso, LearnedStart, SparseDictionary, TopK
+from narrows.bottlenecks import OMP, BatchTopK, Lasso, SparseDictionary, TopK
 from narrows.codes import Atoms
 from narrows.recorded import build, spec
 from narrows.testing import check_bottleneck
@@ -15,14 +15,14 @@ def _features(*shape, seed=0, scale=1.0):
 
 def _trained(code=None, steps=5, **kwargs):
     torch.manual_seed(0)
-    bottleneck = SparseDictionary(size=20, dim=6, code=code or TopK(3), **kwargs)
+    bottleneck = SparseDictionary(size=20, dim=6, coder=code or TopK(3), **kwargs)
     for step in range(steps):
         bottleneck.update([bottleneck(_features(8, 4, 4, 6, seed=step, scale=7.0) + 3)])
     return bottleneck
 
 
 # Some of the codes below are not refitted on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore:.*counts what alike atoms:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*correlated atoms double-count:UserWarning")
 
 CODES = [
     TopK(3),
@@ -35,8 +35,6 @@ CODES = [
     Lasso(0.8, relative=False),
     Lasso(0.3, refit=False),
     Lasso(0.3, refit=False, nonnegative=True),
-    Lasso(0.3, start=LearnedStart(3, sites=2)),
-    Lasso(0.3, refit=False, nonnegative=True, start=LearnedStart(3, sites=2)),
 ]
 
 
@@ -44,20 +42,18 @@ CODES = [
 @pytest.mark.parametrize("gradient", ["straight_through", "implicit"])
 def test_every_code_keeps_the_contract(code, gradient):
     torch.manual_seed(1)  # not that of the features that the check draws
-    check_bottleneck(SparseDictionary(20, 6, code, gradient=gradient), export=False)
+    check_bottleneck(SparseDictionary(20, 6, coder=code, gradient=gradient), export=False)
 
 
-@pytest.mark.parametrize(
-    "code", [TopK(3), OMP(3), Lasso(0.3, start=LearnedStart())], ids=lambda code: str(spec(code))
-)
+@pytest.mark.parametrize("code", [TopK(3), OMP(3), Lasso(0.3)], ids=lambda code: str(spec(code)))
 def test_codes_can_be_exported(code):
     torch.manual_seed(1)  # not that of the features that the check draws
-    check_bottleneck(SparseDictionary(20, 6, code))
+    check_bottleneck(SparseDictionary(20, 6, coder=code))
 
 
 def test_one_code_an_image_keeps_the_contract():
     torch.manual_seed(1)
-    bottleneck = SparseDictionary(20, (2, 3, 6), OMP(3), layout="image")
+    bottleneck = SparseDictionary(20, (2, 3, 6), coder=OMP(3), layout="image")
     check_bottleneck(bottleneck, sites=(2, 3), export=False)
 
 
@@ -168,10 +164,10 @@ def test_batch_top_k_holds_its_mean_count_with_the_running_threshold(refit):
 def test_refitted_codes_lie_no_farther_from_the_signal_than_nothing(code):
     """Twenty atoms that are nearly one: correlations would count the signal up to k times."""
     torch.manual_seed(0)
-    safe = SparseDictionary(20, 12, code)
+    safe = SparseDictionary(20, 12, coder=code)
     plain = type(code)(8, refit=False)
-    with pytest.warns(UserWarning, match="alike atoms"):
-        unsafe = SparseDictionary(20, 12, plain)
+    with pytest.warns(UserWarning, match="double-count"):
+        unsafe = SparseDictionary(20, 12, coder=plain)
     with torch.no_grad():
         alike = torch.ones(12) + 0.05 * torch.randn(20, 12)
         for bottleneck in (safe, unsafe):
@@ -187,8 +183,8 @@ def test_refitted_codes_lie_no_farther_from_the_signal_than_nothing(code):
 
 
 def test_correlations_that_are_not_refitted_are_no_matter_of_concern_with_exact_gradients(recwarn):
-    SparseDictionary(20, 6, TopK(3, refit=False), gradient="implicit")
-    SparseDictionary(20, 6, Lasso(0.3, refit=False))
+    SparseDictionary(20, 6, coder=TopK(3, refit=False), gradient="implicit")
+    SparseDictionary(20, 6, coder=Lasso(0.3, refit=False))
     assert len(recwarn) == 0
 
 
@@ -207,7 +203,7 @@ def test_the_commitment_is_the_distance_of_features_and_code_in_their_own_units(
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_the_controller_holds_its_target_whatever_the_scale_of_the_features(code, scale):
     torch.manual_seed(0)
-    bottleneck = SparseDictionary(40, 12, code, target_l0=3.0)
+    bottleneck = SparseDictionary(40, 12, coder=code, target_l0=3.0)
     for step in range(120):
         bottleneck.update([bottleneck(_features(300, 12, seed=step, scale=scale))])
     latent = bottleneck.eval()(_features(3000, 12, seed=999, scale=scale))
@@ -256,7 +252,7 @@ def test_summary_of_an_exactly_k_sparse_code_reports_k():
 
 def test_one_code_an_image_covers_all_its_sites():
     torch.manual_seed(0)
-    bottleneck = SparseDictionary(size=10, dim=(4, 4, 6), code=TopK(2), layout="image")
+    bottleneck = SparseDictionary(size=10, dim=(4, 4, 6), coder=TopK(2), layout="image")
     features = _features(20, 4, 4, 6)
     bottleneck.update([bottleneck(features)])
     latent = bottleneck.eval()(features)
@@ -290,10 +286,10 @@ def test_the_step_can_be_repeated_from_a_saved_state():
 
 
 def test_it_can_be_described_and_made_again():
-    bottleneck = SparseDictionary(20, 6, code=BatchTopK(3), gradient="implicit")
+    bottleneck = SparseDictionary(20, 6, coder=BatchTopK(3), gradient="implicit")
     again = build(spec(bottleneck))
     assert spec(again) == spec(bottleneck)
-    assert isinstance(again.code, BatchTopK)
+    assert isinstance(again.coder, BatchTopK)
 
 
 def test_default_prior_prices_and_samples_the_quantised_code():
@@ -318,20 +314,20 @@ def test_an_empty_batch_passes():
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        (dict(code=TopK(21)), ValueError, "1 <= k <= 20"),
-        (dict(code=4), TypeError, "TopK"),
+        (dict(coder=TopK(21)), ValueError, "1 <= k <= 20"),
+        (dict(coder=4), TypeError, "TopK"),
         (dict(layout="pixel"), ValueError, "layout"),
         (dict(gradient="none"), ValueError, "gradient"),
         (dict(commitment=-1.0), ValueError, "commitment"),
         (dict(target_l0=3.0), TypeError, "target_l0"),
-        (dict(code=Lasso(), target_l0=-1.0), ValueError, "target_l0"),
-        (dict(code=OMP(7)), ValueError, "6 dimensions"),
+        (dict(coder=Lasso(), target_l0=-1.0), ValueError, "target_l0"),
+        (dict(coder=OMP(7)), ValueError, "6 dimensions"),
         (dict(dim=(4, 4, 6)), ValueError, "image"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, kind, message):
     with pytest.raises(kind, match=message):
-        SparseDictionary(**{"size": 20, "dim": 6, "code": TopK(3), **arguments})
+        SparseDictionary(**{"size": 20, "dim": 6, "coder": TopK(3), **arguments})
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True])
@@ -354,7 +350,7 @@ def test_codes_of_another_bottleneck_are_refused():
 
 def test_with_one_atom_a_feature_an_image_comes_back_unscrambled_from_channels_first():
     """D = I and all atoms: NCHW -> channels last -> one code an image -> NCHW is the identity."""
-    bottleneck = SparseDictionary(24, (2, 3, 4), OMP(24), layout="image").eval()
+    bottleneck = SparseDictionary(24, (2, 3, 4), coder=OMP(24), layout="image").eval()
     with torch.no_grad():
         bottleneck.dictionary.copy_(torch.eye(24))
     images = _features(5, 4, 2, 3)

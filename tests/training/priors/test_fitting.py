@@ -195,7 +195,7 @@ def test_priors_are_fitted_to_real_models_of_images():
 def test_a_sparse_model_gets_a_prior_over_its_tokens():
     torch.manual_seed(0)
     digits = nw.data.load("digits")
-    model = Autoencoder.for_images(digits.shape, SparseDictionary(16, 4, TopK(2)))
+    model = Autoencoder.for_images(digits.shape, SparseDictionary(16, 4, coder=TopK(2)))
     recipe = find_recipe("tokens").with_options({"hidden": 8, "depth": 1})
     fitted = fit_prior(model, digits, prior=recipe, epochs=1)
     assert fitted.prior.k == 2

@@ -33,7 +33,7 @@ def model(data, bottleneck, network=None):
         (Identity(2), {"quantized", "mixture"}),
         (nw.bottlenecks.Variational(2), {"quantized", "mixture"}),
         (SpikeAndSlab(2), {"quantized"}),
-        (SparseDictionary(8, 4, TopK(2)), {"factorial", "support", "tokens"}),
+        (SparseDictionary(8, 4, coder=TopK(2)), {"factorial", "support", "tokens"}),
         (nw.bottlenecks.Split([Identity(2), VectorQuantizer(8, 4)]), set()),
     ],
     ids=lambda value: type(value).__name__,
@@ -92,7 +92,7 @@ def test_the_factor_multiplies_the_step_whatever_the_step_is(data):
     assert torch.allclose(two.steps, 3 * one.steps)
     stated = find_recipe("quantized").with_options({"step": 0.1}).make(plain, data, factor=3.0)
     assert stated.fit(latents(plain, data.train)).steps.tolist() == pytest.approx([0.3, 0.3])
-    sparse = model(data, SparseDictionary(8, 4, TopK(2)))
+    sparse = model(data, SparseDictionary(8, 4, coder=TopK(2)))
     sparse.prior = SparseFactorial(sparse.prior.sites, 8, step=0.2)
     assert find_recipe("factorial").make(sparse, data, factor=2.0).step == 0.4
     assert find_recipe("support").with_options({"components": 2}).make(sparse, data).step == 0.2
@@ -105,7 +105,7 @@ def test_exact_zeros_of_spike_and_slab_stay_zero(data):
 
 
 def test_a_coarser_step_leaves_the_initial_weights_alone(data):
-    sparse = model(data, SparseDictionary(8, 4, TopK(2)))
+    sparse = model(data, SparseDictionary(8, 4, coder=TopK(2)))
     recipe = find_recipe("tokens").with_options({"hidden": 8})
     one, two = (recipe.make(sparse, data, seed=3, factor=factor) for factor in (1.0, 4.0))
     assert torch.equal(one.atom_head.weight, two.atom_head.weight)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from narrows.bottlenecks.base import RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
@@ -36,6 +37,8 @@ class FiniteScalarQuantizer(Indexed):
         >>> quantizer(torch.randn(2, 8, 8, 4)).code.shape, quantizer.size
         (torch.Size([2, 8, 8]), 1000)
     """
+
+    rate_argument = RateArgument("bottleneck.levels", ("[4,4]", "[8,8]", "[8,6,5]", "[8,8,16]"))
 
     gradient = "estimated"
     bases: Tensor

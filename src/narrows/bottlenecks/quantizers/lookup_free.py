@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from narrows.bottlenecks.base import RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
@@ -48,6 +49,8 @@ class LookupFreeQuantizer(Indexed):
         >>> quantizer(torch.randn(2, 8, 8, 10)).code.max() < 1024
         tensor(True)
     """
+
+    rate_argument = RateArgument("bottleneck.dim", ("4", "6", "8", "10"))
 
     marginal: Tensor
     powers: Tensor

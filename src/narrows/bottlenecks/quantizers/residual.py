@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.base import COUNTS, Bottleneck, RateArgument
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
 from narrows.codes import Code, Indices
 from narrows.functional.nearest import nearest
@@ -46,6 +46,8 @@ class ResidualQuantizer(Bottleneck):
         >>> quantizer(torch.randn(2, 8, 8, 64)).code.shape
         torch.Size([2, 8, 8, 4])
     """
+
+    rate_argument = RateArgument("bottleneck.stages", COUNTS)
 
     gradient = "straight_through"
 

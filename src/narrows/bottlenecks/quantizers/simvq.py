@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from narrows.bottlenecks.base import SIZES, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.functional.nearest import nearest
@@ -39,6 +40,8 @@ class SimVQ(Indexed):
         >>> quantizer(torch.randn(2, 8, 8, 32)).code.shape
         torch.Size([2, 8, 8])
     """
+
+    rate_argument = RateArgument("bottleneck.size", SIZES)
 
     base: Tensor
 

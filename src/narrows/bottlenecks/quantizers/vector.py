@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from narrows.bottlenecks.base import SIZES, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
@@ -53,6 +54,8 @@ class VectorQuantizer(Indexed):
         (torch.Size([2, 8, 8, 64]), torch.Size([2, 8, 8]))
         >>> quantizer.update([latent])  # after each optimiser step; narrows.fit does it
     """
+
+    rate_argument = RateArgument("bottleneck.size", SIZES)
 
     gradient = "straight_through"
 

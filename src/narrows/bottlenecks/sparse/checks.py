@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.bottlenecks.sparse.coder import Coder
 
 _OVERCOUNTS = (
-    "{}(refit=False) counts what alike atoms have in common once for each; behind a "
+    "With {}(refit=False) correlated atoms double-count their shared component; behind a "
     "straight-through gradient features can then grow without bound. Pass refit=True, or "
     "gradient='implicit'"
 )
@@ -34,27 +34,27 @@ def check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment
         raise ValueError(f"expected commitment >= 0, got {commitment}")
 
 
-def check_code(code: SparseCode, target_l0: float | None, gradient: str) -> None:
-    """Refuses what is no sparse code, or cannot be steered; warns of one that may diverge.
+def check_coder(coder: Coder, target_l0: float | None, gradient: str) -> None:
+    """Refuses what is no coder, or cannot be steered; warns of one that may diverge.
 
     Raises:
-        TypeError: if the code does not fit.
+        TypeError: if the coder does not fit.
         ValueError: if the target is not positive.
     """
-    if not isinstance(code, SparseCode):
+    if not isinstance(coder, Coder):
         raise TypeError(
-            f"expected a sparse code such as TopK(4), got {type(code).__name__}; see "
-            "narrows.bottlenecks.sparse.coders"
+            f"expected a coder such as TopK(4), got {type(coder).__name__}; derive your own from "
+            "narrows.bottlenecks.Coder"
         )
-    if target_l0 is not None and not code.controllable:
+    if target_l0 is not None and not coder.controllable:
         raise TypeError(
-            f"target_l0 steers a penalty, and {type(code).__name__} has none: its k fixes L0; "
+            f"target_l0 steers a penalty, and {type(coder).__name__} has none: its k fixes L0; "
             "drop target_l0 or use Lasso(...)"
         )
     if target_l0 is not None and not target_l0 > 0:
         raise ValueError(f"expected target_l0 > 0, got {target_l0}")
-    if code.overcounts and gradient == "straight_through":
-        warnings.warn(_OVERCOUNTS.format(type(code).__name__), UserWarning, stacklevel=4)
+    if coder.overcounts and gradient == "straight_through":
+        warnings.warn(_OVERCOUNTS.format(type(coder).__name__), UserWarning, stacklevel=4)
 
 
 def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from narrows.bottlenecks.base import COUNTS, RateArgument
 from narrows.bottlenecks.sparse.checks import (
     check_choices,
-    check_code,
+    check_coder,
     code_advice,
     code_measures,
     code_stats,
 )
-from narrows.bottlenecks.sparse.coder import SparseCode
-from narrows.bottlenecks.sparse.learned_start import StartEncoder
+from narrows.bottlenecks.sparse.coder import Coder, Problem
 from narrows.bottlenecks.sparse.state import UnitDictionary
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.commitment import commit, squared_distance
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class SparseDictionary(UnitDictionary):
     r"""Codes features as a few atoms of a learned dictionary: z = mu + s sum_j a_j d_j.
 
-    .. math:: \tilde x = (x - \mu) / s, \qquad a = \mathrm{code}(\tilde x, D),
+    .. math:: \tilde x = (x - \mu) / s, \qquad a = \mathrm{coder}(\tilde x, D),
         \qquad z = \mu + s\, a D, \qquad |d_j| = 1
 
     The running centre mu and scale s of the features, and atoms of norm 1, fix what a sparse
@@ -42,7 +42,7 @@ class SparseDictionary(UnitDictionary):
         size: number of atoms K.
         dim: width of the features; with `layout="image"` the whole shape `(*sites, width)`
             that one code covers.
-        code: which sparse code: `TopK(k)`, `BatchTopK(k)`, `OMP(k)` or `Lasso(...)`.
+        coder: what finds the codes: `TopK(k)`, `BatchTopK(k)`, `OMP(k)`, `Lasso(...)` or your own.
         layout: "position" codes each site by itself; "image" gives one code an example.
         gradient: "straight_through" passes the decoder's gradient to the features unchanged,
             and trains the dictionary to reconstruct the features; "implicit" differentiates
@@ -64,7 +64,7 @@ class SparseDictionary(UnitDictionary):
 
     Example:
         >>> from narrows.bottlenecks import SparseDictionary, TopK
-        >>> bottleneck = SparseDictionary(size=32, dim=8, code=TopK(2))
+        >>> bottleneck = SparseDictionary(size=32, dim=8, coder=TopK(2))
         >>> atoms, values = bottleneck(torch.randn(4, 6, 6, 8)).code
         >>> values.shape
         torch.Size([4, 6, 6, 2])
@@ -74,7 +74,8 @@ class SparseDictionary(UnitDictionary):
         self,
         size: int,
         dim: int | Sequence[int],
-        code: SparseCode,
+        *,
+        coder: Coder,
         layout: Literal["position", "image"] = "position",
         gradient: Literal["straight_through", "implicit"] = "straight_through",
         commitment: float = 0.25,
@@ -82,22 +83,29 @@ class SparseDictionary(UnitDictionary):
     ) -> None:
         shape = (dim,) if isinstance(dim, int) else tuple(dim)
         check_choices(layout, shape, gradient, commitment)
-        check_code(code, target_l0, gradient)
-        super().__init__(size, shape, code, target_l0)
+        check_coder(coder, target_l0, gradient)
+        super().__init__(size, shape, coder, target_l0)
         self.per_site = layout == "position"
-        self.whole_batch = code.whole_batch
+        self.whole_batch = coder.whole_batch
         self.gradient = "exact" if gradient == "implicit" else "straight_through"
         self.commitment = float(commitment)
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Commitment, with straight-through the dictionary's own loss, and that of a start."""
+        """Commitment, and with straight-through the dictionary's own loss."""
         weights = {"commitment": self.commitment}
         if self.gradient == "straight_through":
             weights["dictionary"] = 1.0
-        if self.starter is not None:
-            weights["start"] = 1.0
         return weights
+
+    @property
+    def rate_argument(self) -> RateArgument | None:
+        """The target L0 of a penalty under control, else the coder's own argument."""
+        values = COUNTS if self.per_site else ("6", "12", "24", "48")
+        if self.coder.controllable:
+            return RateArgument("bottleneck.target_l0", values)
+        name = self.coder.rate_argument
+        return None if name is None else RateArgument(f"bottleneck.coder.{name}", values)
 
     @property
     def codes(self) -> AtomValues:
@@ -112,10 +120,11 @@ class SparseDictionary(UnitDictionary):
 
     def _forward(self, features: Tensor) -> Latent:
         signals, atoms = self._signals(features), self.atoms.to(features.dtype)
+        problem = Problem(signals, atoms, self.level, self.training)
         with torch.no_grad():
-            chosen, values = self._encode(signals, atoms)
+            chosen, values = found = self.coder.encode(problem)
         if self.gradient == "exact":
-            values = self.code.differentiate(signals, atoms, chosen, values, self.level)
+            values = self.coder.differentiate(problem, found)
         approximation = combine(chosen, values, atoms).view(features.shape)
         z = self._place(approximation)
         signals = signals.view(features.shape)
@@ -128,34 +137,10 @@ class SparseDictionary(UnitDictionary):
             terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
         shape = self._code_shape(features)
         code = Atoms(chosen.view(shape), values.detach().view(shape))
-        if self.starter is not None:
-            terms["start"] = self._start_loss(self.starter, signals, atoms, code)
         stats = code_stats(chosen, values, self.size)
         stats["residual_sum"] = fit.detach().sum()
         stats["energy_sum"] = signals.detach().square().sum()
         return Latent(z=z, code=code, features=features.detach(), terms=terms, stats=stats)
-
-    def _encode(self, signals: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
-        if self.training and self.starter is not None:
-            return self.code.encode_from(self.starter, signals, atoms, self.level)
-        return self.code.encode(signals, atoms, self.level, self.training)
-
-    def _start_loss(
-        self, starter: StartEncoder, signals: Tensor, atoms: Tensor, code: tuple[Tensor, ...]
-    ) -> Tensor:
-        """What the start learns from in training; 0 elsewhere."""
-        batch = signals.shape[0]
-        if not self.training or batch == 0:
-            return signals.new_zeros(batch)
-        rows = signals.detach().reshape(batch, -1, atoms.shape[1])
-        places = starter.places(rows.shape[1], self.steps)
-        taken = rows[:, places].flatten(0, 1)
-        chosen, values = (
-            part.reshape(*rows.shape[:2], -1)[:, places].flatten(0, 1) for part in code
-        )
-        with torch.no_grad():
-            weights = self.code.penalties(taken, atoms, self.level)
-        return starter.loss(taken, atoms, weights, (chosen, values)).view(batch, -1).mean(-1)
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
@@ -170,7 +155,7 @@ class SparseDictionary(UnitDictionary):
         """Factorial: which atoms are active, and a discretised Laplace for each value."""
         from narrows.priors.sparse_factorial import SparseFactorial
 
-        l0 = self.target_l0 or getattr(self.code, "k", None) or self.code_width / 2
+        l0 = self.target_l0 or getattr(self.coder, "k", None) or self.code_width / 2
         return SparseFactorial(sites if self.per_site else (), size=self.size, l0=float(l0))
 
     def _in_feature_units(self, squares: Tensor) -> Tensor:

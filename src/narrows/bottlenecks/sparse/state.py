@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.bottlenecks.sparse.coder import SparseCode
+from narrows.bottlenecks.sparse.coder import Coder, Usage
 from narrows.codes import apply, atoms_of
 from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
 from narrows.latent import Latent
@@ -21,13 +21,12 @@ class UnitDictionary(Bottleneck):
     """The part of a `SparseDictionary` that lasts from step to step, apart from how it codes.
 
     State: the dictionary, whose atoms count as normalised; the features' running centre and
-    scale; the level of the code; how long each atom has lain idle; the number of updates; and
-    what learns to guess the codes, where there is such a thing.
+    scale; the level of the coder; how long each atom has lain idle; the number of updates.
 
     Args:
         size: number of atoms K.
         shape: of what one code covers: `(width,)`, or `(*sites, width)`.
-        code: the sparse code.
+        coder: what finds the codes.
         target_l0: what the level is steered to; None for nothing.
     """
 
@@ -38,20 +37,19 @@ class UnitDictionary(Bottleneck):
     steps: Tensor
 
     def __init__(
-        self, size: int, shape: tuple[int, ...], code: SparseCode, target_l0: float | None
+        self, size: int, shape: tuple[int, ...], coder: Coder, target_l0: float | None
     ) -> None:
         super().__init__(in_features=shape[-1], out_features=shape[-1])
         length = math.prod(shape)
         self.size = size
         self.shape = shape
-        self.code = code
-        self.code_width = code.width(size, length)
+        self.coder = coder
+        self.code_width = coder.width(size, length)
         self.target_l0 = target_l0
         self.dictionary = nn.Parameter(normalize(torch.randn(size, length), dim=1))
-        self.starter = code.starter(size, length)
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("level", torch.tensor(float(code.first_level)))
+        self.register_buffer("level", torch.tensor(float(coder.first_level)))
         # Signals coded since each atom was last used.
         self.register_buffer("idle", torch.zeros(size))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -103,11 +101,11 @@ class UnitDictionary(Bottleneck):
         """Moves the level of the code."""
         level = self.level.double()
         smallest: list[Tensor] = []  # smallest correlation that each batch kept
-        if self.code.by_threshold:
+        if self.coder.by_threshold:
             some = [latent for latent in latents if float(latent.stats["l0_sum"]) > 0]
             smallest = [smallest_kept(latent, *self._problem(latent.features)) for latent in some]
         least = smallest_over_ranks(smallest, level)
-        self.level.copy_(self.code.next_level(level, l0, least, self.target_l0))
+        self.level.copy_(self.coder.next_level(Usage(level, l0, least, self.target_l0)))
 
     def _problem(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Signals, and atoms in their dtype."""
@@ -131,8 +129,6 @@ class UnitDictionary(Bottleneck):
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
         self.idle[spots[usable]] = 0
-        if self.starter is not None:
-            self.starter.forget(spots[usable])
 
 
 # An atom is dead when the data passed it over this many times more often than if all atoms
