@@ -9,7 +9,8 @@ from typing import Any
 
 from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
 from narrows.report.table import format_cell
-from narrows.training.run import environment, write_bytes, write_json, write_text
+from narrows.training.run import environment
+from narrows.writing import write_bytes, write_json, write_text
 from reproductions.examination import Examined, Finding
 from reproductions.figures import Plot, pictures
 from reproductions.verdict import Estimate

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows import __version__
-from narrows.training.run import write_json
+from narrows.writing import write_json
 
 Plain = str | int | float | bool | None
 Result = Mapping[str, float | NDArray[Any]]

@@ -15,7 +15,7 @@ import yaml
 
 from narrows.cli.main import main
 from narrows.compare.comparison import Plan
-from narrows.compare.tasks import Job
+from narrows.compare.run import RUN, Job
 
 
 def recipe(path, kind="Identity", hidden=8, **arguments):
@@ -99,7 +99,7 @@ def test_the_points_shown_are_measured_for_every_seed(compared):
     assert {"unit_information", "whole_information", "class_information"} <= shown.keys()
     assert {"kid", "kid_floor", "linear_probe", "laplacian_ratio", "denoised_0.5"} <= shown.keys()
     assert shown["real_on_real"][0] > 0.7
-    assert len(list(out.rglob("measures-*.json"))) == 2
+    assert len(list(out.rglob("measures-*/result.json"))) == 2
 
 
 def test_the_page_and_its_files_show_everything_that_was_promised(compared):
@@ -157,7 +157,7 @@ def test_a_browser_shows_the_whole_page_without_scrolling_sideways(compared, tmp
 
 def test_again_does_only_what_is_missing(compared):
     words, out, _ = compared
-    kept = [*out.rglob("model.safetensors"), *out.rglob("measures-*"), *out.rglob("steps-*")]
+    kept = [*out.rglob("model.safetensors"), *out.rglob("measures-*/*"), *out.rglob("step-*/*")]
     assert len(kept) == 6
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     assert main([*words, "--jobs", "1"]) == 1
@@ -201,14 +201,14 @@ def test_killing_a_comparison_loses_only_the_run_in_flight(tmp_path, plain):
         "--skip-measures",
     ]  # fmt: skip
     process = subprocess.Popen([*command, "--out", str(out)])
-    while not list(out.rglob("job.json")):
+    while not list(out.glob("runs/plain-seed*/result.json")):
         time.sleep(0.05)
         assert process.poll() is None
     process.kill()
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in out.rglob("job.json")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/plain-seed*/result.json")}
     subprocess.run([*command, "--out", str(out)], check=True)
-    assert len(list(out.rglob("job.json"))) == 3
+    assert len(list(out.glob("runs/plain-seed*/result.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
@@ -312,7 +312,7 @@ def test_umap_that_is_not_there_is_said_before_anything_runs(plain, tmp_path, ca
 def test_a_run_that_was_killed_at_its_very_end_is_made_anew(tmp_path, plain):
     """Its figures are there, but not what it cost: neither finished nor to be resumed."""
     job = Job("plain", str(plain), "text", "digits", 0)
-    folder = tmp_path / job.key
+    folder = job.folder(tmp_path) / RUN
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "last").touch()
     assert job.arguments(folder) == ["train", "--resume", str(folder)]

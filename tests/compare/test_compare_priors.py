@@ -3,9 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +11,12 @@ import yaml
 from narrows.cli.main import main
 from narrows.compare import measuring
 from narrows.compare.comparison import Comparison
-from narrows.compare.measuring import Bench
+from narrows.compare.measuring import Bench, Source
 from narrows.compare.plan import Plan
 from narrows.compare.priors import Coded, Request
 from narrows.compare.priors_page import sections
-from narrows.compare.tasks import Job, Outcome
+from narrows.compare.run import Job
+from narrows.tasks import Outcome
 from narrows.training.priors import find_recipe
 
 
@@ -135,15 +133,15 @@ def test_the_page_shows_a_table_a_figure_and_samples_of_each_prior(compared):
 
 def test_again_fits_only_what_failed(compared):
     words, out, _ = compared
-    kept = [*out.rglob("coded-*"), *out.rglob("model.safetensors")]
+    kept = [*out.rglob("coded-*/*"), *out.rglob("model.safetensors")]
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     before = sum(path.suffix == ".json" for path in kept)
-    assert before == 17
+    assert before == 17  # one record of each
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
     after = json.loads((out / "metrics.json").read_text())
     assert after["failed_priors"] == []
-    assert len(list(out.rglob("coded-*.json"))) == 20
+    assert len(list(out.rglob("coded-*/result.json"))) == 20
 
 
 def coded(seeds):
@@ -157,7 +155,7 @@ def coded(seeds):
             "nmse": 0.2 + seed / 10, "psnr": 15.0 + seed, "mse": 0.02,
         }  # fmt: skip
         request = Request(find_recipe("histogram"), files=50)
-        found.append(Coded(Outcome(job, Path("nowhere"), 1.0, 1.0), request, figures))
+        found.append(Coded(Outcome(job, Path("nowhere")), request, figures))
     return found
 
 
@@ -198,42 +196,5 @@ def test_a_wrong_prior_is_one_sentence_before_anything_runs(recipes, tmp_path, c
 
 def test_without_priors_nothing_is_coded():
     assert Comparison.__dataclass_fields__["coded"].default == ()
-    with Bench("digits", {}) as bench:
+    with Bench(Source("digits", {}), Path("nowhere")) as bench:
         assert bench.code([]) == []
-
-
-def children(pid):
-    """Ids of a process's children."""
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at /proc")
-def test_workers_end_with_the_comparison_that_was_killed():
-    program = (
-        "import time; from narrows.compare.measuring import Bench; "
-        "list(Bench('digits', {}, 2)._run(time.sleep, [(600,), (600,)]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program])
-    limit = time.monotonic() + 240
-    # Two workers, and the tracker of resources.
-    while len(children(process.pid)) < 3 and time.monotonic() < limit:
-        time.sleep(0.1)
-    started = children(process.pid)
-    assert len(started) == 3
-    time.sleep(2)  # or earlier: a worker that is still starting finds its starter gone
-    process.kill()
-    process.wait()
-    while any(map(alive, started)) and time.monotonic() < limit:
-        time.sleep(0.1)
-    assert not any(map(alive, started))

@@ -7,6 +7,7 @@ import torch
 
 import narrows as nw
 from narrows.codes import Indices
+from narrows.compare.measuring import Source, _Coding
 from narrows.compare.priors import KL, Request, measure, requests, samples
 from narrows.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from narrows.networks import Conv
@@ -195,7 +196,8 @@ def _distance(a, b):
 
 def test_what_changes_the_result_changes_where_it_is_kept():
     def stem(kind, files=10, factor=1.0, seed=0, **changed):
-        return request(kind, files, factor, seed, **changed).stem
+        asked = request(kind, files, factor, seed, **changed)
+        return _Coding("run", Source("digits", {}), asked).key
 
     base = stem("pixelcnn")
     assert (

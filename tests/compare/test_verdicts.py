@@ -5,8 +5,9 @@ import json
 import pytest
 
 from narrows.compare.comparison import Comparison, Plan, Point
-from narrows.compare.tasks import Job, Outcome
+from narrows.compare.run import Job
 from narrows.compare.verdicts import sentences
+from narrows.tasks import Outcome
 
 
 def point(folder, label, seed, bits, psnr, **more):
@@ -14,7 +15,7 @@ def point(folder, label, seed, bits, psnr, **more):
     figures = {
         "bits_per_dimension": bits, "psnr": psnr, "nmse": 10 ** (-psnr / 10), "seconds": 3.0, **more
     }  # fmt: skip
-    return Point(Outcome(job, folder, 3.0, 100.0), 1.0, figures)
+    return Point(Outcome(job, folder), 1.0, figures)
 
 
 def comparison(tmp_path, curves, measures=None, seeds=3, failed=0):
@@ -26,7 +27,7 @@ def comparison(tmp_path, curves, measures=None, seeds=3, failed=0):
     ]
     outcomes = [p.outcome for p in points]
     outcomes += [
-        Outcome(Job("bad", "bad", "", "digits", i), tmp_path, 1.0, 1.0, "out of memory")
+        Outcome(Job("bad", "bad", "", "digits", i), tmp_path, error="out of memory")
         for i in range(failed)
     ]
     plan = Plan({label: tmp_path for label in curves}, "digits", range(seeds))

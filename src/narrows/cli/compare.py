@@ -1,7 +1,6 @@
 """`narrows compare RECIPE...`: the same data and budget for several latents."""
 
 import difflib
-import functools
 import os
 import re
 import shlex
@@ -109,10 +108,12 @@ def _add_rates(parser: ArgumentParser) -> None:
 
 def _run(config: Namespace, command: str) -> int:
     from narrows import data as sources
-    from narrows.compare.comparison import Runner, compare
+    from narrows.compare.comparison import compare
     from narrows.compare.comparison_page import write
-    from narrows.compare.tasks import Outcome
+    from narrows.compare.run import Job
     from narrows.report import principal_plane, umap_plane
+    from narrows.tasks import Outcome
+    from narrows.tasks.on_ray import OnRay
 
     plan = _plan(config)
     jobs = default_jobs() if config.jobs is None else config.jobs
@@ -124,18 +125,17 @@ def _run(config: Namespace, command: str) -> int:
     out = Path(config.out or fresh("runs/compare"))
     total, done = len(plan.jobs()), 0
 
-    def report(outcome: Outcome) -> None:
+    def report(outcome: Outcome[Job]) -> None:
         nonlocal done
         done += 1
-        state = outcome.error or f"{outcome.seconds:.0f} s"
-        print(f"[{done}/{total}] {outcome.job.key}: {state}", file=sys.stderr, flush=True)
+        state = outcome.error or f"{outcome.cost.seconds:.0f} s"
+        print(f"[{done}/{total}] {outcome.task.key}: {state}", file=sys.stderr, flush=True)
 
-    runner: Runner | None = None
-    if config.ray is not None:
-        from narrows.compare import on_ray
-
-        runner = functools.partial(on_ray.run, address=config.ray, report=report)
-    comparison = compare(plan, out, jobs, report, runner=runner, measures=not config.skip_measures)
+    executor = None if config.ray is None else OnRay(config.ray)
+    comparison = compare(
+        plan, out, workers=jobs, report=report, executor=executor,
+        measures=not config.skip_measures,
+    )  # fmt: skip
     if len(comparison.failures) == total:
         raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
     path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)

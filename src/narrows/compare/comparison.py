@@ -2,21 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from narrows.autoencoder import Autoencoder
 from narrows.compare import measuring
-from narrows.compare import tasks as jobs
 from narrows.compare.equal_rate import Curve, nearest_points, target_rate
 from narrows.compare.plan import Plan, point_name
 from narrows.compare.priors import Coded, Request, requests
+from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
-from narrows.compare.tasks import Job, Outcome
-
-Runner = Callable[[Sequence[Job], Path], list[Outcome]]
+from narrows.tasks import Executor, Local, Outcome, Report
 
 
 @dataclass(frozen=True)
@@ -29,25 +27,25 @@ class Point:
         figures: test figures, with what the run cost.
     """
 
-    outcome: Outcome
+    outcome: Outcome[Job]
     factor: float
     figures: Mapping[str, Any]
 
     @property
     def label(self) -> str:
         """The recipe."""
-        return self.outcome.job.label
+        return self.outcome.task.label
 
     @property
     def seed(self) -> int:
         """The run's."""
-        return self.outcome.job.seed
+        return self.outcome.task.seed
 
     @property
     def name(self) -> str:
         """The recipe, and what the sweep and the step set."""
         stepped = {} if self.factor == 1 else {"step": f"x{self.factor:g}"}
-        return point_name(self.label, {**self.outcome.job.point, **stepped})
+        return point_name(self.label, {**self.outcome.task.point, **stepped})
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Comparison:
     """
 
     plan: Plan
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[Outcome[Job]]
     points: Sequence[Point]
     measures: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
     coded: Sequence[Coded] = ()
@@ -71,7 +69,7 @@ class Comparison:
     @property
     def failures(self) -> list[str]:
         """One sentence for each failed run."""
-        return [f"failed: {o.job.key}: {o.error}" for o in self.outcomes if o.error]
+        return [f"failed: {o.task.key}: {o.error}" for o in self.outcomes if o.error]
 
     @property
     def failed_priors(self) -> list[str]:
@@ -84,7 +82,7 @@ class Comparison:
             {
                 "label": point.label,
                 "seed": point.seed,
-                **point.outcome.job.point,
+                **point.outcome.task.point,
                 "step_factor": point.factor,
                 **point.figures,
                 **self.measures.get(point.name, {}).get(point.seed, {}),
@@ -147,10 +145,10 @@ class Comparison:
 def compare(
     plan: Plan,
     out: Path,
-    workers: int = 1,
-    report: Callable[[Outcome], None] | None = None,
     *,
-    runner: Runner | None = None,
+    workers: int = 1,
+    report: Report[Job] | None = None,
+    executor: Executor | None = None,
     measures: bool = True,
 ) -> Comparison:
     """Runs a plan; finished runs in `out` are kept, so that a second call does what is missing.
@@ -160,52 +158,51 @@ def compare(
         out: folder that gets `runs/`.
         workers: processes at a time.
         report: called with each outcome as it comes.
-        runner: runs the jobs elsewhere; by default they are processes of this machine.
+        executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
         measures: also measure what needs a classifier, samples or noise.
     """
-    if runner is None:
-        outcomes = jobs.run(plan.jobs(), out / "runs", workers, report)
-    else:
-        outcomes = runner(plan.jobs(), out / "runs")
+    root = out / "runs"
+    with executor or Local(workers, fresh=True) as trainer:
+        outcomes = trainer.run(plan.jobs(), root, report=report)
     finished = [outcome for outcome in outcomes if outcome.error is None]
-    with measuring.Bench(plan.data, plan.options, workers) as bench:
-        stepped = bench.steps([o.folder for o in finished], plan.steps)
+    source = measuring.Source(plan.data, plan.options)
+    with measuring.Bench(source, root, workers) as bench:
+        stepped = bench.steps([o.task.key for o in finished], plan.steps)
         coded = _coded(plan, finished, bench)
         comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
         if not measures or not finished:
             return comparison
         chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
-        judged = bench.judge([(p.outcome.folder, p.factor) for p in chosen])
+        judged = bench.judge([(p.outcome.task.key, p.factor) for p in chosen])
     found: dict[str, dict[int, Mapping[str, float]]] = {}
-    for point, figures in zip(chosen, judged, strict=True):
-        found.setdefault(point.name, {})[point.seed] = figures
+    for point, own in zip(chosen, judged, strict=True):
+        found.setdefault(point.name, {})[point.seed] = own
     return dataclasses.replace(comparison, measures=found)
 
 
 def _points(
-    outcomes: Sequence[Outcome], stepped: Sequence[Mapping[float, Mapping[str, float]]]
+    outcomes: Sequence[Outcome[Job]], stepped: Sequence[Mapping[float, Mapping[str, float]]]
 ) -> list[Point]:
     found = []
     for outcome, by_factor in zip(outcomes, stepped, strict=True):
-        own = jobs.figures(outcome)
+        own = figures(outcome)
         found.append(Point(outcome, 1.0, own))
         found += [Point(outcome, f, {**own, **by_factor[f]}) for f in sorted(by_factor)]
     return found
 
 
-def _coded(plan: Plan, outcomes: Sequence[Outcome], bench: measuring.Bench) -> list[Coded]:
+def _coded(plan: Plan, outcomes: Sequence[Outcome[Job]], bench: measuring.Bench) -> list[Coded]:
     """Every finished run under every prior that was asked for and suits it."""
-    wanted: list[tuple[Outcome, Request]] = []
+    wanted: list[tuple[Outcome[Job], Request]] = []
     for outcome in outcomes if plan.priors else []:
-        model, seed = Autoencoder.load(outcome.folder), outcome.job.seed
+        model, seed = Autoencoder.load(outcome.folder / RUN), outcome.task.seed
         asked = requests(model, plan.priors, factors=plan.steps, seed=seed, files=plan.files)
         wanted += [(outcome, request) for request in asked]
-    found = bench.code([(outcome.folder, request) for outcome, request in wanted])
-    coded = []
-    for (outcome, request), said in zip(wanted, found, strict=True):
-        figures, error = ({}, said) if isinstance(said, str) else (said, None)
-        coded.append(Coded(outcome, request, figures, error))
-    return coded
+    found = bench.code([(outcome.task.key, request) for outcome, request in wanted])
+    return [
+        Coded(outcome, request, coding.figures, coding.error, coding.folder)
+        for (outcome, request), coding in zip(wanted, found, strict=True)
+    ]
 
 
 def _mean(points: Sequence[Point], key: str) -> float:

@@ -14,6 +14,7 @@ from narrows.compare.comparison import Comparison, Point
 from narrows.compare.equal_rate import savings, standings
 from narrows.compare.judge import Judge
 from narrows.compare.measuring import EXAMPLES
+from narrows.compare.run import RUN
 from narrows.compare.statistics import paired
 from narrows.compare.sweeps import with_step
 from narrows.compare.verdicts import sentences
@@ -22,7 +23,8 @@ from narrows.report import Section, Table, markdown, rate_distortion
 from narrows.report import page as html
 from narrows.report.codes import Projection, principal_plane
 from narrows.report.table import Cell, Column
-from narrows.training.run import Run, environment, write_json, write_text
+from narrows.training.run import Run, environment
+from narrows.writing import write_json, write_text
 
 TITLE = "Which latent? {recipes} on {data}"
 COSTS = {
@@ -174,7 +176,7 @@ def _runs(comparison: Comparison, shown: Sequence[str], data: Dataset) -> dict[s
     groups, found = comparison.groups(), {}
     for name in shown:
         point: Point = groups[name][0]
-        run = Run.load(point.outcome.folder)
+        run = Run.load(point.outcome.folder / RUN)
         if point.factor != 1:
             with_step(run.model, point.factor, data.train)
         rate = point.figures.get("bits_per_dimension")
@@ -272,10 +274,10 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
 def _failures(comparison: Comparison) -> Table:
     columns = {"seed": Column("seed"), "error": Column("said"), "command": Column("command")}
     rows: dict[str, dict[str, Cell]] = {
-        o.job.key: {
-            "seed": o.job.seed,
+        o.task.key: {
+            "seed": o.task.seed,
             "error": o.error,
-            "command": " ".join(["narrows", *o.job.arguments(o.folder)]),
+            "command": " ".join(["narrows", *o.task.arguments(o.folder / RUN)]),
         }
         for o in comparison.outcomes
         if o.error
@@ -287,7 +289,7 @@ def _advice(comparison: Comparison) -> list[str]:
     """What each point's first run says looks wrong with its code."""
     groups, found = comparison.groups(), []
     for name in comparison.representatives().values():
-        run = Run.load(groups[name][0].outcome.folder)
+        run = Run.load(groups[name][0].outcome.folder / RUN)
         found += [f"{name}: {sentence}" for sentence in run.advice]
     return found
 

@@ -26,7 +26,8 @@ from narrows.report import (
 )
 from narrows.report.findings import answer
 from narrows.training import Run
-from narrows.training.run import environment, write_bytes
+from narrows.training.run import environment
+from narrows.writing import write_bytes
 
 COLUMNS: Mapping[str, Column] = {
     "nmse": Column("NMSE", "MSE / variance of training values"),

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from narrows.codes import CodeSpace
-from narrows.compare.tasks import Job
+from narrows.compare.run import Job
 from narrows.recorded import build, spec
 from narrows.training import fit
 from narrows.training.priors import PriorRecipe

@@ -1,7 +1,5 @@
 """What the codes of finished runs cost under other priors: estimated, and in real files."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +11,19 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.codec import Codec
 from narrows.compare.plan import point_name
+from narrows.compare.run import Job
 from narrows.compare.statistics import summarize
-from narrows.compare.tasks import Outcome
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
+from narrows.tasks import Outcome
 from narrows.training.evaluation import evaluate, latents
 from narrows.training.priors.fitting import fit_prior, latents_under, mean_bits
 from narrows.training.priors.recipe import PriorRecipe
 
 KL = "KL"
 """Name of a random code's own prior: what a draw costs, which only bits-back attains."""
+SAMPLES = "samples.png"
+"""Name of the file with decoded samples."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,6 @@ class Request:
         """Whatever changes the result, as plain data."""
         own = {"seed": self.seed, **self.recipe.configuration} if self.recipe else {}
         return {"prior": self.kind, **own, "factor": self.factor, "files": self.files}
-
-    @property
-    def stem(self) -> str:
-        """Name of the files that the result is kept in."""
-        text = json.dumps(self.configuration, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return f"coded-{self.kind}-x{self.factor:g}-{digest}"
 
 
 def requests(
@@ -205,41 +199,43 @@ class Coded:
         request: the prior.
         figures: those of `measure`; empty if it failed.
         error: the error's text if it failed, else None.
+        folder: where it was measured.
     """
 
-    outcome: Outcome
+    outcome: Outcome[Job]
     request: Request
     figures: Mapping[str, float]
     error: str | None = None
+    folder: Path = Path()
 
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return self.outcome.job.seed
+        return self.outcome.task.seed
 
     @property
     def family(self) -> str:
         """Recipe and prior: what one line of the figure joins."""
-        return f"{self.outcome.job.label}, {self.request.kind}"
+        return f"{self.outcome.task.label}, {self.request.kind}"
 
     @property
     def name(self) -> str:
         """The recipe, what the sweep set, the prior, and its step."""
-        job, factor = self.outcome.job, self.request.factor
+        job, factor = self.outcome.task, self.request.factor
         step = "" if factor == 1 else f", step x{factor:g}"
         return f"{point_name(job.label, job.point)}, {self.request.kind}{step}"
 
     @property
     def picture(self) -> Path:
         """Where samples are, if any were drawn."""
-        return self.outcome.folder / f"{self.request.stem}.png"
+        return self.folder / SAMPLES
 
     def row(self) -> dict[str, object]:
         """Of the table of all figures."""
         return {
-            "label": self.outcome.job.label,
+            "label": self.outcome.task.label,
             "seed": self.seed,
-            **self.outcome.job.point,
+            **self.outcome.task.point,
             "step_factor": self.request.factor,
             "prior": self.request.kind,
             **self.figures,

@@ -19,8 +19,9 @@ from narrows.training.evaluation import evaluate, latents
 from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
 from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
-from narrows.training.run import Run, claim_folder, environment, write_json, write_text, write_yaml
+from narrows.training.run import Run, claim_folder, environment
 from narrows.training.seeding import seed_step
+from narrows.writing import write_json, write_text, write_yaml
 
 __all__ = ["NonFiniteLossError", "TrainingInterruptedError", "fit"]
 

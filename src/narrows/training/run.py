@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from narrows.autoencoder import Autoencoder
 
@@ -86,31 +85,6 @@ def fresh(stem: str) -> Path:
         number += 1
         path = Path(f"{stem}-{number}")
     return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_yaml(path: Path, value: Any) -> None:
-    """Writes a YAML file whole or not at all."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False))
 
 
 def environment() -> dict[str, Any]:

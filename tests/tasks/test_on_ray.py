@@ -8,15 +8,15 @@ import sys
 import pytest
 
 from narrows.cli.main import main
-from narrows.compare import on_ray
+from narrows.tasks import OnRay
 
 installed = importlib.util.find_spec("ray") is not None
 
 
-def test_without_ray_the_error_says_how_to_get_it(tmp_path, monkeypatch):
+def test_without_ray_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RuntimeError, match=r"pip install 'narrows\[ray\]'"):
-        on_ray.run([], tmp_path / "runs")
+        OnRay()
 
 
 @pytest.mark.slow
