@@ -76,7 +76,7 @@ def test_a_folder_that_names_foreign_code_is_refused_before_it_is_imported(
     folder = model.save_pretrained(tmp_path / "model")
     parts = json.loads((folder / "model.json").read_text())
     place = (
-        parts["bottleneck"] if where == "bottleneck" else parts["bottleneck"]["init_args"]["code"]
+        parts["bottleneck"] if where == "bottleneck" else parts["bottleneck"]["init_args"]["coder"]
     )
     place["class_path"] = path
     (folder / "model.json").write_text(json.dumps(parts))

@@ -20,9 +20,12 @@ CARD = "README.md"
 class Measured(Protocol):
     """What a card tells of a run: `narrows.Run` is one."""
 
-    data: str
-    test: dict[str, float]
-    history: list[dict[str, float]]
+    @property
+    def data(self) -> str: ...  # noqa: D102
+    @property
+    def test(self) -> dict[str, float]: ...  # noqa: D102
+    @property
+    def history(self) -> list[dict[str, float]]: ...  # noqa: D102
 
 
 class Shared:

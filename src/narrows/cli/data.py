@@ -1,9 +1,12 @@
 """`narrows data`: which data sets there are, and what is in one."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from narrows.cli import parsing
+
+if TYPE_CHECKING:
+    from narrows.data import Dataset
 
 _ABOUT = """List the data sets: shape, size, and whether they are here.
 
@@ -53,7 +56,7 @@ def listing(root: str | None) -> list[str]:
     return lines
 
 
-def facts(data: Any) -> list[str]:
+def facts(data: "Dataset") -> list[str]:
     """What a set is made of, with units."""
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
@@ -73,7 +76,7 @@ def facts(data: Any) -> list[str]:
     return lines + [f"left out         {reason}" for reason in data.skipped]
 
 
-def contact_sheet(data: Any, path: Path, rows: int = 8, columns: int = 12) -> None:
+def contact_sheet(data: "Dataset", path: Path, rows: int = 8, columns: int = 12) -> None:
     """Writes training images, the classes by rows where there are labels, as one picture."""
     import numpy as np
     import torch

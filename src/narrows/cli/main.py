@@ -28,6 +28,17 @@ COMMANDS = {
     "check": "show versions, device and where data is looked for",
 }
 
+_PLACES = {
+    **{
+        name: f"generate.{name}"
+        for name in ("sample", "interpolate", "traverse", "mask", "denoise")
+    },
+    "compress": "files.compress",
+    "decompress": "files.decompress",
+    "export": "files.export",
+}
+"""Commands whose module stands in a folder of its kind."""
+
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
@@ -75,7 +86,7 @@ def _run(given: Sequence[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`narrows --help` lists them"
         raise UsageError(f"there is no command {command!r}; {hint}")
-    module = import_module(f"narrows.cli.{command}")
+    module = import_module(f"narrows.cli.{_PLACES.get(command, command)}")
     return module.run(list(given[1:])) or 0
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from narrows.data.arrays import from_array, infer_layout, to_tensor
 from narrows.data.dataset import Dataset, Split
-from narrows.data.loaders.idx import set_aside
 from narrows.data.pictures import UnusableImageError, read_picture
+from narrows.data.reading.idx import set_aside
 
 
 def from_torchvision(

@@ -6,7 +6,6 @@ useless and a misleading code.
 
 from narrows.metrics.classifier import Classifier, accuracy, extract, retention, train_classifier
 from narrows.metrics.code_information import CodeInformation, code_information
-from narrows.metrics.codebook import codebook_fit, growth, size_for
 from narrows.metrics.dictionaries import (
     explained_by_atoms,
     explained_by_learned_atoms,
@@ -61,7 +60,6 @@ __all__ = [
     "bd_rate",
     "class_information",
     "code_information",
-    "codebook_fit",
     "components_for",
     "decodable_information",
     "denoising",
@@ -75,7 +73,6 @@ __all__ = [
     "extract",
     "frechet_distance",
     "gabor_fit",
-    "growth",
     "high_frequency_energy",
     "hoyer",
     "importance_estimate",
@@ -97,7 +94,6 @@ __all__ = [
     "retention",
     "self_expression",
     "sharpness",
-    "size_for",
     "ssim",
     "subspace_clusters",
     "train_classifier",

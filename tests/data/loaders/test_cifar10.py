@@ -16,7 +16,7 @@ EACH = 20
 
 
 def _python2_pickle(*arguments):
-    path = Path(__file__).with_name("test_plain_pickle.py")
+    path = Path(__file__).parents[1] / "reading" / "test_plain_pickle.py"
     spec = importlib.util.spec_from_file_location("plain_pickle_cases", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,7 +9,7 @@ import torch
 
 from narrows.data import load
 from narrows.data.loaders import mnist
-from narrows.data.loaders.idx import NAMES, parse_idx
+from narrows.data.reading.idx import NAMES, parse_idx
 
 RANDOM = np.random.default_rng(0)
 ROOT = Path(os.environ.get("NARROWS_DATA") or "/nonexistent")

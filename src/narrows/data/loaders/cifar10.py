@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from narrows.data.dataset import Dataset, Split
-from narrows.data.loaders.files import cache_folder, download, find
-from narrows.data.loaders.idx import set_aside
-from narrows.data.loaders.plain_pickle import read_plain
+from narrows.data.reading.files import cache_folder, download, find
+from narrows.data.reading.idx import set_aside
+from narrows.data.reading.plain_pickle import read_plain
 
 ABOUT = "photographs of ten kinds of things, colour"
 SHAPE = (3, 32, 32)

@@ -10,8 +10,8 @@ import numpy as np
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Dataset
 from narrows.data.loaders.array import find_path
-from narrows.data.loaders.gathering import Gathered
 from narrows.data.mapped import LARGE
+from narrows.data.reading.gathering import Gathered
 
 ABOUT = "your own image files, classes by subfolder if there are any"
 ARGUMENT = "PATH"

@@ -8,8 +8,8 @@ import numpy as np
 
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Dataset
-from narrows.data.loaders.gathering import Gathered
 from narrows.data.mapped import LARGE
+from narrows.data.reading.gathering import Gathered
 
 ABOUT = "a data set of the Hugging Face hub (needs the extra huggingface)"
 ARGUMENT = "NAME"

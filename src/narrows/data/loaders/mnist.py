@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from narrows.data.dataset import Dataset
-from narrows.data.loaders.idx import load_idx, locate
+from narrows.data.reading.idx import load_idx, locate
 
 ABOUT = "handwritten digits, grey"
 SHAPE = (1, 28, 28)

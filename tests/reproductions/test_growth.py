@@ -6,7 +6,7 @@ import torch
 
 from narrows.functional.kmeans import kmeans, spread
 from narrows.functional.nearest import nearest
-from narrows.metrics import growth, size_for
+from reproductions.codebook import growth, size_for
 
 
 def test_a_quadratic_law_is_found_exactly():

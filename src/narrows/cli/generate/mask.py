@@ -1,6 +1,7 @@
 """`narrows mask RUN`: what becomes of test images when parts of their codes are missing."""
 
-from narrows.cli import parsing, pictures, trained
+from narrows.cli import parsing, trained
+from narrows.cli.generate import pictures
 
 
 def run(arguments: list[str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from narrows.metrics import codebook_fit
+from reproductions.codebook import codebook_fit
 
 
 def randn(*shape, seed=0):

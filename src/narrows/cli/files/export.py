@@ -1,9 +1,14 @@
 """`narrows export RUN`: programs that run elsewhere, or a folder to share."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
 
 from narrows.cli import parsing, trained
+
+if TYPE_CHECKING:
+    from narrows.autoencoder import Autoencoder
 
 FORMATS = ("torch", "onnx", "hub")
 _ABOUT = """Export a run's model.
@@ -35,7 +40,7 @@ def run(arguments: list[str]) -> int:
     return _programs(model, config)
 
 
-def _share(model: Any, config: Any) -> int:
+def _share(model: "Autoencoder", config: Namespace) -> int:
     from narrows.training.run import Run
 
     folder = Path(config.out or Path(config.run) / "hub")
@@ -43,7 +48,7 @@ def _share(model: Any, config: Any) -> int:
     return 0
 
 
-def _programs(model: Any, config: Any) -> int:
+def _programs(model: "Autoencoder", config: Namespace) -> int:
     """Both parts; one that is refused does not keep the other."""
     import torch
 

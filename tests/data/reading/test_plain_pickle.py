@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from narrows.data.loaders.plain_pickle import read_plain
+from narrows.data.reading.plain_pickle import read_plain
 
 
 def python2_pickle(array, labels):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from narrows.data.dataset import Dataset, Split, split_rows
-from narrows.data.loaders.files import digest, download, find
+from narrows.data.reading.files import digest, download, find
 
 NAMES = (
     "train-images-idx3-ubyte",

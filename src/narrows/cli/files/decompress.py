@@ -7,7 +7,7 @@ from narrows.cli import parsing
 
 def run(arguments: list[str]) -> None:
     """Writes NAME.png for each file."""
-    from narrows.cli.compress import SUFFIX, finish, targets
+    from narrows.cli.files.compress import SUFFIX, finish, targets
     from narrows.cli.prior import load
     from narrows.codec import Codec, CodecError, Limit
 

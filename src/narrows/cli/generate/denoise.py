@@ -1,6 +1,7 @@
 """`narrows denoise RUN`: noisy test images, encoded and decoded."""
 
-from narrows.cli import parsing, pictures, trained
+from narrows.cli import parsing, trained
+from narrows.cli.generate import pictures
 
 
 def run(arguments: list[str]) -> None:

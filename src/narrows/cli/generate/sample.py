@@ -1,8 +1,14 @@
 """`narrows sample RUN`: images of codes drawn from the prior."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from narrows.cli import parsing, pictures
+from jsonargparse import Namespace
+
+from narrows.cli import parsing
+from narrows.cli.generate import pictures
+
+if TYPE_CHECKING:
+    from narrows.autoencoder import Autoencoder
 
 
 def run(arguments: list[str]) -> None:
@@ -31,7 +37,7 @@ def run(arguments: list[str]) -> None:
     pictures.write(config, name, images, columns=8)
 
 
-def _options(config: Any, model: Any) -> dict[str, Any]:
+def _options(config: Namespace, model: "Autoencoder") -> dict[str, Any]:
     """Temperature and top-k, which only autoregressive priors have; the class, if any."""
     import torch
 

@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from narrows.data.loaders.files import cache_folder, download, find
+from narrows.data.reading.files import cache_folder, download, find
 
 CONTENT = bytes(range(256)) * 4000
 MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()

@@ -1,6 +1,7 @@
 """`narrows interpolate RUN`: images along paths between the codes of test images."""
 
-from narrows.cli import parsing, pictures, trained
+from narrows.cli import parsing, trained
+from narrows.cli.generate import pictures
 
 _PATHS = ("linear", "spherical", "switching", "blending")
 

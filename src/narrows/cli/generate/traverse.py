@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from narrows.cli import parsing, pictures, trained
+from narrows.cli import parsing, trained
+from narrows.cli.generate import pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""Commands that write files others read: codes as bytes, images, exported programs."""
