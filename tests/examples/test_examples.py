@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PRINTS = {"own_bottleneck": "bits per image", "own_likelihood": "scale", "own_network": "sites"}
+PRINTS = {
+    "own_bottleneck": "bits per image",
+    "own_likelihood": "scale",
+    "own_network": "sites",
+    "own_prior": "PriorFit",
+    "own_training_loop": "the weights of nw.fit: True",
+}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -98,7 +98,7 @@ def _epochs_shown() -> Iterator[None]:
 
 
 def load(run_folder: str, name: str | None) -> Autoencoder:
-    """A run's model, with one of its fitted priors if a name is given.
+    """A run's model, with one of its fitted priors if a name (or what --kind took) is given.
 
     Raises:
         FileNotFoundError: if that prior has not been fitted.
@@ -107,7 +107,8 @@ def load(run_folder: str, name: str | None) -> Autoencoder:
 
     if name is None:
         return Run.load(run_folder).model
-    folder = Path(run_folder) / "priors" / name
+    short = Path(name).stem if name.endswith((".yaml", ".yml")) else name.rpartition(".")[2]
+    folder = Path(run_folder) / "priors" / short
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{run_folder} has no fitted prior {name!r}; first: narrows prior {run_folder} "

@@ -116,8 +116,8 @@ class QuantizedHistogram(Prior):
             ValueError: until fitted, since an unquantised code carries infinitely many bits.
         """
         self._require_fit()
-        code = self._vectors(latent.code)
-        return -self._log_prob(self._index(code)).reshape(latent.batch, -1).sum(1)
+        log_prob = self._log_prob(self._index(self._vectors(latent.code)))
+        return -log_prob.reshape(latent.batch, math.prod(self.sites) * self.dim).sum(1)
 
     def quantize(self, code: Code) -> Code:
         """Rounds the code to the grid; unchanged until `fit` has settled one."""

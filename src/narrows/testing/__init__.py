@@ -9,5 +9,6 @@ from narrows.testing.bottleneck import check_bottleneck
 from narrows.testing.contract import ContractError
 from narrows.testing.likelihood import check_likelihood
 from narrows.testing.network import check_network
+from narrows.testing.prior import check_prior
 
-__all__ = ["ContractError", "check_bottleneck", "check_likelihood", "check_network"]
+__all__ = ["ContractError", "check_bottleneck", "check_likelihood", "check_network", "check_prior"]
