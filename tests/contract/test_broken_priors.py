@@ -164,7 +164,7 @@ def test_each_broken_prior_is_caught_by_its_rule(mutant, rule):
 P = nw.priors
 VECTORS_OF_EIGHT = nw.VectorQuantizer(8, 4)
 VECTORS, PLAIN = nw.VectorQuantizer(16, 8), nw.Identity(3)
-ATOMS = nw.SparseDictionary(12, 6, code=nw.OMP(2))
+ATOMS = nw.SparseDictionary(12, 6, coder=nw.OMP(2))
 BOTH = nw.Split([nw.Identity(2), nw.VectorQuantizer(8, 2)])
 OURS = {
     "categorical": (P.CategoricalPrior((2, 3), 16), VECTORS),
