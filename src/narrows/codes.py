@@ -12,7 +12,7 @@ bottleneck says which codes it makes by a `CodeSpace` (`Bottleneck.codes`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -186,7 +186,16 @@ class CodeSpace(ABC):
         """The codes in words, for messages."""
 
     def includes(self, other: "CodeSpace") -> bool:
-        """True if all codes of the other space lie in this one."""
+        """True if a prior over this space can be one over the other: no bound is wider there."""
+        match self, other:
+            case Indices(), Indices():
+                return other.channels == self.channels and other.size <= self.size
+            case AtomValues(), AtomValues():
+                return other.size <= self.size
+            case Values(), Values():
+                return other.dim == self.dim
+            case Several(), Several() if len(other.parts) == len(self.parts):
+                return all(a.includes(b) for a, b in zip(self.parts, other.parts, strict=True))
         return self == other
 
     def grid(self, sites: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,15 +207,9 @@ class CodeSpace(ABC):
         del codes
         return self
 
-    def assemble(self, parts: Sequence[Tensor]) -> Code:
-        """The code made of these tensors; undoes `tensors`."""
-        (only,) = parts
-        return only
-
-    @property
-    def arity(self) -> int:
-        """Number of tensors that a code has."""
-        return 1
+    def assemble(self, parts: Iterator[Tensor]) -> Code:
+        """The code made of the next tensors; undoes `tensors`."""
+        return next(parts)
 
 
 @dataclass(frozen=True)
@@ -224,12 +227,6 @@ class Indices(CodeSpace):
     partial: bool = False
     words: ClassVar[str] = "integer indices"
 
-    def includes(self, other: CodeSpace) -> bool:
-        """True for indices in as many channels and no wider bounds."""
-        if not isinstance(other, Indices):
-            return False
-        return other.channels == self.channels and other.size <= self.size
-
     def shape(self, sites: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one example's code."""
         return (*sites, *(() if self.channels is None else (self.channels,)))
@@ -238,20 +235,13 @@ class Indices(CodeSpace):
         """The code as one tensor of integers; see `CodeSpace.check`."""
         if not isinstance(code, Tensor) or code.is_floating_point():
             raise ValueError(f"expected {self} in one tensor, got {describe(code)}")
-        self._check_shape(code, sites)
-        _check_bounds("indices", code, -int(self.partial), self.size)
+        _check_shape(code, sites, *self.shape(()))
+        _check_bounds(self.words, code, -int(self.partial), self.size)
         return code
-
-    def _check_shape(self, code: Tensor, sites: tuple[int, ...] | None) -> None:
-        least = 1 + (self.channels is not None)
-        if sites is not None and tuple(code.shape[1:]) != self.shape(sites):
-            _refuse_shape(code, [*self.shape(sites)])
-        if code.dim() < least or (self.channels and code.shape[-1] != self.channels):
-            _refuse_shape(code, ["*sites", *self.shape(())])
 
     def __str__(self) -> str:
         each = "" if self.channels is None else f"{self.channels} a site, "
-        return f"integer indices ({each}0..{self.size - 1})"
+        return f"{self.words} ({each}0..{self.size - 1})"
 
 
 @dataclass(frozen=True)
@@ -267,22 +257,15 @@ class Values(CodeSpace):
     exact_zeros: bool = False
     words: ClassVar[str] = "continuous values"
 
-    def includes(self, other: CodeSpace) -> bool:
-        """True for values of this width."""
-        return isinstance(other, Values) and other.dim == self.dim
-
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Tensor:
         """The code as one floating-point tensor; see `CodeSpace.check`."""
         if not isinstance(code, Tensor) or not code.is_floating_point():
             raise ValueError(f"expected {self} in one tensor, got {describe(code)}")
-        if code.dim() < 2 or code.shape[-1] != self.dim:
-            _refuse_shape(code, ["*sites", self.dim])
-        if sites is not None and tuple(code.shape[1:-1]) != sites:
-            _refuse_shape(code, [*sites, self.dim])
+        _check_shape(code, sites, self.dim)
         return code
 
     def __str__(self) -> str:
-        return f"continuous values ({self.dim} a site{', with zeros' * self.exact_zeros})"
+        return f"{self.words} ({self.dim} a site{', with exact zeros' * self.exact_zeros})"
 
 
 @dataclass(frozen=True)
@@ -300,42 +283,31 @@ class AtomValues(CodeSpace):
     whole: bool = False
     words: ClassVar[str] = "atoms and values"
 
-    def includes(self, other: CodeSpace) -> bool:
-        """True for atoms of a dictionary of no more than `size`, whatever k."""
-        return isinstance(other, AtomValues) and other.size <= self.size
-
     def grid(self, sites: tuple[int, ...]) -> tuple[int, ...]:
         """The features' own, or none."""
         return () if self.whole else sites
 
     def narrowed(self, codes: Iterable[Code]) -> "AtomValues":
         """With the k that the given codes need, at least 1."""
-        most = [int((atoms_of(code).values != 0).sum(-1).max()) for code in codes]
-        return replace(self, k=max(1, *most))
+        return replace(
+            self, k=max([1, *(trimmed(atoms_of(code)).atoms.shape[-1] for code in codes)])
+        )
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Atoms:
         """The code as `Atoms`; see `CodeSpace.check`."""
         atoms, values = given = atoms_of(code)
         if atoms.is_floating_point() or not values.is_floating_point():
-            raise ValueError(
-                f"expected integer atoms and floating-point values, got {describe(code)}"
-            )
-        if sites is not None and tuple(atoms.shape[1:-1]) != sites:
-            _refuse_shape(atoms, [*sites, "width"])
+            raise ValueError(f"expected integers and floating-point values, got {describe(code)}")
+        _check_shape(atoms, sites, "width")
         _check_bounds("atoms", atoms, 0, self.size)
         return given
 
-    def assemble(self, parts: Sequence[Tensor]) -> Atoms:
+    def assemble(self, parts: Iterator[Tensor]) -> Atoms:
         """Atoms and values."""
-        return Atoms(*parts)
-
-    @property
-    def arity(self) -> int:
-        """Two: atoms and values."""
-        return 2
+        return Atoms(next(parts), next(parts))
 
     def __str__(self) -> str:
-        return f"atoms and values (up to {self.k} of {self.size} a site)"
+        return f"{self.words} (up to {self.k} of {self.size} a site)"
 
 
 @dataclass(frozen=True)
@@ -349,28 +321,14 @@ class Several(CodeSpace):
     parts: tuple[CodeSpace, ...]
     words: ClassVar[str] = "codes of several parts"
 
-    def includes(self, other: CodeSpace) -> bool:
-        """True for as many parts, each of which this space's part includes."""
-        if not isinstance(other, Several) or len(other.parts) != len(self.parts):
-            return False
-        return all(a.includes(b) for a, b in zip(self.parts, other.parts, strict=True))
-
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> tuple[Code, ...]:
         """The code as a tuple of the parts' codes; see `CodeSpace.check`."""
         pairs = zip(self.parts, parts_of(code, len(self.parts)), strict=True)
         return tuple(space.check(part, sites) for space, part in pairs)
 
-    def assemble(self, parts: Sequence[Tensor]) -> tuple[Code, ...]:
-        """The parts' codes, each of its own tensors."""
-        left = iter(parts)
-        return tuple(
-            space.assemble([next(left) for _ in range(space.arity)]) for space in self.parts
-        )
-
-    @property
-    def arity(self) -> int:
-        """Tensors of all parts."""
-        return sum(space.arity for space in self.parts)
+    def assemble(self, parts: Iterator[Tensor]) -> tuple[Code, ...]:
+        """The parts' codes."""
+        return tuple(space.assemble(parts) for space in self.parts)
 
     def __str__(self) -> str:
         return f"{len(self.parts)} parts: {', '.join(map(str, self.parts))}"
@@ -378,10 +336,7 @@ class Several(CodeSpace):
 
 def describe(code: Code) -> str:
     """A code's kinds and shapes in words, for messages."""
-    shapes = [
-        f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-        for tensor in tensors(code)
-    ]
+    shapes = [f"{tensor.dtype} {list(tensor.shape)}" for tensor in tensors(code)]
     return shapes[0] if isinstance(code, Tensor) else f"{type(code).__name__}({', '.join(shapes)})"
 
 
@@ -396,8 +351,14 @@ def _check_bounds(what: str, index: Tensor, least: int, size: int) -> None:
         )
 
 
-def _refuse_shape(code: Tensor, expected: Sequence[object]) -> None:
-    raise ValueError(
-        f"expected a code of shape [batch, {', '.join(map(str, expected))}], got "
-        f"{list(code.shape)}; build the prior with bottleneck.default_prior(sites)"
-    )
+def _check_shape(tensor: Tensor, sites: tuple[int, ...] | None, *last: int | str) -> None:
+    """Refuses other sites than these, and other last axes; a word stands for any width."""
+    end = tensor.dim() - len(last)
+    widths = zip(last, tensor.shape[end:], strict=False)
+    fine = end >= 1 and all(want in (size, "width") for want, size in widths)
+    if not fine or (sites is not None and tuple(tensor.shape[1:end]) != sites):
+        expected = [*(["*sites"] if sites is None else sites), *last]
+        raise ValueError(
+            f"expected a code of shape [batch, {', '.join(map(str, expected))}], got "
+            f"{list(tensor.shape)}; build the prior with bottleneck.default_prior(sites)"
+        )

@@ -11,6 +11,7 @@ from torch.distributions import Cauchy as TorchCauchy
 from torch.distributions import Distribution, constraints
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal as TorchNormal
+from torch.nn import functional as F
 
 from narrows.recorded import Recorded
 
@@ -248,6 +249,39 @@ class StudentT(Distribution):
         )
         standard = (value - self.loc) / self.scale
         return constant - self.scale.log() - half * torch.log1p(standard.square() / self.df)
+
+
+class SpikeSlab(Distribution):
+    """q = g N(loc, scale^2) + (1 - g) delta_0, elementwise, with g = sigmoid(logits).
+
+    `log_prob` is relative to Lebesgue measure plus a unit mass at 0: log(1 - g) at exactly 0,
+    log g + log N elsewhere. Draws hold exact zeros and are not reparameterised.
+    """
+
+    arg_constraints = {  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
+        "logits": constraints.real,
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
+    support = constraints.real  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self, logits: Tensor, loc: Tensor, *, scale: Tensor) -> None:
+        super().__init__(loc.shape, validate_args=False)
+        self.logits, self.loc, self.scale = logits, loc, scale
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Draws `[*sample_shape, *batch_shape]`."""
+        shape = (*sample_shape, *self.loc.shape)
+        gates = torch.bernoulli(self.logits.sigmoid().expand(shape))
+        return gates * (self.loc + self.scale * torch.randn_like(self.loc.expand(shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density or mass, elementwise."""
+        standard = (value - self.loc) / self.scale
+        slab = -0.5 * standard.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        on, off = F.logsigmoid(self.logits), F.logsigmoid(-self.logits)
+        return torch.where(value == 0, off, on + slab)
 
 
 def _symmetric_uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

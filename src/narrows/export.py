@@ -76,7 +76,7 @@ class Decoder(nn.Module):
 
     def forward(self, *code: Tensor) -> tuple[Tensor, ...]:
         """The images `[batch, *shape]` of a code."""
-        z = self.model.bottleneck.embed(self.model.bottleneck.codes.assemble(code))
+        z = self.model.bottleneck.embed(self.model.bottleneck.codes.assemble(iter(code)))
         return (self.model.likelihood.mean(self.model.decoder(z)),)
 
 

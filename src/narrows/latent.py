@@ -47,3 +47,19 @@ class Latent:
     def batch(self) -> int:
         """Number of examples."""
         return self.z.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class JointLatent(Latent):
+    """The latent of several bottlenecks side by side.
+
+    Attributes:
+        parts: the latent of each.
+    """
+
+    parts: tuple[Latent, ...] = ()
+
+    @property
+    def has_rate(self) -> bool:
+        """True if every part has one."""
+        return all(part.has_rate for part in self.parts)

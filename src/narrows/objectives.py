@@ -10,7 +10,6 @@ from narrows.autoencoder import Autoencoder, Loss, Objective
 from narrows.functional.corruption import corrupt
 from narrows.functional.score_function import carrier, log_mean_exp, vimco_signals
 from narrows.latent import Code, Latent
-from narrows.priors.base import Prior
 
 
 class ImportanceWeighted(Objective):
@@ -51,7 +50,7 @@ class ImportanceWeighted(Objective):
                 "ImportanceWeighted needs hard draws of a categorical code and their log q; build "
                 "the bottleneck with estimator=ScoreFunction()"
             )
-        rate = log_q(latent, latent.code) - log_prior(model.prior, latent.code)
+        rate = log_q(latent, latent.code) - model.prior.log_prob(latent.code)
         log_weights = -model.combine(nll, rate).unflatten(0, (self.draws, -1))
         total = -log_mean_exp(log_weights).mean()
         if latent.log_q is not None:
@@ -110,18 +109,3 @@ def log_q(latent: Latent, code: Code) -> Tensor:
     log_prob = cast("Callable[[Code], Tensor]", latent.posterior.log_prob)  # a joint one: tuples
     terms = log_prob(code)
     return terms if terms.dim() == 1 else terms.flatten(1).sum(1)
-
-
-def log_prior(prior: Prior, code: Code) -> Tensor:
-    """Log p(code), `[batch]` in nats.
-
-    Raises:
-        ValueError: if the prior has no density or probability for a code alone.
-    """
-    log_prob = getattr(prior, "log_prob", None)
-    if log_prob is None:
-        raise ValueError(
-            f"importance weights need log p(code), which {type(prior).__name__} does not give; "
-            "write its method log_prob(code) -> [batch]"
-        )
-    return log_prob(code)

@@ -5,8 +5,8 @@ import torch
 from scipy import stats
 
 from narrows.bottlenecks import SpikeAndSlab, Variational
+from narrows.distributions import SpikeSlab
 from narrows.priors import SpikeAndSlabPrior
-from narrows.priors.factorial import SpikeSlab
 
 
 def double(value):
@@ -19,11 +19,11 @@ def double(value):
 def test_the_closed_divergence_equals_quadrature_over_both_components(logit, location, scale):
     activity, width = 0.3, 1.4
     prior = SpikeAndSlabPrior((), 1, activity=activity, scale=width)
-    q = SpikeSlab(double(logit), double(location), double(scale))
+    q = SpikeSlab(double(logit), double(location), scale=double(scale))
     gate = 1 / (1 + math.exp(-logit))
     z = torch.linspace(-40, 40, 400_001, dtype=torch.float64)
     p = torch.distributions.Normal(double(0.0), double(width))
-    slab = torch.distributions.Normal(double(location), double(scale))
+    slab = torch.distributions.Normal(double(location), scale=double(scale))
     density = slab.log_prob(z).exp()
     ratio = math.log(gate / activity) + slab.log_prob(z) - p.log_prob(z)
     exact = gate * torch.trapezoid(density * ratio, z)
@@ -36,7 +36,7 @@ def test_the_closed_divergence_lies_within_the_standard_error_of_sampling():
     prior = SpikeAndSlabPrior((), 1, activity=0.2)
     n = 200_000
     ones = torch.ones(n, 1, dtype=torch.float64)
-    q = SpikeSlab(0.5 * ones, 0.8 * ones, 0.6 * ones)
+    q = SpikeSlab(0.5 * ones, 0.8 * ones, scale=0.6 * ones)
     code = q.sample()
     costs = q.log_prob(code).sum(1) - prior.log_prob(code)
     gap = costs.mean() - prior.divergence(q)[0, 0]

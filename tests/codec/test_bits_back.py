@@ -14,9 +14,8 @@ from narrows.codec import Codec, CodecError, bits_back, grid
 from narrows.codec.bits_back import BitsBack
 from narrows.codec.container import overhead, unpack
 from narrows.codec.entropy import Stack
-from narrows.distributions import StudentT
+from narrows.distributions import SpikeSlab, StudentT
 from narrows.likelihoods import DiscretizedLogisticMixture
-from narrows.priors.factorial import SpikeSlab
 
 
 def evidence_bits(model, unit, draws=8):
@@ -128,7 +127,7 @@ def some(n=4000):
         "laplace": torch.distributions.Laplace(loc, scale),
         "cauchy": torch.distributions.Cauchy(loc, scale),
         "student": StudentT(4.0, loc, scale),
-        "spike and slab": SpikeSlab(torch.linspace(-3, 3, n).double(), loc, scale),
+        "spike and slab": SpikeSlab(torch.linspace(-3, 3, n).double(), loc, scale=scale),
     }
 
 
@@ -168,7 +167,7 @@ def test_codes_come_back_from_their_prior_at_its_cost(name):
         "laplace": torch.distributions.Laplace(like, like + 1.5),
         "cauchy": torch.distributions.Cauchy(like, like + 0.1),
         "student": StudentT(4.0, like, like + 1.5),
-        "spike and slab": SpikeSlab(logits, like, like + 1.5),
+        "spike and slab": SpikeSlab(logits, like, scale=like + 1.5),
     }[name]
     stack = random_stack(4000)
     draw = stack.pop(grid.prior(p))

@@ -87,5 +87,5 @@ def test_a_prior_that_does_not_fit_is_refused_before_work_begins_naming_both_sid
         Codec(model, Neighbour(model.sites, 5))
     with pytest.raises(TypeError, match=r"on sites \(3, 3\), and the bottleneck makes"):
         Codec(model, Neighbour((3, 3), 6))
-    with pytest.raises(TypeError, match="Priceless, which has no `conditionals`"):
+    with pytest.raises(TypeError, match="Priceless: it has no `conditionals`"):
         Codec(model, Priceless(model.sites))

@@ -9,9 +9,10 @@ from torch import Tensor
 from narrows.bottlenecks.base import BETA
 from narrows.bottlenecks.variational import positive
 from narrows.codes import Code, Values
+from narrows.distributions import SpikeSlab
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.factorial import SpikeAndSlabPrior, SpikeSlab
+from narrows.priors.factorial import SpikeAndSlabPrior
 
 from .base import Bottleneck
 
@@ -67,7 +68,7 @@ class SpikeAndSlab(Bottleneck):
         features = self._check(features)
         location, raw, gates = features.split(self.dim, -1)
         prior_logit = math.log(self.activity) - math.log1p(-self.activity)
-        posterior = SpikeSlab(gates + prior_logit, location, positive(raw))
+        posterior = SpikeSlab(gates + prior_logit, location, scale=positive(raw))
         code = self._draw(posterior) if self.training else location * (gates > 0)
         return Latent(
             z=code,

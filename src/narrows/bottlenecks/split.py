@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from narrows.codes import Code, Several, parts_of
-from narrows.latent import Latent
+from narrows.latent import JointLatent, Latent
 from narrows.priors.base import Prior
-from narrows.priors.joint import JointLatent, JointPrior
+from narrows.priors.joint import JointPrior
 
 from .base import Bottleneck
 

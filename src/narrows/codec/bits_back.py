@@ -24,13 +24,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from narrows.autoencoder import Autoencoder, evaluating
+from narrows.autoencoder import Autoencoder
 from narrows.codec import grid
 from narrows.codec.container import CodecError
 from narrows.codec.deterministic import GROUP, deterministic, groups, in_one_group
 from narrows.codec.entropy import Stack
+from narrows.distributions import SpikeSlab
 from narrows.functional.conditionals import Conditional, follow
-from narrows.priors.factorial import Independent, SpikeSlab
+from narrows.modes import evaluating
+from narrows.priors.factorial import Independent
 
 _COUNT = struct.Struct("<I")
 _FEWEST = 16

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from narrows.autoencoder import Autoencoder, evaluating
+from narrows.autoencoder import Autoencoder
 from narrows.codec import bits_back, container, tiles
 from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, CodecError, Header, Limit
 from narrows.codec.deterministic import deterministic, groups, in_one_group
@@ -18,6 +18,7 @@ from narrows.codec.entropy import Reader, Writer
 from narrows.codes import Code, concatenate, length, rows, tensors, to, trimmed
 from narrows.functional.conditionals import Choose, follow
 from narrows.functional.fixed_point import tables_checksum
+from narrows.modes import evaluating
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Independent
 from narrows.recorded import spec
@@ -230,20 +231,16 @@ class Codec:
 
     def _accept(self, images: Tensor) -> tuple[Tensor, tuple[int, ...], bool]:
         """The model's examples (tiles), the shape as given, and whether values are floating."""
-        own = self.model.shape
-        if images.dim() != len(own) + 1:
+        own, shape, floating = self.model.shape, tuple(images.shape[1:]), images.is_floating_point()
+        if len(shape) != len(own) or (len(own) == 1 and shape != own):
+            raise ValueError(f"expected [n, {', '.join(map(str, own))}], got {list(images.shape)}")
+        if not floating and (images.dtype != torch.uint8 or len(own) == 1):
             raise ValueError(
-                f"expected [n, {', '.join(map(str, own))}], got shape {tuple(images.shape)}"
+                f"expected floating-point values, or uint8 in images, got {images.dtype}"
             )
-        if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise ValueError(f"expected uint8 or floating-point values, got {images.dtype}")
-        floating = images.is_floating_point()
-        shape = tuple(images.shape[1:])
         if floating and not bool(images.isfinite().all()):
             raise ValueError("expected finite values, got NaN or infinite ones")
         if len(own) == 1:
-            if shape != own or not floating:
-                raise ValueError(f"expected float vectors [n, {own[0]}], got {tuple(images.shape)}")
             return images.float(), shape, True
         if floating and images.numel() and not (images.min() >= 0 and images.max() <= 1):
             raise ValueError("expected floating-point images in [0, 1]; divide 8-bit ones by 255")
@@ -260,9 +257,8 @@ class Codec:
         if header.mode != self.mode:
             raise CodecError("written with another mode; give lossless as when compressing")
         own = self.model.shape
-        if len(header.shape) != len(own) or (len(own) == 1 and header.shape != own):
-            raise CodecError(f"examples of shape {header.shape}, this model's are {own}")
-        if len(own) == 3 and (header.shape[0] != own[0] or min(header.shape) < 1):
+        fits = header.shape[0] == own[0] and len(header.shape) == len(own)
+        if not fits or min(header.shape) < 1:
             raise CodecError(f"examples of shape {header.shape}, this model's are {own}")
         n = header.count * _tiles_each(header.shape, own)
         limit.check(n, own)

@@ -20,9 +20,8 @@ from torch.distributions import Cauchy, Distribution, Laplace, Normal
 
 from narrows.codec.container import CodecError
 from narrows.codec.entropy import GridWalk, Located
-from narrows.distributions import StudentT
+from narrows.distributions import SpikeSlab, StudentT
 from narrows.functional.conditionals import Conditional
-from narrows.priors.factorial import SpikeSlab
 
 GRID = 2.0**-6
 _REACH = 1 << 11  # grid cells on either side of 0: |z| < 32
@@ -74,7 +73,11 @@ def placed(distribution: Distribution | None) -> Placed | SpikeSlab:
 def rows(q: Placed | SpikeSlab, n: int) -> Placed | SpikeSlab:
     """The distribution of the first n examples."""
     loc, scale = q.loc[:n], q.scale[:n]
-    return SpikeSlab(q.logits[:n], loc, scale) if isinstance(q, SpikeSlab) else _at(q, loc, scale)
+    return (
+        SpikeSlab(q.logits[:n], loc, scale=scale)
+        if isinstance(q, SpikeSlab)
+        else _at(q, loc, scale)
+    )
 
 
 def posterior(q: Placed | SpikeSlab, known: Draw | None = None) -> GridWalk[Draw]:

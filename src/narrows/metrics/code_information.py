@@ -10,11 +10,11 @@ from torch.distributions import Distribution
 
 from narrows.autoencoder import Autoencoder
 from narrows.codes import Code, atoms_of, tensors
-from narrows.latent import Latent
+from narrows.latent import JointLatent, Latent
 from narrows.metrics.information import class_information, entropies
 from narrows.metrics.likelihood import batches, measuring
 from narrows.priors.base import Prior
-from narrows.priors.joint import JointLatent, JointPrior
+from narrows.priors.joint import JointPrior
 
 PERMUTATIONS = 8
 """Shuffles of the classes that a floor is the mean of."""

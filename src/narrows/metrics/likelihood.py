@@ -11,7 +11,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
 from narrows.modes import evaluating
-from narrows.objectives import log_prior, log_q
+from narrows.objectives import log_q
 
 
 @contextmanager
@@ -196,5 +196,5 @@ def _log_weights(model: Autoencoder, x: Tensor, features: Tensor, draws: int) ->
     code = latent.posterior.sample()
     output = model.decoder(model.bottleneck.embed(code))
     log_p = model.likelihood.log_prob(x.repeat(draws, *[1] * (x.dim() - 1)), output)
-    weights = log_p + log_prior(model.prior, code) - log_q(latent, code)
+    weights = log_p + model.prior.log_prob(code) - log_q(latent, code)
     return weights.unflatten(0, (draws, len(x)))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, CodeSpace, Indices, length, tensors
+from narrows.codes import Code, CodeSpace, Indices, Values, describe, length, tensors
 from narrows.functional.conditionals import Conditionals, follow, sampler
 from narrows.latent import Latent
 from narrows.recorded import Recorded, build, spec
@@ -28,6 +28,7 @@ class Prior(Recorded, nn.Module, ABC):
         site_axes: number of axes that the grid of sites must have; None for any.
         coding: how codes are written to a file: "conditionals" (symbol by symbol), "bits_back"
             (random codes, at the cost of KL(q || p)), or None if there is no way.
+        obstacle: why codes cannot be written, where a class has no `conditionals`.
         learning_rate: peak of AdamW's learning rate where the prior is trained by gradient on its
             `loss`; None where `fit` fits it in one pass.
         prices_draws: True if, fitted to random codes, its rate is the KL(q || p) of a draw and it
@@ -38,6 +39,7 @@ class Prior(Recorded, nn.Module, ABC):
     space: ClassVar[type[CodeSpace]] = CodeSpace
     site_axes: ClassVar[int | None] = None
     coding: ClassVar[Literal["conditionals", "bits_back"] | None] = "conditionals"
+    obstacle: ClassVar[str] = "it has no `conditionals`; implement it or pass another prior"
     learning_rate: ClassVar[float | None] = None
     prices_draws: ClassVar[bool] = False
     classes: int | None = None
@@ -138,6 +140,17 @@ class Prior(Recorded, nn.Module, ABC):
             NoRateError: where no finite rate is defined yet; it never returns 0 instead.
         """
 
+    def log_prob(self, code: Code) -> Tensor:
+        """Log p(code), `[n]` in nats, as importance weights need it.
+
+        Raises:
+            ValueError: if this prior gives none.
+        """
+        raise ValueError(
+            f"{type(self).__name__} gives no log p(code) for {describe(code)}; write its method "
+            "log_prob(code) -> [batch]"
+        )
+
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Walks over n codes symbol by symbol (see `narrows.functional.conditionals`).
 
@@ -152,15 +165,7 @@ class Prior(Recorded, nn.Module, ABC):
             TypeError: if codes cannot be written under this prior.
         """
         del n, code
-        raise TypeError(
-            f"codes cannot be written under {type(self).__name__}, "
-            + (
-                "which prices random codes: pass lossless=True (bits-back), or a prior for their "
-                "means, QuantizedHistogram (exact_zeros=True for SpikeAndSlab) fitted to latents"
-                if self.coding == "bits_back"
-                else "which has no `conditionals`: implement it, or pass another prior"
-            )
-        )
+        raise TypeError(f"codes cannot be written under {type(self).__name__}: {self.obstacle}")
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
@@ -195,6 +200,64 @@ class Prior(Recorded, nn.Module, ABC):
         return self
 
 
+class IndexPrior(Prior):
+    """A prior over integer codes, `[n, *sites]`, or `[n, *sites, channels]`.
+
+    Args:
+        sites: shape of the grid of sites.
+        size: number of different indices.
+        channels: indices of each site, in a last axis; None for one index a site.
+
+    Raises:
+        ValueError: if size or channels is less than 1.
+    """
+
+    space = Indices
+
+    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
+        super().__init__(sites)
+        if min(size, 1 if channels is None else channels) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: size and channels must be at least 1, got {size} and "
+                f"{channels}"
+            )
+        self.size, self.channels = size, channels
+
+    @property
+    def codes(self) -> Indices:
+        """Indices below `size`."""
+        return Indices(self.size, self.channels)
+
+
+class ValuePrior(Prior):
+    """A prior over continuous codes, `[n, *sites, dim]`.
+
+    Args:
+        sites: shape of the grid of sites.
+        dim: width of the code.
+
+    Raises:
+        ValueError: if dim is less than 1.
+    """
+
+    space = Values
+
+    def __init__(self, sites: tuple[int, ...], dim: int) -> None:
+        super().__init__(sites)
+        if dim < 1:
+            raise ValueError(f"{type(self).__name__}: dim must be at least 1, got {dim}")
+        self.dim = dim
+
+    @property
+    def codes(self) -> Values:
+        """Values, `dim` at each site."""
+        return Values(self.dim)
+
+    def vectors(self, code: Code) -> Tensor:
+        """The code as one vector a site, `[n * sites, dim]`."""
+        return self.codes.check(code).reshape(-1, self.dim)
+
+
 class Autoregressive(Prior):
     """A prior each of whose symbols depends on those before; draws can be made more typical."""
 
@@ -219,22 +282,20 @@ class Autoregressive(Prior):
         return follow(self.conditionals(n), sampler(generator, temperature, top_k))
 
 
-class AutoregressiveIndices(Autoregressive):
+class AutoregressiveIndices(Autoregressive, IndexPrior):
     """A network's p(code) over integer codes.
 
-    Attributes:
-        size: number of different indices.
-        channels: indices of each site, in a last axis; None for one index a site.
+    Args:
+        sites: shape of the grid of sites.
+        size: number of different indices, at least 2.
+        channels: indices of each site.
     """
 
-    space = Indices
-    size: int
-    channels: int | None
-
-    @property
-    def codes(self) -> Indices:
-        """Indices below `size`."""
-        return Indices(self.size, self.channels)
+    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
+        super().__init__(sites, size, channels=channels)
+        if size < 2:
+            raise ValueError(f"{type(self).__name__}: size must be at least 2, got {size}")
+        self.per_site = channels or 1
 
     @abstractmethod
     def log_prob(self, code: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from torch.distributions import Categorical
 from narrows.codes import Code, Indices, length
 from narrows.functional.conditionals import Conditional, Conditionals
 from narrows.latent import Latent
-from narrows.priors.base import Prior
+from narrows.priors.base import IndexPrior
 
 
-class CategoricalPrior(Prior):
+class CategoricalPrior(IndexPrior):
     """Independent indices: uniform until `fit`, then as often as in the training codes.
 
     p(k) = (n_k + 1/2) / (n + K/2), so that an index not seen in training has a finite cost.
@@ -25,8 +25,7 @@ class CategoricalPrior(Prior):
     Args:
         sites: shape of the grid of sites.
         size: number K of different indices.
-        channels: indices of each site, each with a histogram of its own; None for one index a
-            site.
+        channels: indices of each site, each with a histogram of its own.
 
     Raises:
         ValueError: if size or channels is less than 1.
@@ -39,17 +38,10 @@ class CategoricalPrior(Prior):
         torch.Size([3, 8, 8])
     """
 
-    space = Indices
     counts: Tensor
 
     def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
-        super().__init__(tuple(sites))
-        if size < 1 or (channels is not None and channels < 1):
-            raise ValueError(
-                f"CategoricalPrior: size and channels must be at least 1, got {size} and {channels}"
-            )
-        self.size = size
-        self.channels = channels
+        super().__init__(sites, size, channels=channels)
         self.register_buffer("counts", torch.zeros(channels or 1, size, dtype=torch.float64))
 
     @property
@@ -102,7 +94,7 @@ class CategoricalPrior(Prior):
         return index if self.channels is not None else index.unsqueeze(-1)
 
 
-class UniformCategorical(Prior):
+class UniformCategorical(IndexPrior):
     """p(code) = K^-(number of indices of a code).
 
     rate = KL(q || p) = sum over sites and channels of log K - H(q), in nats, where the code is
@@ -111,31 +103,18 @@ class UniformCategorical(Prior):
     Args:
         sites: shape of the grid of sites.
         size: number K of different indices.
-        channels: indices of each site, in a last axis; None for one index a site.
+        channels: indices of each site.
 
     Example:
         >>> UniformCategorical((2,), size=10, channels=3).sample(4).shape
         torch.Size([4, 2, 3])
     """
 
-    space = Indices
     anchor: Tensor
 
     def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
-        super().__init__(sites)
-        if size < 2 or (channels is not None and channels < 1):
-            raise ValueError(
-                "UniformCategorical: expected a size of at least 2 and at least 1 channel, got "
-                f"{size} and {channels}"
-            )
-        self.size = size
-        self.channels = channels
+        super().__init__(sites, size, channels=channels)
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
-
-    @property
-    def codes(self) -> Indices:
-        """Indices below `size`."""
-        return Indices(self.size, self.channels)
 
     @property
     def largest_rate(self) -> float:

@@ -2,21 +2,19 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from narrows.codes import Values
-from narrows.distributions import Family, Normal, normal_normal
+from narrows.distributions import Family, Normal, SpikeSlab, normal_normal
 from narrows.latent import Latent
-from narrows.priors.base import Prior
+from narrows.priors.base import ValuePrior
 
 
-class Independent(Prior):
+class Independent(ValuePrior):
     """p(code) = product over sites and dimensions of one distribution.
 
     The code is random: its rate is KL(q || p), and bits-back coding attains it in a file.
@@ -29,22 +27,17 @@ class Independent(Prior):
         ValueError: if dim is less than 1.
     """
 
-    space = Values
     prices_draws = True
     coding = "bits_back"
+    obstacle = (
+        "it prices random codes; pass lossless=True (bits-back), or a prior for their means, "
+        "QuantizedHistogram (with exact_zeros=True for SpikeAndSlab) fitted to training latents"
+    )
     anchor: Tensor
 
     def __init__(self, sites: tuple[int, ...], dim: int) -> None:
-        super().__init__(sites)
-        if dim < 1:
-            raise ValueError(f"{type(self).__name__}: dim must be at least 1, got {dim}")
-        self.dim = dim
+        super().__init__(sites, dim)
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
-
-    @property
-    def codes(self) -> Values:
-        """Values, `dim` at each site."""
-        return Values(self.dim)
 
     @abstractmethod
     def standard(self, like: Tensor) -> Distribution:
@@ -143,39 +136,6 @@ class Factorial(Independent):
         return self.family.scale * self.family.noise(self._like(n), generator)
 
 
-class SpikeSlab(Distribution):
-    """q = g N(loc, scale^2) + (1 - g) delta_0, elementwise, with g = sigmoid(logits).
-
-    `log_prob` is relative to Lebesgue measure plus a unit mass at 0: log(1 - g) at exactly 0,
-    log g + log N elsewhere. Draws hold exact zeros and are not reparameterised.
-    """
-
-    arg_constraints = {  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
-        "logits": constraints.real,
-        "loc": constraints.real,
-        "scale": constraints.positive,
-    }
-    support = constraints.real  # pyright: ignore[reportAssignmentType]
-
-    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(loc.shape, validate_args=False)
-        self.logits, self.loc, self.scale = logits, loc, scale
-
-    @torch.no_grad()
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Draws `[*sample_shape, *batch_shape]`."""
-        shape = (*sample_shape, *self.loc.shape)
-        gates = torch.bernoulli(self.logits.sigmoid().expand(shape))
-        return gates * (self.loc + self.scale * torch.randn_like(self.loc.expand(shape)))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log density or mass, elementwise."""
-        standard = (value - self.loc) / self.scale
-        slab = -0.5 * standard.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
-        on, off = F.logsigmoid(self.logits), F.logsigmoid(-self.logits)
-        return torch.where(value == 0, off, on + slab)
-
-
 class SpikeAndSlabPrior(Independent):
     """p = a N(0, s^2) + (1 - a) delta_0 in every dimension.
 
@@ -225,7 +185,7 @@ class SpikeAndSlabPrior(Independent):
         """The spike and the slab, both at 0."""
         zeros = torch.zeros_like(like)
         logit = math.log(self.activity) - math.log1p(-self.activity)
-        return SpikeSlab(zeros + logit, zeros, zeros + self.scale)
+        return SpikeSlab(zeros + logit, zeros, scale=zeros + self.scale)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draws n codes, `[n, *sites, dim]`, with exact zeros."""

@@ -12,13 +12,13 @@ from torch import Tensor
 from narrows.codes import Code, CodeSpace, Values, one_tensor
 from narrows.functional.conditionals import Conditionals
 from narrows.latent import Latent
-from narrows.priors.base import Prior
-from narrows.priors.grid_cells import GridMixture
+from narrows.priors.base import ValuePrior
+from narrows.priors.grid_cells import Cells, interval
 
 _MOST_CODES = 100_000  # that EM looks at; more change a mixture of full covariances little
 
 
-class GaussianMixture(Prior):
+class GaussianMixture(ValuePrior):
     r"""p(z) = prod over sites of sum_m w_m N(z; mu_m, L_m L_m^T), sites sharing the parameters.
 
     Two uses, told apart by what `fit` was given:
@@ -50,7 +50,6 @@ class GaussianMixture(Prior):
         torch.Size([500])
     """
 
-    space = Values
     prices_draws = True
     weights: Tensor
     means: Tensor
@@ -82,14 +81,14 @@ class GaussianMixture(Prior):
         Raises:
             ValueError: if a number is out of range.
         """
-        super().__init__(sites)
+        super().__init__(sites, dim)
         positive = fraction > 0 and (step is None or step > 0)
-        if min(dim, components, draws) < 1 or not positive:
+        if min(components, draws) < 1 or not positive:
             raise ValueError(
-                "GaussianMixture: expected positive dim, components, draws, step and fraction, got "
-                f"{dim}, {components}, {draws}, {step}, {fraction}"
+                "GaussianMixture: expected positive components, draws, step and fraction, got "
+                f"{components}, {draws}, {step}, {fraction}"
             )
-        self.dim, self.step, self.fraction, self.draws = dim, step, float(fraction), draws
+        self.step, self.fraction, self.draws = step, float(fraction), draws
         self.register_buffer("weights", torch.zeros(components, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("factors", torch.zeros(components, dim, dim, dtype=torch.float64))
@@ -105,11 +104,6 @@ class GaussianMixture(Prior):
                 f"{cls.__name__} is a density, to which exact zeros are infinitely unlikely, and "
                 f"the bottleneck makes {codes}; QuantizedHistogram keeps them"
             )
-
-    @property
-    def codes(self) -> Values:
-        """Values, `dim` at each site."""
-        return Values(self.dim)
 
     @property
     def fitted(self) -> bool:
@@ -135,7 +129,7 @@ class GaussianMixture(Prior):
         for latent in latents:
             random = latent.posterior is not None
             code = latent.posterior.sample() if latent.posterior is not None else latent.code
-            parts.append(self._vectors(code).detach().double().cpu())
+            parts.append(self.vectors(code).detach().double().cpu())
         codes = torch.cat(parts) if parts else torch.zeros(0, self.dim)
         if len(codes) < max(2, len(self.weights)):
             raise ValueError(
@@ -169,7 +163,7 @@ class GaussianMixture(Prior):
         Of deterministic codes it is that of the code with its rounding noise.
         """
         lead = code.shape[: code.dim() - 1 - len(self.sites)]
-        z = self._vectors(code).double()
+        z = self.vectors(code).double()
         noise = torch.stack([self._whiten(z, m) for m in range(len(self.weights))], dim=1)
         volume = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
         each = -0.5 * (noise.square().sum(2) + self.dim * math.log(2 * math.pi)) - volume
@@ -179,7 +173,7 @@ class GaussianMixture(Prior):
         """Rounds deterministic codes to the grid; others and those before `fit` stay."""
         if not self.fitted or not self.rounds:
             return code
-        z = self._vectors(code)
+        z = self.vectors(code)
         rounded = ((z.double() / self.steps).round() * self.steps).to(z.dtype)
         return rounded.view(one_tensor(code).shape)
 
@@ -199,7 +193,7 @@ class GaussianMixture(Prior):
                 "GaussianMixture: fitted to random codes, asked for the rate of a deterministic "
                 "one; fit it to latents of this model"
             )
-        z = self._vectors(self.quantize(latent.code)).double()
+        z = self.vectors(self.quantize(latent.code)).double()
         joint = torch.stack([self._cells(z, m) for m in range(len(self.weights))], dim=1)
         return -self._over_sites((self.weights.log() + joint).logsumexp(1), (latent.batch,))
 
@@ -217,15 +211,30 @@ class GaussianMixture(Prior):
             )
         index = None
         if code is not None:
-            index = (self._vectors(code).double() / self.steps).round().long().cpu().numpy()
+            index = (self.vectors(code).double() / self.steps).round().long().cpu().numpy()
         return self._walk(n, index)
 
     def _walk(self, n: int, index: np.ndarray | None) -> Conditionals:
+        rows = n * math.prod(self.sites)
         parts = (self.weights, self.means, self.factors, self.scales, self.steps)
-        grid = GridMixture(*(part.cpu().numpy() for part in parts))
-        found = yield from grid.walk(n * math.prod(self.sites), index)
-        values = (found.to(self.steps.device) * self.steps).to(torch.get_default_dtype())
-        return values.view(n, *self.sites, self.dim)
+        weights, means, factors, scales, steps = (part.cpu().numpy() for part in parts)
+        shares = [np.full(rows, weight) for weight in weights]
+        whitened: list[list[np.ndarray]] = [[] for _ in weights]
+        found = np.zeros((rows, self.dim), np.int64)
+        for i in range(self.dim):
+            centres = []
+            for m, before in enumerate(whitened):
+                terms = (f * w for f, w in zip(factors[m, i], before, strict=False))
+                centres.append(sum(terms, np.full(rows, means[m, i])))
+            cells = Cells(shares, centres, scales[:, i], steps[i])
+            first, depth = interval(means[:, i], np.sqrt((factors[:, i] ** 2).sum(1)), steps[i])
+            known = None if index is None else index[:, i]
+            found[:, i] = yield from cells.walk(first, depth, known)
+            for m, before in enumerate(whitened):
+                before.append((found[:, i] * steps[i] - centres[m]) / factors[m, i, i])
+            shares = cells.updated(found[:, i])
+        values = torch.from_numpy(found).to(self.steps.device) * self.steps
+        return values.to(torch.get_default_dtype()).view(n, *self.sites, self.dim)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes `[n, *sites, dim]`, on the grid where there is one.
@@ -264,9 +273,6 @@ class GaussianMixture(Prior):
 
     def _over_sites(self, nats: Tensor, lead: tuple[int, ...]) -> Tensor:
         return nats.view(*lead, math.prod(self.sites)).sum(-1)
-
-    def _vectors(self, code: Code) -> Tensor:
-        return self.codes.check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.fitted:

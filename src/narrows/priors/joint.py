@@ -1,33 +1,16 @@
 """Independent priors over the parts of a split code."""
 
-import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, CodeSpace, Several, parts_of
+from narrows.codes import Code, Several, parts_of
 from narrows.functional.conditionals import Conditionals
-from narrows.latent import Latent
+from narrows.latent import JointLatent, Latent
 from narrows.priors.base import Prior
-
-
-@dataclass(frozen=True, eq=False)
-class JointLatent(Latent):
-    """The latent of several bottlenecks side by side.
-
-    Attributes:
-        parts: the latent of each.
-    """
-
-    parts: tuple[Latent, ...] = ()
-
-    @property
-    def has_rate(self) -> bool:
-        """Whether every part has one."""
-        return all(part.has_rate for part in self.parts)
 
 
 class JointPrior(Prior):
@@ -52,12 +35,11 @@ class JointPrior(Prior):
                 f"{[prior.sites for prior in priors]}"
             )
 
-    def check_fits(self, codes: CodeSpace, sites: tuple[int, ...]) -> None:
-        """Checks that each part's prior is one for the codes of that part."""
-        self.check_suits(codes, sites)
-        assert isinstance(codes, Several)
-        for prior, part in zip(self._priors, codes.parts, strict=True):
-            prior.check_fits(part, part.grid(sites))
+    @property
+    def codes(self) -> Several | None:
+        """The parts' codes."""
+        parts = [prior.codes for prior in self._priors]
+        return None if None in parts else Several(tuple(part for part in parts if part))
 
     def rate(self, latent: Latent) -> Tensor:
         """Sum of the parts' rates, `[batch]` in nats.
@@ -67,25 +49,14 @@ class JointPrior(Prior):
             TypeError: if the latent is not a `Split` bottleneck's.
         """
         # The codes may have been quantised since the parts' latents were made.
-        parts = zip(self._split(latent), self._codes(latent.code), strict=True)
-        own = [dataclasses.replace(part, code=code) for part, code in parts]
-        rates = [p.rate(part) for p, part in zip(self._priors, own, strict=True)]
+        parts = zip(self._priors, self._split(latent), self._codes(latent.code), strict=True)
+        rates = [prior.rate(replace(part, code=code)) for prior, part, code in parts]
         return torch.stack(rates).sum(0)
 
     def log_prob(self, code: Code) -> Tensor:
-        """Log p(code), `[batch]` in nats.
-
-        Raises:
-            ValueError: if a part's prior gives none.
-        """
-        total = None
-        for prior, part in zip(self._priors, self._codes(code), strict=True):
-            log_prob = getattr(prior, "log_prob", None)
-            if log_prob is None:
-                raise ValueError(f"{type(prior).__name__} gives no log p(code) for a part")
-            total = log_prob(part) if total is None else total + log_prob(part)
-        assert total is not None
-        return total
+        """Log p(code), `[batch]` in nats: the parts' sum."""
+        parts = zip(self._priors, self._codes(code), strict=True)
+        return torch.stack([prior.log_prob(part) for prior, part in parts]).sum(0)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, the parts independently."""

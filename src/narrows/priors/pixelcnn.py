@@ -121,20 +121,18 @@ class PixelCNN(AutoregressiveIndices):
         Raises:
             ValueError: if the sites are no map, or a number is out of range.
         """
-        super().__init__(sites)
+        super().__init__(sites, size, channels=channels)
         if len(self.sites) != self.site_axes:
             raise ValueError(
                 f"PixelCNN: expected a map of sites (height, width), got {self.sites}; use "
                 "AutoregressiveTransformer for sequences and single codes"
             )
-        if kernel < 3 or kernel % 2 == 0 or layers < 1 or size < 2 or hidden < 1:
+        if kernel < 3 or kernel % 2 == 0 or min(layers, hidden) < 1:
             raise ValueError(
-                "PixelCNN: expected an odd kernel of at least 3, layers and hidden of at least 1 "
-                f"and size of at least 2, got kernel={kernel}, layers={layers}, hidden={hidden}, "
-                f"size={size}"
+                "PixelCNN: expected an odd kernel of at least 3, layers and hidden of at least 1, "
+                f"got kernel={kernel}, layers={layers}, hidden={hidden}"
             )
-        self.size, self.channels, self.classes = size, channels, classes
-        self.per_site = channels or 1
+        self.classes = classes
         self.embedding = nn.Parameter(torch.randn(self.per_site, size, hidden) * hidden**-0.5)
         self.layers = nn.ModuleList(GatedLayer(hidden, kernel, classes) for _ in range(layers))
         self.read = nn.Linear(hidden, 2 * hidden)

@@ -8,16 +8,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from narrows.codes import Code, Values, one_tensor
+from narrows.codes import Code, one_tensor
 from narrows.functional.conditionals import Conditional, Conditionals, Walk, outside
 from narrows.latent import Latent
-from narrows.priors.base import NoRateError, Prior
+from narrows.priors.base import NoRateError, ValuePrior
 
 MOST_BINS = 8192  # per feature; what lies farther from the mean takes the escape
 HELD = 2**24  # codes held back to learn their spread before counting starts
 
 
-class QuantizedHistogram(Prior):
+class QuantizedHistogram(ValuePrior):
     """p(index) per feature, index = round((code - centre) / step), shared by all sites;
     the centre is the feature's mean.
 
@@ -49,7 +49,6 @@ class QuantizedHistogram(Prior):
         torch.Size([1000])
     """
 
-    space = Values
     steps: Tensor
     centers: Tensor
     lows: Tensor
@@ -65,23 +64,16 @@ class QuantizedHistogram(Prior):
         fraction: float = 0.25,
         exact_zeros: bool = False,
     ) -> None:
-        super().__init__(sites)
-        if dim < 1:
-            raise ValueError(f"QuantizedHistogram: dim must be at least 1, got {dim}")
-        for name, value in (("step", 1.0 if step is None else step), ("fraction", fraction)):
-            if not (0 < value < math.inf):
-                raise ValueError(f"QuantizedHistogram: {name} must be positive, got {value}")
-        self.dim = dim
-        self.step = step
-        self.fraction = fraction
-        self.exact_zeros = exact_zeros
+        super().__init__(sites, dim)
+        if not all(
+            0 < value < math.inf for value in (fraction, fraction if step is None else step)
+        ):
+            raise ValueError(
+                f"QuantizedHistogram: step and fraction must be positive, got {step} and {fraction}"
+            )
+        self.step, self.fraction, self.exact_zeros = step, fraction, exact_zeros
         for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
-
-    @property
-    def codes(self) -> Values:
-        """Values, `dim` at each site."""
-        return Values(self.dim)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Settles the grid and counts, in one pass over training latents.
@@ -89,7 +81,7 @@ class QuantizedHistogram(Prior):
         Raises:
             ValueError: if there are no latents.
         """
-        codes = (self._vectors(latent.code).detach().double().cpu() for latent in latents)
+        codes = (self.vectors(latent.code).detach().double().cpu() for latent in latents)
         held: list[Tensor] = []
         for part in codes:
             held.append(part)
@@ -103,11 +95,9 @@ class QuantizedHistogram(Prior):
         total, bins = counts.sum(1) + outside, counts.shape[1]
         escape = (outside + 0.5) / (total + 1)
         inside = (counts + 1 / bins) / (counts.sum(1, keepdim=True) + 1)
-        self.log_bins = (inside.log() + torch.log1p(-escape)[:, None]).to(device)
-        self.log_escape = escape.log().to(device)
-        self.lows, self.centers = self.lows.to(device), self.centers.to(device)
-        self.steps = self.steps.to(device)
-        return self
+        self.log_bins = inside.log() + torch.log1p(-escape)[:, None]
+        self.log_escape = escape.log()
+        return self.to(device)
 
     def rate(self, latent: Latent) -> Tensor:
         """-log p(quantised code), `[batch]` in nats.
@@ -116,14 +106,14 @@ class QuantizedHistogram(Prior):
             ValueError: until fitted, since an unquantised code carries infinitely many bits.
         """
         self._require_fit()
-        log_prob = self._log_prob(self._index(self._vectors(latent.code)))
+        log_prob = self._log_prob(self._index(self.vectors(latent.code)))
         return -log_prob.reshape(latent.batch, math.prod(self.sites) * self.dim).sum(1)
 
     def quantize(self, code: Code) -> Code:
         """Rounds the code to the grid; unchanged until `fit` has settled one."""
         if not self.steps.numel():
             return code
-        vectors = self._vectors(code)
+        vectors = self.vectors(code)
         rounded = (self._index(vectors) * self.steps + self.centers).to(vectors.dtype)
         return rounded.reshape(one_tensor(code).shape)
 
@@ -136,7 +126,7 @@ class QuantizedHistogram(Prior):
             NoRateError: until fitted.
         """
         self._require_fit()
-        return self._walk(n, None if code is None else self._index(self._vectors(code)).long())
+        return self._walk(n, None if code is None else self._index(self.vectors(code)).long())
 
     def _walk(self, n: int, index: Tensor | None) -> Conditionals:
         rows = n * math.prod(self.sites)
@@ -149,10 +139,6 @@ class QuantizedHistogram(Prior):
         found = torch.stack(columns, 1).to(self.steps.device)
         values = (found * self.steps + self.centers).to(torch.get_default_dtype())
         return values.view(n, *self.sites, self.dim)
-
-    def _vectors(self, code: Code) -> Tensor:
-        """The code as `[n, dim]`."""
-        return self.codes.check(code).reshape(-1, self.dim)
 
     def _require_fit(self) -> None:
         if not self.steps.numel():

@@ -10,8 +10,8 @@ from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.conditionals import Conditionals, from_logits
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
 from narrows.latent import Latent
+from narrows.networks.causal import CausalTransformer, KeyValueCache
 from narrows.priors.rounded_atoms import RoundedAtoms
-from narrows.priors.transformer import CausalTransformer, KeyValueCache
 from narrows.sparse.solution import canonical
 
 HEADS = 4

@@ -1,7 +1,6 @@
 """A causal transformer over the indices of a code."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,147 +9,8 @@ from torch import Tensor, nn
 from narrows.codes import Code
 from narrows.functional.conditionals import Conditionals, from_logits, over_known
 from narrows.functional.fixed_point import FLOATING, Floating, freeze
+from narrows.networks.causal import CausalTransformer
 from narrows.priors.base import AutoregressiveIndices
-
-
-@dataclass
-class KeyValueCache:
-    """Keys and values of all tokens so far, per layer `[n, heads, length, width / heads]`."""
-
-    keys: list[Tensor]
-    values: list[Tensor]
-    length: int = 0
-
-    def keep(self, rows: Tensor) -> "KeyValueCache":
-        """The cache of some of the sequences: those whose index is in `rows`."""
-        return KeyValueCache([k[rows] for k in self.keys], [v[rows] for v in self.values],
-                             self.length)  # fmt: skip
-
-
-class Normalize(nn.Module):
-    """Layer normalisation that can run on the fixed-point grid."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-        self.shift = nn.Parameter(torch.zeros(width))
-        self.arithmetic: Floating = FLOATING
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(x - mean) / std over the last axis, then gain and shift."""
-        centred = self.arithmetic.round(x - x.mean(-1, keepdim=True))
-        # On the grid the squares' sum is exact; division and root are exactly rounded by IEEE.
-        spread = (centred.square().sum(-1, keepdim=True) / x.shape[-1] + 1e-5).sqrt()
-        return self.arithmetic.round(centred / spread * self.gain + self.shift)
-
-
-class Block(nn.Module):
-    """Pre-norm attention and a two-layer network, each added to its input."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_attention, self.norm_mlp = Normalize(width), Normalize(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.arithmetic: Floating = FLOATING
-
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys, values of x `[n, t, width]`, each `[n, heads, t, width / heads]`."""
-        qkv = self.arithmetic.round(self.qkv(self.norm_attention(x)))
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
-
-    def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """The block's output for tokens x; `mask` `[t, s]` is True where token t may look at s."""
-        a = self.arithmetic
-        scores = a.round(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        heard = a.round(a.softmax(scores) @ v).transpose(1, 2).flatten(2)
-        x = a.round(x + self.out(heard))
-        return a.round(x + self.down(a.gelu(a.round(self.up(self.norm_mlp(x))))))
-
-
-class CausalTransformer(nn.Module):
-    """tokens `[n, t]` -> features `[n, t, width]`; position t has seen tokens before t only.
-
-    The input is shifted by one, so position 0 has seen nothing but the context.
-
-    Source: Vaswani et al. 2017, Attention Is All You Need, arXiv:1706.03762, with
-    normalisation before each part (Radford et al. 2019). Exact under
-    `narrows.functional.fixed_point.freeze`: whole and cached evaluation then agree bit for bit.
-    """
-
-    def __init__(self, vocabulary: int, length: int, width: int, depth: int, heads: int) -> None:
-        """Makes an untrained transformer.
-
-        Raises:
-            ValueError: if the heads do not divide the width, or a number is below 1.
-        """
-        super().__init__()
-        if min(length, width, depth, heads) < 1 or width % heads:
-            raise ValueError(
-                "expected positive length, width, depth and heads, and heads dividing width; got "
-                f"length={length}, width={width}, depth={depth}, heads={heads}"
-            )
-        self.length, self.width = length, width
-        self.tokens = nn.Parameter(0.02 * torch.randn(vocabulary, width))
-        self.places = nn.Parameter(0.02 * torch.randn(length, width))
-        self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = Normalize(width)
-        self.arithmetic: Floating = FLOATING
-
-    def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
-        """Features of every position, `[n, t, width]`.
-
-        Args:
-            tokens: `[n, t]`, t <= length; the last one is not looked at.
-            context: `[n, width]`, added at every position.
-        """
-        n, t = tokens.shape
-        before = torch.cat([self.start.expand(n, 1, -1), self.tokens[tokens[:, :-1]]], dim=1)
-        x = self._place(before[:, :t], self.places[:t], context)
-        mask = torch.ones(t, t, dtype=torch.bool, device=tokens.device).tril()
-        for block in self.stack:
-            x = block.attend(x, *block.split(x), mask)
-        return self.norm(x)
-
-    def cache(self, n: int) -> KeyValueCache:
-        """An empty cache for n sequences."""
-        heads = self.stack[0].heads
-        shape = (n, heads, self.length, self.width // heads)
-        return KeyValueCache(
-            [self.start.new_zeros(shape) for _ in self.blocks],
-            [self.start.new_zeros(shape) for _ in self.blocks],
-        )
-
-    def step(
-        self, last: Tensor | None, cache: KeyValueCache, context: Tensor | None = None
-    ) -> Tensor:
-        """Features of the next position, `[n, width]`, from the last token `[n]` (None at first).
-
-        Writes the new keys and values into the cache.
-        """
-        t, n = cache.length, cache.keys[0].shape[0]
-        token = self.start.expand(n, 1, -1) if last is None else self.tokens[last][:, None]
-        x = self._place(token, self.places[t : t + 1], context)
-        for block, keys, values in zip(self.stack, cache.keys, cache.values, strict=True):
-            q, keys[:, :, t : t + 1], values[:, :, t : t + 1] = block.split(x)
-            x = block.attend(x, q, keys[:, :, : t + 1], values[:, :, : t + 1], None)
-        cache.length = t + 1
-        return self.norm(x)[:, 0]
-
-    @property
-    def stack(self) -> list[Block]:
-        """The blocks, first to last."""
-        return [block for block in self.blocks if isinstance(block, Block)]
-
-    def _place(self, tokens: Tensor, places: Tensor, context: Tensor | None) -> Tensor:
-        x = tokens + places
-        return self.arithmetic.round(x if context is None else x + context[:, None])
 
 
 class AutoregressiveTransformer(AutoregressiveIndices):
@@ -169,6 +29,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
     """
 
     learning_rate = 1e-3
+    offsets: Tensor
 
     def __init__(
         self,
@@ -185,8 +46,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         Args:
             sites: grid of sites; `()` for one code an example.
             size: number of codes K; codes are integers in 0..K-1.
-            channels: codes at each site for code `[batch, *sites, channels]`; None: `[batch,
-                *sites]`.
+            channels: codes of each site, in a last axis; None for one code a site.
             hidden: width of a token's features.
             depth: blocks.
             heads: attention heads; a divisor of `hidden`.
@@ -194,11 +54,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         Raises:
             ValueError: if a number is out of range.
         """
-        super().__init__(sites)
-        if size < 2:
-            raise ValueError(f"AutoregressiveTransformer: size must be at least 2, got {size}")
-        self.size, self.channels = size, channels
-        self.per_site = channels or 1
+        super().__init__(sites, size, channels=channels)
         self.length = math.prod(self.sites) * self.per_site
         # Each stage has its own meaning of code 7, so it has its own tokens.
         self.network = CausalTransformer(size * self.per_site, self.length, hidden, depth, heads)
@@ -206,8 +62,6 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         offsets = torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
         self.register_buffer("offsets", offsets, persistent=False)
         self.arithmetic: Floating = FLOATING
-
-    offsets: Tensor
 
     def logits(self, code: Tensor) -> Tensor:
         """Logits of every token given those before it, `[n, length, K]`."""
