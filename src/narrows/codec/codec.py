@@ -196,8 +196,7 @@ class Codec:
     def _walk(self, choose: Choose, n: int, code: Code | None = None) -> Code:
         """All codes, in groups, so that memory does not grow with their number."""
         parts, device = [], _device(self.prior)
-        for start in range(0, max(n, 1), _GROUP):
-            part = slice(start, min(start + _GROUP, n))
+        for part in _slices(n):
             known = None if code is None else to(rows(code, part), device)
             walk = self.prior.conditionals(part.stop - part.start, known)
             parts.append(to(follow(walk, choose), "cpu"))
@@ -216,18 +215,12 @@ class Codec:
         return found
 
     def _encode(self, unit: Tensor) -> Code:
-        parts = []
-        for start in range(0, max(len(unit), 1), _GROUP):
-            x = unit[start : start + _GROUP].to(_device(self.model))
-            parts.append(to(self.prior.quantize(self.model.latent(x).code), "cpu"))
-        return concatenate(parts)
+        xs = (x.to(_device(self.model)) for x in unit.split(_GROUP))
+        return concatenate([to(self.prior.quantize(self.model.latent(x).code), "cpu") for x in xs])
 
     def _decode(self, code: Code) -> Tensor:
-        parts = [
-            self.model.decode(to(rows(code, slice(start, start + _GROUP)), _device(self.model)))
-            for start in range(0, max(length(code), 1), _GROUP)
-        ]
-        return torch.cat([part.cpu() for part in parts])
+        codes = (to(rows(code, part), _device(self.model)) for part in _slices(length(code)))
+        return torch.cat([self.model.decode(part).cpu() for part in codes])
 
     def _accept(self, images: Tensor) -> tuple[Tensor, tuple[int, ...], bool]:
         """The model's examples (tiles), the shape as given, and whether values are floating."""
@@ -263,6 +256,11 @@ class Codec:
         n = header.count * _tiles_each(header.shape, own)
         limit.check(n, own)
         return n
+
+
+def _slices(n: int) -> list[slice]:
+    """Groups of n codes; one where there is none."""
+    return [slice(start, min(start + _GROUP, n)) for start in range(0, max(n, 1), _GROUP)]
 
 
 def _tiles_each(shape: tuple[int, ...], own: tuple[int, ...]) -> int:

@@ -21,7 +21,7 @@ from torch.distributions import Cauchy, Distribution, Laplace, Normal
 from narrows.codec.container import CodecError
 from narrows.codec.entropy import GridWalk, Located
 from narrows.distributions import SpikeSlab, StudentT
-from narrows.functional.conditionals import Conditional
+from narrows.functional.conditionals import from_arrays
 
 GRID = 2.0**-6
 _REACH = 1 << 11  # grid cells on either side of 0: |z| < 32
@@ -72,12 +72,9 @@ def placed(distribution: Distribution | None) -> Placed | SpikeSlab:
 
 def rows(q: Placed | SpikeSlab, n: int) -> Placed | SpikeSlab:
     """The distribution of the first n examples."""
-    loc, scale = q.loc[:n], q.scale[:n]
-    return (
-        SpikeSlab(q.logits[:n], loc, scale=scale)
-        if isinstance(q, SpikeSlab)
-        else _at(q, loc, scale)
-    )
+    if isinstance(q, SpikeSlab):
+        return SpikeSlab(q.logits[:n], q.loc[:n], scale=q.scale[:n])
+    return _at(q, q.loc[:n], q.scale[:n])
 
 
 def posterior(q: Placed | SpikeSlab, known: Draw | None = None) -> GridWalk[Draw]:
@@ -96,7 +93,7 @@ def posterior(q: Placed | SpikeSlab, known: Draw | None = None) -> GridWalk[Draw
             raise CodecError(
                 "a draw lies where its posterior gives none: damaged, or another build"
             )
-        cells[chosen] = first + (yield _step(weights, len(chosen), place)).numpy()
+        cells[chosen] = first + (yield from_arrays(weights, len(chosen), place)).numpy()
     return Draw(cells)
 
 
@@ -114,7 +111,7 @@ def prior(p: Placed | SpikeSlab, known: Draw | None = None) -> GridWalk[Draw]:
     # One table for all dimensions, which are alike under a prior.
     below = stdtr(p.df, (np.arange(-_REACH, _REACH) + 0.5) * GRID / scale[0])
     weights = np.maximum(np.round(np.diff(below, prepend=0.0, append=1.0) * 2**32), 1.0)
-    found = yield _step(weights, len(location), None if cells is None else cells + _REACH)
+    found = yield from_arrays(weights, len(location), None if cells is None else cells + _REACH)
     return Draw(found.numpy() - _REACH)
 
 
@@ -129,17 +126,13 @@ def _gated(
     """Walks over the gates, then over the normals of those that are open."""
     opened = np.round(flat(d.logits.double().sigmoid()) * 2**32)
     weights = np.stack([2**32 - opened, opened], axis=1).clip(1.0)
-    gates = (yield _step(weights, len(opened), None if known is None else known.gates)).numpy() > 0
+    gates = yield from_arrays(weights, len(opened), None if known is None else known.gates)
+    gates = gates.numpy() > 0
     parts = (torch.from_numpy(flat(part)[gates]) for part in (d.loc, d.scale))
     slab = Normal(*parts, validate_args=False)
     cells = np.zeros(len(gates), np.int64)
     cells[gates] = (yield from inner(slab, known and Draw(known.cells[gates]))).cells
     return Draw(cells, gates)
-
-
-def _step(weights: np.ndarray, count: int, known: np.ndarray | None) -> Conditional:
-    symbols = None if known is None else torch.from_numpy(known.astype(np.int64))
-    return Conditional(torch.from_numpy(weights), count, symbols)
 
 
 def _windows(

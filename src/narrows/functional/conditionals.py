@@ -5,9 +5,10 @@ and returns what they stand for. Whoever follows it chooses the symbols: at rand
 a file, or those that are known, which are then written to a file.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,14 @@ Choose: TypeAlias = Callable[[Conditional], Tensor]
 def from_logits(logits: Tensor, known: Tensor | None = None) -> Conditional:
     """One row of integer weights for each row of logits `[m, K]`; -inf for what cannot come."""
     return Conditional(masses(logits), len(logits), known)
+
+
+def from_arrays(
+    weights: Sequence[float] | np.ndarray, count: int, known: np.ndarray | None = None
+) -> Conditional:
+    """Weights `[m, K]` or `[K]`, computed in NumPy, of m symbols; `known` may be booleans."""
+    symbols = None if known is None else torch.from_numpy(known.astype(np.int64))
+    return Conditional(torch.as_tensor(weights, dtype=torch.float64), count, symbols)
 
 
 def follow(walk: Generator[Step, Tensor, Result], choose: Callable[[Step], Tensor]) -> Result:

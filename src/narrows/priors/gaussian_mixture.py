@@ -39,6 +39,18 @@ class GaussianMixture(ValuePrior):
     rounded z_<i: rounding is taken as noise of variance Delta^2 / 12, for a component narrower
     than a cell must not trust the rounded value's last digits. One component is the Gaussian fit.
 
+    Args:
+        sites: grid of sites.
+        dim: width of the code.
+        components: of the mixture.
+        step: quantisation step of deterministic codes, the same for all dimensions; None
+            takes `fraction` of each dimension's standard deviation.
+        fraction: see `step`.
+        draws: Monte Carlo draws for the rate of random codes.
+
+    Raises:
+        ValueError: if a number is out of range.
+
     Source: full-covariance densities after training: Ghosh et al. 2020, From Variational to
     Deterministic Autoencoders, arXiv:1903.12436, section 4.
 
@@ -67,20 +79,6 @@ class GaussianMixture(ValuePrior):
         fraction: float = 0.25,
         draws: int = 4,
     ) -> None:
-        """Makes the prior before fitting.
-
-        Args:
-            sites: grid of sites.
-            dim: width of the code.
-            components: of the mixture.
-            step: quantisation step of deterministic codes, the same for all dimensions; None
-                takes `fraction` of each dimension's standard deviation.
-            fraction: see `step`.
-            draws: Monte Carlo draws for the rate of random codes.
-
-        Raises:
-            ValueError: if a number is out of range.
-        """
         super().__init__(sites, dim)
         positive = fraction > 0 and (step is None or step > 0)
         if min(components, draws) < 1 or not positive:
@@ -106,13 +104,8 @@ class GaussianMixture(ValuePrior):
             )
 
     @property
-    def fitted(self) -> bool:
-        """Whether `fit` has been called."""
-        return bool(self.weights.sum() > 0)
-
-    @property
     def rounds(self) -> bool:
-        """Whether it was fitted to deterministic codes, which it rounds to a grid."""
+        """True if it was fitted to deterministic codes, which it rounds to a grid."""
         return bool((self.steps > 0).all())
 
     def fit(self, latents: Iterable[Latent]) -> Self:
@@ -171,7 +164,7 @@ class GaussianMixture(ValuePrior):
 
     def quantize(self, code: Code) -> Code:
         """Rounds deterministic codes to the grid; others and those before `fit` stay."""
-        if not self.fitted or not self.rounds:
+        if not self.rounds:
             return code
         z = self.vectors(code)
         rounded = ((z.double() / self.steps).round() * self.steps).to(z.dtype)
@@ -204,7 +197,7 @@ class GaussianMixture(ValuePrior):
             TypeError: if there is no grid: not fitted, or fitted to random codes.
         """
         if not self.rounds:
-            reason = "it was fitted to random codes" if self.fitted else "it is not fitted"
+            reason = "it was fitted to random codes" if self.weights.any() else "it is not fitted"
             raise TypeError(
                 f"GaussianMixture has no grid to round codes to: {reason}; fit it to deterministic "
                 "codes, or use QuantizedHistogram for the means of random ones"
@@ -275,7 +268,7 @@ class GaussianMixture(ValuePrior):
         return nats.view(*lead, math.prod(self.sites)).sum(-1)
 
     def _require_fit(self) -> None:
-        if not self.fitted:
+        if not self.weights.any():
             raise ValueError("GaussianMixture: call prior.fit(training latents) first")
 
 

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.special import ndtr
-from torch import Tensor
 
-from narrows.functional.conditionals import Conditional, Walk, outside
+from narrows.functional.conditionals import Walk, from_arrays, outside
 
 _FAR = 12.0  # deviations of a component that the interval reaches out
 _DEEPEST = 40  # halvings: more cells than any code uses
@@ -48,17 +47,12 @@ class Cells:
     def walk(self, first: int, depth: int, known: np.ndarray | None) -> Walk[np.ndarray]:
         """Walks over one index a row, in an interval of 2^depth cells or outside it."""
         rows, end = len(self.centres[0]), first + 2**depth
-        escapes = inside = None
-        if known is not None:
-            escapes = torch.from_numpy(((known < first) | (known >= end)).astype(np.int64))
-            inside = known.clip(first, end - 1)
-        escapes = yield Conditional(torch.tensor([2.0**24, 1.0]), rows, escapes)
+        escapes = None if known is None else (known < first) | (known >= end)
+        escapes = yield from_arrays([2.0**24, 1.0], rows, escapes)
         low = np.full(rows, first, np.int64)
         for level in reversed(range(depth)):
-            upper = None
-            if inside is not None:
-                upper = torch.from_numpy((inside >= low + 2**level).astype(np.int64))
-            upper = yield Conditional(self._halves(low, 2**level), rows, upper)
+            upper = None if known is None else known.clip(first, end - 1) >= low + 2**level
+            upper = yield from_arrays(self._halves(low, 2**level), rows, upper)
             low = low + upper.numpy() * 2**level
         far = np.flatnonzero(escapes.numpy())
         if len(far):
@@ -75,7 +69,7 @@ class Cells:
         pairs = zip(self.shares, joint, strict=True)
         return [np.where(lost, share, part / safe) for share, part in pairs]
 
-    def _halves(self, low: np.ndarray, size: int) -> Tensor:
+    def _halves(self, low: np.ndarray, size: int) -> np.ndarray:
         """Integer weights `[rows, 2]` of `size` cells from `low` on, and of as many after these.
 
         They are alike where neither half has a mass left.
@@ -84,7 +78,7 @@ class Cells:
         both = np.stack([sum(self._masses(*ends[:2])), sum(self._masses(*ends[1:]))], axis=1)
         total = both[:, :1] + both[:, 1:]
         shares = np.divide(both, total, out=np.full_like(both, 0.5), where=total > 0)
-        return torch.from_numpy(np.maximum(np.round(shares * 2.0**32), 1.0))
+        return np.maximum(np.round(shares * 2.0**32), 1.0)
 
     def _masses(self, first: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
         """Each component's mass of the cells first, ..., after - 1, times its share."""

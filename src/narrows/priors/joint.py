@@ -49,14 +49,13 @@ class JointPrior(Prior):
             TypeError: if the latent is not a `Split` bottleneck's.
         """
         # The codes may have been quantised since the parts' latents were made.
-        parts = zip(self._priors, self._split(latent), self._codes(latent.code), strict=True)
-        rates = [prior.rate(replace(part, code=code)) for prior, part, code in parts]
+        parts = zip(self._split(latent), self._pairs(latent.code), strict=True)
+        rates = [prior.rate(replace(part, code=code)) for part, (prior, code) in parts]
         return torch.stack(rates).sum(0)
 
     def log_prob(self, code: Code) -> Tensor:
         """Log p(code), `[batch]` in nats: the parts' sum."""
-        parts = zip(self._priors, self._codes(code), strict=True)
-        return torch.stack([prior.log_prob(part) for prior, part in parts]).sum(0)
+        return torch.stack([prior.log_prob(part) for prior, part in self._pairs(code)]).sum(0)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Code:
         """Draws n codes, the parts independently."""
@@ -64,14 +63,12 @@ class JointPrior(Prior):
 
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Part after part."""
-        known = [None] * len(self.parts) if code is None else self._codes(code)
-        pairs = zip(self._priors, known, strict=True)
+        pairs = [(prior, None) for prior in self._priors] if code is None else self._pairs(code)
         return _in_turn([prior.conditionals(n, part) for prior, part in pairs])
 
     def quantize(self, code: Code) -> Code:
         """Each part as its own prior stores it."""
-        parts = zip(self._priors, self._codes(code), strict=True)
-        return tuple(prior.quantize(part) for prior, part in parts)
+        return tuple(prior.quantize(part) for prior, part in self._pairs(code))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Fits each part's prior; the latents are kept while they pass."""
@@ -84,8 +81,8 @@ class JointPrior(Prior):
     def _priors(self) -> list[Prior]:
         return [prior for prior in self.parts if isinstance(prior, Prior)]
 
-    def _codes(self, code: Code) -> tuple[Code, ...]:
-        return parts_of(code, len(self.parts))
+    def _pairs(self, code: Code) -> list[tuple[Prior, Code]]:
+        return [*zip(self._priors, parts_of(code, len(self.parts)), strict=True)]
 
     def _split(self, latent: Latent) -> tuple[Latent, ...]:
         if not isinstance(latent, JointLatent) or len(latent.parts) != len(self.parts):

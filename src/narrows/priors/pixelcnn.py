@@ -1,7 +1,6 @@
 """Gated PixelCNN over maps of discrete codes, sampled with cached rows."""
 
 import math
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -64,13 +63,28 @@ class GatedLayer(nn.Module):
         return self.arithmetic.round(self.arithmetic.tanh(a) * self.arithmetic.sigmoid(b))
 
 
-@dataclass
-class _Rows:
-    """What incremental sampling remembers: per layer, the last rows of the vertical stack."""
+class _Fed:
+    """A layer that is fed row by row and site by site, and remembers the last of both."""
 
-    above: list[Tensor] = field(default_factory=list)
-    links: list[Tensor] = field(default_factory=list)
-    left: list[Tensor] = field(default_factory=list)
+    def __init__(self, layer: GatedLayer, first: Tensor, label: Tensor | None) -> None:
+        self.layer, self.bias = layer, layer.bias(label)
+        n, wide, _, columns = first.shape
+        self.above = first.new_zeros(n, wide, layer.rows - 1, columns)
+        self.left = self.link = first
+
+    def row(self, row: Tensor) -> Tensor:
+        """The vertical stack's next row `[n, width, 1, W]`, given that of the layer below."""
+        seen = torch.cat([self.above, row], dim=2)
+        self.above = seen[:, :, 1:]
+        row, self.link = self.layer.down(seen, self.bias)
+        self.left = row.new_zeros(*row.shape[:2], 1, self.layer.rows - 1)
+        return row
+
+    def site(self, here: Tensor, column: int) -> Tensor:
+        """The horizontal stack's next site `[n, width, 1, 1]`, given that of the layer below."""
+        seen = torch.cat([self.left, here], dim=3)
+        self.left = seen[..., 1:]
+        return self.layer.across(seen, here, self.link[..., column : column + 1], self.bias)
 
 
 class PixelCNN(AutoregressiveIndices):
@@ -82,6 +96,18 @@ class PixelCNN(AutoregressiveIndices):
 
     Sampling is exact (see `narrows.functional.fixed_point`): one site at a time with cached
     activations gives, bit for bit, what evaluating the whole map for every site gives.
+
+    Args:
+        sites: (height, width) of the map.
+        size: number of codes K; codes are integers in 0..K-1.
+        channels: codes at each site for code `[batch, H, W, channels]`; None: `[batch, H, W]`.
+        hidden: width of the network.
+        layers: gated layers; each lets a site see kernel // 2 further.
+        kernel: odd width of the vertical stack's kernels.
+        classes: number of classes to condition on; None: unconditional.
+
+    Raises:
+        ValueError: if the sites are no map, or a number is out of range.
 
     Source: van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders,
     arXiv:1606.05328, eq. 2-4 and figure 2. We shift the input instead of masking the first
@@ -107,20 +133,6 @@ class PixelCNN(AutoregressiveIndices):
         kernel: int = 5,
         classes: int | None = None,
     ) -> None:
-        """Makes an untrained PixelCNN.
-
-        Args:
-            sites: (height, width) of the map.
-            size: number of codes K; codes are integers in 0..K-1.
-            channels: codes at each site for code `[batch, H, W, channels]`; None: `[batch, H, W]`.
-            hidden: width of the network.
-            layers: gated layers; each lets a site see kernel // 2 further.
-            kernel: odd width of the vertical stack's kernels.
-            classes: number of classes to condition on; None: unconditional.
-
-        Raises:
-            ValueError: if the sites are no map, or a number is out of range.
-        """
         super().__init__(sites, size, channels=channels)
         if len(self.sites) != self.site_axes:
             raise ValueError(
@@ -195,9 +207,8 @@ class PixelCNN(AutoregressiveIndices):
         if self.classes and label is None:
             device = "cpu" if generator is None else generator.device
             label = torch.randint(self.classes, (n,), generator=generator, device=device)
-        walk = self.conditionals(
-            n, label=None if label is None else label.to(self.embedding.device)
-        )
+        label = None if label is None else label.to(self.embedding.device)
+        walk = self.conditionals(n, label=label)
         return follow(walk, sampler(generator, temperature, top_k))
 
     @torch.no_grad()
@@ -232,23 +243,22 @@ class PixelCNN(AutoregressiveIndices):
         site at a time from its last columns. Memory is that of a few rows.
         """
         height, width = self.sites
-        cache = self._start(n)
-        biases = [layer.bias(label) for layer in self.stack]
         row = self.embedding.new_zeros(n, self.embedding.shape[-1], 1, width)
+        layers = [_Fed(layer, row, label) for layer in self.stack]
         maps = []
         for _ in range(height):
-            self._enter_row(cache, row, biases)
-            here = row.new_zeros(n, row.shape[1], 1, 1)
-            done = []
+            for layer in layers:
+                row = layer.row(row)
+            here, done = row.new_zeros(n, row.shape[1], 1, 1), []
             for column in range(width):
-                features = self._enter_site(cache, here, column, biases)
-                codes = yield from self._at_site(features)
+                for layer in layers:
+                    here = layer.site(here, column)
+                codes = yield from self._at_site(self._read(here[:, :, 0, 0]))
                 here = self._embed(codes[:, None, None])
                 done.append(here)
                 maps.append(codes)
             row = torch.cat(done, dim=-1)
-        out = torch.stack(maps, dim=1)
-        return out.view(n, *self.sites, *((self.channels,) if self.channels else ()))
+        return torch.stack(maps, dim=1).view(n, *self.codes.shape(self.sites))
 
     def _embed(self, flat: Tensor) -> Tensor:
         """Sum of the channels' embeddings, `[n, width, H, W]`."""
@@ -280,33 +290,6 @@ class PixelCNN(AutoregressiveIndices):
     def _flat(self, code: Code) -> Tensor:
         index = self.codes.check(code, self.sites).long()
         return index if self.channels else index[..., None]
-
-    def _start(self, n: int) -> _Rows:
-        zeros = self.embedding.new_zeros
-        wide = self.embedding.shape[-1]
-        return _Rows(
-            above=[zeros(n, wide, layer.rows - 1, self.sites[1]) for layer in self.stack],
-        )
-
-    def _enter_row(self, cache: _Rows, row: Tensor, biases: list[Tensor]) -> None:
-        """Runs the vertical stack over one new row; `row` is the row of embeddings above it."""
-        cache.links = []
-        cache.left = []
-        for i, layer in enumerate(self.stack):
-            seen = torch.cat([cache.above[i], row], dim=2)
-            cache.above[i] = seen[:, :, 1:]
-            row, link = layer.down(seen, biases[i])
-            cache.links.append(link)
-            cache.left.append(row.new_zeros(*row.shape[:2], 1, layer.rows - 1))
-
-    def _enter_site(self, cache: _Rows, here: Tensor, column: int, biases: list[Tensor]) -> Tensor:
-        """Runs the horizontal stack at one site; `here` embeds the site to its left."""
-        for i, layer in enumerate(self.stack):
-            seen = torch.cat([cache.left[i], here], dim=3)
-            cache.left[i] = seen[..., 1:]
-            link = cache.links[i][..., column : column + 1]
-            here = layer.across(seen, here, link, biases[i])
-        return self._read(here[:, :, 0, 0])
 
     def _at_site(self, features: Tensor) -> Walk[Tensor]:
         """Walks over the channels at one site; returns `[n, channels]`."""

@@ -167,9 +167,8 @@ class QuantizedHistogram(ValuePrior):
         counts = torch.zeros(self.dim, MOST_BINS, dtype=torch.float64)
         outside = torch.zeros(self.dim, dtype=torch.float64)
         half = MOST_BINS // 2
-        centers, steps = self.centers, self.steps
         for block in blocks:
-            index = ((block - centers) / steps).round() + half
+            index = self._index(block) + half
             inside = (index >= 0) & (index < MOST_BINS)
             place = index.clamp(0, MOST_BINS - 1).long()
             counts.scatter_add_(1, place.T, inside.double().T)

@@ -73,8 +73,14 @@ class RoundedAtoms(Autoregressive):
         values = q.to(torch.get_default_dtype()) * self.step
         return canonical(atoms.view(shape), values.view(shape))
 
+    def dense(self, n: int, code: Code | None) -> Tensor:
+        """q of every atom, `[n * sites, K]`; zeros where no code is given."""
+        device = next(self.buffers()).device
+        q = torch.zeros(n * math.prod(self.sites), self.size, dtype=torch.long, device=device)
+        return q if code is None else q.scatter_add_(1, *self.whole_numbers(code))
+
     def from_dense(self, q: Tensor) -> Atoms:
-        """The code of whole numbers for every atom, `[batch * sites, K]`."""
+        """The code of q for every atom, `[n * sites, K]`."""
         width = max(1, int((q != 0).sum(1).max())) if q.numel() else 1
         atoms = (q != 0).to(torch.uint8).topk(width, dim=1).indices
         return self.assemble(atoms, q.gather(1, atoms))

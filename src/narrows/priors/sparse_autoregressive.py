@@ -24,6 +24,18 @@ class SparseAutoregressive(RoundedAtoms):
     drawn from those above the last one only: the others have probability 0. A site with
     k atoms needs no end token. Sites are independent given where they are.
 
+    Args:
+        sites: grid of sites; `()` for one code an example.
+        size: number of atoms K.
+        k: most active atoms at a site.
+        step: quantisation step of values.
+        levels: values are clamped to +-levels steps.
+        hidden: width of the transformer, a multiple of 4 (its heads).
+        depth: its blocks.
+
+    Raises:
+        ValueError: if a number is out of range.
+
     Example:
         >>> prior = SparseAutoregressive((2,), size=6, k=3, step=0.5, hidden=16, depth=1)
         >>> atoms, values = prior.sample(4, torch.Generator().manual_seed(0))
@@ -44,20 +56,6 @@ class SparseAutoregressive(RoundedAtoms):
         hidden: int = 64,
         depth: int = 2,
     ) -> None:
-        """Makes an untrained prior.
-
-        Args:
-            sites: grid of sites; `()` for one code an example.
-            size: number of atoms K.
-            k: most active atoms at a site.
-            step: quantisation step of values.
-            levels: values are clamped to +-levels steps.
-            hidden: width of the transformer, a multiple of 4 (its heads).
-            depth: its blocks.
-
-        Raises:
-            ValueError: if a number is out of range.
-        """
         super().__init__(sites, size, step=step, levels=levels)
         if not 1 <= k <= size:
             raise ValueError(f"SparseAutoregressive: expected 1 <= k <= size, got {k} and {size}")

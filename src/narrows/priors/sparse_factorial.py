@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.codes import Code, atoms_of
-from narrows.functional.conditionals import Conditional, Conditionals, Walk
+from narrows.functional.conditionals import Conditionals, Walk, from_arrays
 from narrows.latent import Latent
 from narrows.priors.rounded_atoms import RoundedAtoms
 
@@ -76,17 +76,13 @@ class SparseFactorial(RoundedAtoms):
     @torch.no_grad()
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Atom after atom: where it is active, then signs, then magnitudes."""
-        rows = n * math.prod(self.sites)
-        levels = np.zeros((rows, self.size), np.int64)
-        if code is not None:
-            atoms, q = (part.cpu().numpy() for part in self.whole_numbers(code))
-            np.add.at(levels, (np.arange(rows)[:, None], atoms), q)
+        q = self.dense(n, code).cpu().numpy()
         activation = self.activation.double().cpu().numpy()
         ratio = self.ratio.double().cpu().numpy()
         for j in range(self.size):
-            known = None if code is None else levels[:, j]
-            levels[:, j] = yield from _atom(activation[j], ratio[j], rows, known)
-        return self.from_dense(torch.from_numpy(levels).to(self.activation.device))
+            known = None if code is None else q[:, j]
+            q[:, j] = yield from _atom(activation[j], ratio[j], len(q), known)
+        return self.from_dense(torch.from_numpy(q).to(self.activation.device))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Maximum likelihood with half a pseudo-count, in one pass; quantises on the way.
@@ -115,16 +111,16 @@ class SparseFactorial(RoundedAtoms):
 
 def _atom(activation: float, ratio: float, rows: int, q: np.ndarray | None) -> Walk[np.ndarray]:
     """Walks over the values of one atom at all sites; returns q `[rows]`."""
-    active = yield _alike([1 - activation, activation], rows, None if q is None else q != 0)
+    active = yield from_arrays([1 - activation, activation], rows, None if q is None else q != 0)
     place = np.flatnonzero(active.numpy())
-    positive = yield _alike([1.0, 1.0], len(place), None if q is None else q[place] > 0)
+    positive = yield from_arrays([1.0, 1.0], len(place), None if q is None else q[place] > 0)
     rest = None if q is None else np.abs(q[place]) - 1
     magnitude = np.ones(len(place), np.int64)
     table = np.append((1 - ratio) * ratio ** np.arange(_GEOMETRIC), ratio**_GEOMETRIC)
     left = np.arange(len(place))
     while len(left):
         known = None if rest is None else np.minimum(rest[left], _GEOMETRIC)
-        symbols = (yield _alike(table, len(left), known)).numpy()
+        symbols = (yield from_arrays(table, len(left), known)).numpy()
         magnitude[left] += symbols
         if rest is not None:
             rest[left] -= symbols
@@ -132,8 +128,3 @@ def _atom(activation: float, ratio: float, rows: int, q: np.ndarray | None) -> W
     found = np.zeros(rows, np.int64)
     found[place] = np.where(positive.numpy() > 0, magnitude, -magnitude)
     return found
-
-
-def _alike(weights: np.ndarray | list[float], count: int, known: np.ndarray | None) -> Conditional:
-    symbols = None if known is None else torch.from_numpy(known.astype(np.int64))
-    return Conditional(torch.as_tensor(weights, dtype=torch.float64), count, symbols)

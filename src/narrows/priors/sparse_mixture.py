@@ -22,7 +22,19 @@ class SparseMixture(RoundedAtoms):
 
     A mixture knows which atoms are used together, which `SparseFactorial` does not; with one
     component the supports of both agree. Values are histograms of the quantised value by atom,
-    drawn towards that of all atoms. Sites share the parameters and are independent.
+    drawn towards that of all atoms. Sites share the parameters and are independent. Before `fit` a
+    site has one active atom on average, and all values are alike.
+
+    Args:
+        sites: grid of sites; `()` for one code an example.
+        size: number of atoms K.
+        step: quantisation step of values.
+        components: Bernoulli mixture components M.
+        levels: values are clamped to +-levels steps.
+        iterations: of EM.
+
+    Raises:
+        ValueError: if a number is out of range.
 
     Source: EM for mixtures of Bernoullis: Bishop 2006, Pattern Recognition and Machine Learning,
     section 9.3.3; we start from random responsibilities and keep half a count everywhere.
@@ -48,19 +60,6 @@ class SparseMixture(RoundedAtoms):
         levels: int = 31,
         iterations: int = 30,
     ) -> None:
-        """Makes the prior before fitting: one active atom a site, all values alike.
-
-        Args:
-            sites: grid of sites; `()` for one code an example.
-            size: number of atoms K.
-            step: quantisation step of values.
-            components: Bernoulli mixture components M.
-            levels: values are clamped to +-levels steps.
-            iterations: of EM.
-
-        Raises:
-            ValueError: if a number is out of range.
-        """
         super().__init__(sites, size, step=step, levels=levels)
         if min(components, iterations) < 1:
             raise ValueError(
@@ -87,11 +86,11 @@ class SparseMixture(RoundedAtoms):
     @torch.no_grad()
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Walks over the atoms of all sites at once (active or not), then over the values."""
-        rows = n * math.prod(self.sites)
-        active, levels = self._dense(rows, code)
+        q = self.dense(n, code)
+        active = None if code is None else (q != 0).long()
         # log of a mass on a grid: products of many factors become exact sums.
         on, off = snap(self.activation.log(), 16), snap(torch.log1p(-self.activation), 16)
-        state = snap(self.weights.log(), 16).expand(rows, -1).clone()
+        state = snap(self.weights.log(), 16).expand(len(q), -1).clone()
         for j in range(self.size):
             mixed = FIXED.softmax(state) @ snap(self.activation[:, j], 32)
             p = mixed.clamp(2.0**-24, 1 - 2.0**-24)
@@ -99,13 +98,12 @@ class SparseMixture(RoundedAtoms):
             chosen = yield from_logits(logits, None if active is None else active[:, j])
             state = torch.where(chosen[:, None] > 0, state + on[:, j], state + off[:, j])
             if active is None:
-                levels[:, j] = chosen
-        site, atom = (levels != 0).nonzero().unbind(1)
-        table = snap(self.value_logits)
-        known = None if active is None else self.to_symbols(levels[site, atom])
-        chosen = yield from_logits(table[atom], known)
-        levels[site, atom] = self.from_symbols(chosen)
-        return self.from_dense(levels)
+                q[:, j] = chosen
+        site, atom = q.nonzero().unbind(1)
+        known = None if active is None else self.to_symbols(q[site, atom])
+        chosen = yield from_logits(snap(self.value_logits)[atom], known)
+        q[site, atom] = self.from_symbols(chosen)
+        return self.from_dense(q)
 
     def fit(self, latents: Iterable[Latent]) -> Self:
         """EM on the supports and counts of the values, in one pass over the latents.
@@ -139,9 +137,8 @@ class SparseMixture(RoundedAtoms):
             used.index_add_(0, atoms[:, column], shares * active[:, column, None])
         # A component sees few codes: half a count of the average code keeps it honest.
         average = (used.sum(1) + 0.5) / (total.sum() + 1)
-        self.activation.copy_(
-            ((used.T + 0.5 * average) / (total[:, None] + 0.5)).clamp(1e-7, 1 - 1e-7)
-        )
+        share = (used.T + 0.5 * average) / (total[:, None] + 0.5)
+        self.activation.copy_(share.clamp(1e-7, 1 - 1e-7))
         self.weights.copy_((total + 0.5) / (total + 0.5).sum())
 
     def _fit_values(self, atoms: Tensor, q: Tensor) -> None:
@@ -152,11 +149,3 @@ class SparseMixture(RoundedAtoms):
         pooled = (counts.sum(0) + 0.5) / (counts.sum() + self.levels)
         shared = counts + 2 * self.levels * pooled
         self.value_logits.copy_((shared / shared.sum(1, keepdim=True)).log())
-
-    def _dense(self, rows: int, code: Code | None) -> tuple[Tensor | None, Tensor]:
-        levels = torch.zeros(rows, self.size, dtype=torch.long, device=self.weights.device)
-        if code is None:
-            return None, levels
-        atoms, q = self.whole_numbers(code)
-        levels.scatter_add_(1, atoms, q)
-        return (levels != 0).long(), levels

@@ -19,6 +19,17 @@ class AutoregressiveTransformer(AutoregressiveIndices):
     Fits codes without a map too: one site with many stages, one site with many digits. On maps
     `PixelCNN` is cheaper to train, as it need not learn where neighbours are.
 
+    Args:
+        sites: grid of sites; `()` for one code an example.
+        size: number of codes K; codes are integers in 0..K-1.
+        channels: codes of each site, in a last axis; None for one code a site.
+        hidden: width of a token's features.
+        depth: blocks.
+        heads: attention heads; a divisor of `hidden`.
+
+    Raises:
+        ValueError: if a number is out of range.
+
     Source: Esser, Rombach and Ommer 2021, Taming Transformers, arXiv:2012.09841, section 3.2.
     We have no sliding window: every token sees all before it.
 
@@ -41,19 +52,6 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         depth: int = 4,
         heads: int = 4,
     ) -> None:
-        """Makes an untrained prior.
-
-        Args:
-            sites: grid of sites; `()` for one code an example.
-            size: number of codes K; codes are integers in 0..K-1.
-            channels: codes of each site, in a last axis; None for one code a site.
-            hidden: width of a token's features.
-            depth: blocks.
-            heads: attention heads; a divisor of `hidden`.
-
-        Raises:
-            ValueError: if a number is out of range.
-        """
         super().__init__(sites, size, channels=channels)
         self.length = math.prod(self.sites) * self.per_site
         # Each stage has its own meaning of code 7, so it has its own tokens.
