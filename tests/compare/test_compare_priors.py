@@ -194,7 +194,7 @@ def test_a_wrong_prior_is_one_sentence_before_anything_runs(recipes, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
-def test_without_priors_nothing_is_coded():
+def test_without_priors_nothing_is_coded(tmp_path):
     assert Comparison.__dataclass_fields__["coded"].default == ()
-    with Bench(Source("digits", {}), Path("nowhere")) as bench:
+    with Bench(Source("digits", {}), tmp_path) as bench:
         assert bench.code([]) == []
