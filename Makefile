@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-slow check setup build clean
+.PHONY: demo test test-slow check claims results setup build clean
 
 demo: setup
 	$(BIN)/narrows demo
@@ -21,6 +21,12 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/python tools/structure.py
 	$(BIN)/python tools/typed.py
+
+claims: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m reproductions --ledger
+
+results: setup
+	$(BIN)/python -m evidence
 
 setup: $(VENV)/.ready
 

@@ -1,6 +1,6 @@
 """CIFAR-10 through a VQ-VAE: the recipe `vq-fast` against the well-known notebook, in one run.
 
-    python benchmarks/cifar_vq.py --out docs/results [--only fast,notebook,plot] [--limit 1100]
+    python -m benchmarks.cifar_vq [--only fast,notebook] [--limit 1100] [--ledger]
 
 Both use the same network (`narrows.networks.Conv()`), 512 codes of 64 numbers, 8x8 sites, hence
 576 bits an image. Seconds are training seconds: the clock stands still while the test set is
@@ -11,7 +11,6 @@ images.
 # ruff: noqa: D102, ARG002 (callbacks and modules with the signatures of their bases)
 
 import argparse
-import json
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -27,16 +26,16 @@ from torch.utils.data import DataLoader
 import narrows as nw
 import narrows.functional.usage
 import narrows.recorded
-from narrows.training.run import environment
+from evidence.benchmarks import record
 
-LEVEL, GOAL = 0.090, 0.052
+LEVEL = 0.090
 
 
 class Clock:
     """Training seconds, and a row of figures whenever the test set is evaluated."""
 
-    def __init__(self, data: nw.data.Dataset, out: Path) -> None:
-        self.test, self.variance, self.out = data.test, data.variance, out
+    def __init__(self, data: nw.data.Dataset, name: str) -> None:
+        self.test, self.variance, self.name = data.test, data.variance, name
         self.seconds, self.rows, self.began = 0.0, [], time.perf_counter()
 
     def evaluate(self, model: nn.Module, reconstruct, step: int) -> dict:
@@ -60,8 +59,7 @@ class Clock:
             "perplexity": round(used["perplexity"], 1), "usage": round(used["usage"], 4),
         }  # fmt: skip
         self.rows.append(row)
-        print(self.out.stem, row, flush=True)
-        self.out.write_text(json.dumps({"environment": environment(), "rows": self.rows}, indent=1))
+        print(self.name, row, flush=True)
         self.began = time.perf_counter()
         return row
 
@@ -110,7 +108,7 @@ class Watch(nw.training.Callback):
         return output, latent.code
 
 
-def fast(data: nw.data.Dataset, out: Path, recipe_file: Path, stop: float | None) -> None:
+def fast(data: nw.data.Dataset, recipe_file: Path, stop: float | None) -> Clock:
     """The recipe, as `narrows train vq-fast` runs it."""
     import yaml
 
@@ -119,7 +117,7 @@ def fast(data: nw.data.Dataset, out: Path, recipe_file: Path, stop: float | None
     torch.manual_seed(settings.get("seed", 0))
     build = nw.recorded.build
     model = nw.Autoencoder(data.shape, **{k: build(v) for k, v in recipe["model"].items()})
-    clock = Clock(data, out / f"{recipe_file.stem}.json")
+    clock = Clock(data, recipe_file.stem)
     watch = Watch()
     watch.clock, watch.stop = clock, stop
     others = build(settings.get("callbacks", []))
@@ -132,9 +130,10 @@ def fast(data: nw.data.Dataset, out: Path, recipe_file: Path, stop: float | None
             seed=settings.get("seed", 0),
         )  # fmt: skip
     except Enough:
-        return
+        return clock
     clock.began = time.perf_counter()
     clock.evaluate(model, lambda x: (model.decode(model.encode(x)), model.encode(x)), watch.step)
+    return clock
 
 
 class NotebookQuantizer(nn.Module):
@@ -182,7 +181,7 @@ class NotebookImages(torch.utils.data.Dataset):
         return torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div(255)
 
 
-def notebook(data: nw.data.Dataset, out: Path, limit: float) -> None:
+def notebook(data: nw.data.Dataset, limit: float) -> Clock:
     """Adam at 1e-3, batch 256, NMSE + commitment, until the level or the limit."""
     torch.manual_seed(0)
     network = nw.networks.Conv()
@@ -197,7 +196,7 @@ def notebook(data: nw.data.Dataset, out: Path, limit: float) -> None:
         _, z, index = quantizer(encoder(x))
         return decoder(z), index
 
-    clock = Clock(data, out / "notebook.json")
+    clock = Clock(data, "the notebook")
     for step in range(1, 3001):
         x = next(iter(loader))  # the notebook shuffles anew for every batch
         optimizer.zero_grad()
@@ -208,54 +207,28 @@ def notebook(data: nw.data.Dataset, out: Path, limit: float) -> None:
             row = clock.evaluate(model, reconstruct, step)
             if row["nmse"] <= LEVEL or row["seconds"] > limit:
                 break
-
-
-def plot(out: Path) -> None:
-    """Test NMSE against training seconds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, colour in (("notebook", "tab:grey"), ("vq-fast", "tab:blue")):
-        rows = json.loads((out / f"{name}.json").read_text())["rows"]
-        rows = [row for row in rows if row["nmse"] < 0.5]
-        seconds, nmse = [r["seconds"] for r in rows], [r["nmse"] for r in rows]
-        axes.plot(seconds, nmse, "o-", markersize=3, color=colour, label=name)
-    for level in (LEVEL, GOAL):
-        axes.axhline(level, linewidth=0.5, color="black", linestyle=":")
-    axes.set(
-        xlabel="training seconds", ylabel="test NMSE", yscale="log",
-        title="CIFAR-10 (JPEG), same network, 512 codes, 576 bits an image",
-    )  # fmt: skip
-    axes.set_yticks(
-        [0.05, 0.06, 0.08, 0.1, 0.15, 0.2], labels=["0.05", "0.06", "0.08", "0.1", "0.15", "0.2"]
-    )
-    axes.minorticks_off()
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(out / "vq-curves.png", dpi=120)
+    return clock
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--out", type=Path, default=Path("docs/results"))
-    arguments.add_argument("--only", default="fast,notebook,plot")
+    arguments.add_argument("--only", default="fast,notebook")
     arguments.add_argument("--limit", type=float, default=1100.0)
     recipe = Path(nw.__file__).parent / "recipes" / "vq-fast.yaml"
     arguments.add_argument("--recipe", type=Path, default=recipe)
     arguments.add_argument("--stop", type=float, help="end the recipe after so many seconds")
+    arguments.add_argument(
+        "--ledger", action="store_true", help="append to evidence/benchmarks.jsonl"
+    )
     given = arguments.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     data = nw.data.load("cifar10")
     for part in given.only.split(","):
-        if part == "fast":
-            fast(data, given.out, given.recipe, given.stop)
-        elif part == "notebook":
-            notebook(data, given.out, given.limit)
-        else:
-            plot(given.out)
+        fast_one = part == "fast"
+        clock = fast(data, given.recipe, given.stop) if fast_one else notebook(data, given.limit)
+        if given.ledger:
+            points = [list(row.values()) for row in clock.rows]
+            columns = list(clock.rows[0])
+            record("vq-curve", clock.name, {"columns": columns, "points": points})
 
 
 if __name__ == "__main__":

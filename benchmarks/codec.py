@@ -4,25 +4,23 @@ Coding alone (indices to bytes and back) and with the networks, both in images p
 network's weights are random, as they do not change the time; the codebook is drawn from features
 (one update), so that the indices use it and have the entropy that is printed.
 
-    python benchmarks/codec.py --threads 2 --out benchmarks/codec.json
+    python -m benchmarks.codec --threads 2 [--ledger]
 """
 
 import argparse
-import json
 import math
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.codec.entropy import Reader, Writer
 from narrows.functional.conditionals import follow
 from narrows.networks import Conv
-from narrows.training.run import environment
 
 
 def best(function: Callable[[], Any], repeats: int) -> tuple[float, float, Any]:
@@ -42,7 +40,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--hidden", type=int, default=32, help="channels of the network")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -65,28 +63,20 @@ def main() -> None:
         follow(prior.conditionals(n, code), writer.put)
         return writer.finish()
 
-    rows = []
     payload, blob = write(), codec.compress(images)
+    entropy = float(prior.rate(latents[0]).mean()) / math.log(2) / 64
+    print(f"{n} images, {entropy:.2f} bits an index")
     for name, function in (
-        ("codes to bytes", write),
-        ("bytes to codes", lambda: follow(prior.conditionals(n), Reader(payload).take)),
+        ("indices to bytes", write),
+        ("bytes to indices", lambda: follow(prior.conditionals(n), Reader(payload).take)),
         ("compress, network included", lambda: codec.compress(images)),
         ("decompress, network included", lambda: codec.decompress(blob)),
     ):
         least, median, _ = best(function, arguments.repeats)
-        rows.append({"what": name, "images_per_second": n / least, "median": n / median})
-        print(json.dumps(rows[-1]))
-    if arguments.out:
-        entropy = float(prior.rate(latents[0]).mean()) / math.log(2) / 64
-        about = {
-            "images": n,
-            "bits_per_index": entropy,
-            "hidden": arguments.hidden,
-            "sites": [8, 8],
-            "codes": 512,
-        }
-        record = {"about": about, "rows": rows, "environment": environment()}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"{name}: {n / least:,.0f} images/s (median {n / median:,.0f})")
+        if arguments.ledger:
+            about = {"images": n, "hidden": arguments.hidden, "threads": arguments.threads}
+            record("codec", name, {"images/s": round(n / least)}, **about)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Atoms of whitened natural patches beside scikit-learn's: how many are Gabor functions?
 
-    python benchmarks/olshausen_field.py [--seeds 3] [--json FILE] [--figure FILE]
+    python -m benchmarks.olshausen_field [--seeds 3] [--ledger] [--figure FILE]
 
 Olshausen and Field (1996) found that a sparse code of natural images has localised, oriented,
 band-pass atoms. Both learners get the same 20,000 whitened 16 x 16 patches, the same starting
@@ -10,7 +10,6 @@ start as atoms are the floor: an edge looks like a Gabor function too. Times are
 """
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
+from evidence.benchmarks import record
 from narrows.data.loaders import patches
 from narrows.metrics.gabor import gabor_fit
 from narrows.report.theme import INK, PAPER
@@ -105,12 +105,11 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=2.0)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    results = []
     for seed in range(options.seeds):
         train, test = load(options.photographs, seed)
         dictionaries, rows = {}, {}
@@ -120,13 +119,12 @@ def main() -> None:
             seconds = time.process_time() - begun
             row = measure(atoms, test, options.alpha) | {"seconds": seconds}
             dictionaries[name], rows[name] = atoms, row
-            results.append({"seed": seed, "learner": name, **row})
             print(seed, f"{name:22s}", *(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
+            if options.ledger:
+                about = {"atoms": options.atoms, "alpha": options.alpha, "epochs": options.epochs}
+                record(f"olshausen-field-{options.photographs}", name, row, seed=seed, **about)
         if seed == 0 and options.figure:
             draw(dictionaries, rows, options.figure)
-    if options.json:
-        arguments = {key: str(value) for key, value in vars(options).items()}
-        options.json.write_text(json.dumps({"options": arguments, "rows": results}, indent=1))
 
 
 if __name__ == "__main__":

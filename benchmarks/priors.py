@@ -2,23 +2,21 @@
 
 Both draw from the same frozen network with the same seed; the samples are compared bit for bit.
 
-    python benchmarks/priors.py --threads 2 --out benchmarks/priors.json
+    python -m benchmarks.priors --threads 2 [--ledger]
 """
 
 import argparse
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from evidence.benchmarks import record
 from narrows.functional.fixed_point import draw, freeze, masses
 from narrows.priors import AutoregressiveTransformer, PixelCNN
-from narrows.training.run import environment
 
 
 @torch.no_grad()
@@ -62,39 +60,32 @@ def compare(name: str, prior: torch.nn.Module, whole: Callable, repeats: int) ->
         fast.append(one)
         slow.append(two)
         equal = equal and torch.equal(a, b)
-    row = {
-        "prior": name,
+    ratio = statistics.median(b / a for a, b in zip(fast, slow, strict=True))
+    print(f"{name}: median ratio {ratio:.1f}, {'equal' if equal else 'NOT EQUAL'} bit for bit")
+    return {
         "parameters": sum(p.numel() for p in prior.parameters()),
-        "cached_seconds": min(fast),
-        "whole_seconds": min(slow),
-        "ratio_of_minima": min(slow) / min(fast),
-        "median_ratio": statistics.median(b / a for a, b in zip(fast, slow, strict=True)),
-        "bit_for_bit": equal,
+        "cached, s": round(min(fast), 3),
+        "whole map for every site, s": round(min(slow), 2),
+        "ratio": round(min(slow) / min(fast), 1),
     }
-    print(json.dumps(row))
-    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    rows = [
-        compare("PixelCNN 8x8 K=512", PixelCNN((8, 8), 512), pixelcnn_whole, arguments.repeats),
-        compare(
-            "transformer 8x8 K=512",
-            AutoregressiveTransformer((8, 8), 512),
-            transformer_whole,
-            arguments.repeats,
-        ),
-    ]
-    if arguments.out:
-        record = {"samples": 64, "rows": rows, "environment": environment()}
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    for name, prior, whole in (
+        ("PixelCNN", PixelCNN((8, 8), 512), pixelcnn_whole),
+        ("transformer", AutoregressiveTransformer((8, 8), 512), transformer_whole),
+    ):
+        row = compare(name, prior, whole, arguments.repeats)
+        print(name, row, flush=True)
+        if arguments.ledger:
+            record("priors-sampling", name, row, threads=arguments.threads)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Times of narrows' sparse solvers and of a whole training step, beside other libraries'.
 
-    python benchmarks/sparse.py [omp|lasso|step] [--repeats 7] [--json FILE] [--cpu]
+    python -m benchmarks.sparse [omp|lasso|step] [--repeats 7] [--ledger] [--cpu]
 
 Every row is measured in one process on two threads, the contestants taking turns, so that what
 else the machine does falls on all of them alike; ratios are medians over the turns. On a busy
@@ -12,13 +12,11 @@ atoms by the residual after the refit, so its codes differ from those of the oth
 """
 
 import argparse
-import json
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -27,6 +25,7 @@ from sklearn.decomposition import sparse_encode
 from torch.nn.functional import normalize
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.bottlenecks import (
     OMP,
     Identity,
@@ -42,6 +41,9 @@ SLOW = ("scikit-learn", "narrows fista", "pytorch-lasso")
 CLOCK = [time.perf_counter]
 THREADS = [2]
 Contestants = dict[str, Callable[[], object]]
+
+Rows = dict[str, dict[str, float]]
+"""Contestant -> ms, best_ms, ratio, best_ratio."""
 
 
 def optional(name: str) -> ModuleType | None:
@@ -66,7 +68,7 @@ def measure(contestants: Contestants, repeats: int) -> dict[str, list[float]]:
     return {name: values[-repeats:] for name, values in times.items()}
 
 
-def table(title: str, times: dict[str, list[float]], ours: str) -> dict[str, object]:
+def table(title: str, times: dict[str, list[float]], ours: str) -> Rows:
     """Prints one comparison and returns it as plain data."""
     print(f"\n{title}")
     rows = {}
@@ -80,7 +82,7 @@ def table(title: str, times: dict[str, list[float]], ours: str) -> dict[str, obj
             f"(best/best {best_ratio:7.2f}) x {ours}",
             flush=True,
         )
-    return {"title": title, "ours": ours, "rows": rows}
+    return rows
 
 
 def dictionary_and_signals(dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,14 +91,14 @@ def dictionary_and_signals(dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     return atoms, torch.randn(SIGNALS, dim, generator=generator)
 
 
-def pursuit(dim: int, repeats: int) -> dict[str, object]:
+def pursuit(dim: int, repeats: int) -> Rows:
     atoms, signals = dictionary_and_signals(dim)
     rows, columns = signals.numpy(), np.asfortranarray(signals.numpy().T)
     table_of_atoms = np.asfortranarray(atoms.numpy().T)
     contestants: Contestants = {
         "narrows omp": lambda: omp(signals, atoms, ACTIVE),
         "narrows top_k": lambda: top_k(signals, atoms, ACTIVE),
-        "matrix product x D^T": lambda: signals @ atoms.T,
+        "torch's matrix product x D^T alone": lambda: signals @ atoms.T,
         "scikit-learn omp": lambda: sparse_encode(
             rows, atoms.numpy(), algorithm="omp", n_nonzero_coefs=ACTIVE
         ),
@@ -119,7 +121,7 @@ def penalty_for(signals: torch.Tensor, atoms: torch.Tensor, active: float) -> fl
     return high
 
 
-def lasso(dim: int, share: float, repeats: int) -> dict[str, object]:
+def lasso(dim: int, share: float, repeats: int) -> Rows:
     atoms, signals = dictionary_and_signals(dim)
     weight = penalty_for(signals, atoms, share * ATOMS)
     rows, columns = signals.numpy(), np.asfortranarray(signals.numpy().T)
@@ -136,7 +138,7 @@ def lasso(dim: int, share: float, repeats: int) -> dict[str, object]:
         "narrows coordinate_descent": lambda: coordinate_descent(
             signals, atoms, weight, tolerance=1e-3
         ),
-        "narrows fista": lambda: fista(signals, atoms, weight, tolerance=1e-3),
+        "narrows fista (torch)": lambda: fista(signals, atoms, weight, tolerance=1e-3),
         "scikit-learn lasso_cd": lambda: sparse_encode(
             rows, atoms.numpy(), algorithm="lasso_cd", alpha=weight
         ),
@@ -177,45 +179,54 @@ def training_step(bottleneck: nw.Bottleneck) -> Callable[[], object]:
     return step
 
 
-def steps(repeats: int) -> dict[str, object]:
+def steps(repeats: int) -> Rows:
     size, dim = 512, 64
 
     def sparse(code: nw.bottlenecks.Coder, gradient: str) -> nw.Bottleneck:
         return SparseDictionary(size, dim, coder=code, gradient=gradient)
 
     contestants = {
-        "vector quantiser": training_step(VectorQuantizer(size, dim)),
+        "VQ": training_step(VectorQuantizer(size, dim)),
         "identity": training_step(Identity(dim)),
     }
     for gradient in ("straight_through", "implicit"):
         for code in (TopK(ACTIVE), OMP(ACTIVE), Lasso(0.3)):
-            name = f"{type(code).__name__} {gradient}"
+            name = f"{type(code).__name__}, {gradient.replace('_', '-')}"
             contestants[name] = training_step(sparse(code, gradient))
     title = "training step, batch 128, 8x8 sites of 64 features, 512 codes or atoms"
-    return table(title, measure(contestants, repeats), "vector quantiser")
+    return table(title, measure(contestants, repeats), "VQ")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=["omp", "lasso", "step"])
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     parser.add_argument("--cpu", action="store_true")
     arguments = parser.parse_args()
     if arguments.cpu:
         CLOCK[0], THREADS[0] = time.process_time, 1
     torch.set_num_threads(THREADS[0])
     warnings.simplefilter("ignore")  # scikit-learn warns once a signal in single precision
-    results = []
     for dim in (64, 256):
         if arguments.part in (None, "omp"):
-            results.append(pursuit(dim, arguments.repeats))
-        if arguments.part in (None, "lasso"):
-            results += [lasso(dim, share, arguments.repeats) for share in (0.02, 0.05)]
+            keep("sparse-omp", f"D = {dim}", pursuit(dim, arguments.repeats), arguments.ledger)
+        for share in (0.02, 0.05) if arguments.part in (None, "lasso") else ():
+            rows, column = lasso(dim, share, arguments.repeats), f"{100 * share:.0f} %, D = {dim}"
+            keep("sparse-lasso", column, rows, arguments.ledger)
     if arguments.part in (None, "step"):
-        results.append(steps(arguments.repeats))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
+        for name, row in steps(arguments.repeats).items():
+            if arguments.ledger:
+                figures = {"ms": round(row["ms"]), "ratio": round(row["ratio"], 2)}
+                figures["ratio of the best"] = round(row["best_ratio"], 2)
+                record("sparse-step", name, figures, repeats=arguments.repeats)
+
+
+def keep(benchmark: str, column: str, rows: Rows, ledger: bool) -> None:
+    """Appends the median milliseconds of each contestant to the ledger, if asked to."""
+    for name, row in rows.items() if ledger else ():
+        milliseconds = float(f"{row['ms']:.3g}")
+        record(benchmark, name, {column: milliseconds}, threads=THREADS[0])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Distortion against bits of sparse codes on real images, by code, gradient and seed.
 
-    python benchmarks/sparse_evidence.py mnist --json mnist.json --seeds 0 1 2
-    python benchmarks/sparse_evidence.py cifar10 --json cifar10.json --seeds 0 1 2
+    python -m benchmarks.sparse_evidence mnist --steps 300 [--ledger]
+    python -m benchmarks.sparse_evidence cifar10 --steps 250 [--ledger]
 
 Same networks, same images, same number of steps; only the bottleneck differs. After training,
 each step of quantisation Delta gets its own factorial prior, fitted to training codes in one
@@ -10,7 +10,6 @@ beside them pays the entropy of its codes under the prior it comes with, fitted 
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.bottlenecks import (
     OMP,
     Bottleneck,
@@ -32,7 +32,6 @@ from narrows.bottlenecks import (
 )
 from narrows.latent import Latent
 from narrows.priors import SparseFactorial
-from narrows.report.theme import new_figure, series_style
 
 STEPS_OF_QUANTISATION = (4.0, 2.0, 1.0, 0.5)
 SETTINGS = {
@@ -116,24 +115,6 @@ def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[s
             "dead": summary.get("dead_atoms"), "points": points}  # fmt: skip
 
 
-def draw(rows: list[dict], path: Path) -> None:
-    """NMSE over bits, one line a contestant, means over the seeds that all of them have."""
-    figure, axes = new_figure(6.4, 4.2)
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    seeds = set.intersection(*({r["seed"] for r in rows if r["name"] == name} for name in names))
-    for index, name in enumerate(names):
-        mine = [row["points"] for row in rows if row["name"] == name and row["seed"] in seeds]
-        points = [
-            [statistics.mean(point[key] for point in step) for key in ("bits", "nmse")]
-            for step in zip(*mine, strict=True)
-        ]
-        axes.plot(*zip(*points, strict=True), label=name, markersize=5, **series_style(index))
-    axes.set(xscale="log", xlabel="bits per image", ylabel="NMSE of the stored code")
-    axes.set_title(f"{rows[0]['data']}, {len(seeds)} seed(s)", loc="left", fontsize=11)
-    axes.legend(fontsize=8, frameon=False)
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=SETTINGS)
@@ -142,12 +123,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--not-refitted", action="store_true", help="also TopK and lasso as is")
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--figure", type=Path, help="draw what the JSON file holds, train nothing")
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     arguments = parser.parse_args()
-    if arguments.figure:
-        draw(json.loads(arguments.json.read_text()), arguments.figure)
-        return
     settings = dict(SETTINGS[arguments.data])
     hidden = settings.pop("hidden")
     data = nw.data.load(arguments.data, arguments.root)
@@ -161,11 +138,12 @@ def main() -> None:
             model = nw.Autoencoder.for_images(data.shape, bottleneck, network=network)
             begun = time.perf_counter()
             train(model, images, arguments.steps, seed)
-            row = {"data": data.name, "name": name, "seed": seed, "sites": model.sites}
-            row |= measure(model, images, test) | {"seconds": time.perf_counter() - begun}
-            rows.append(row)
+            row = measure(model, images, test) | {"seconds": time.perf_counter() - begun}
+            rows.append({"name": name, **row})
             print(name, seed, row["l0"], row["points"][-2:], f"{row['seconds']:.1f} s", flush=True)
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+            if arguments.ledger:
+                about = {"seed": seed, "steps": arguments.steps, "images": len(images)}
+                record(f"sparse-{arguments.data}", name, row, **about)
     for name in dict.fromkeys(row["name"] for row in rows):
         mine = [row for row in rows if row["name"] == name]
         nmse = [row["nmse_unquantised"] for row in mine]

@@ -1,6 +1,6 @@
 """What narrows' training loop costs over a bare torch loop, and what its options gain.
 
-    python benchmarks/training.py [overhead|data|checkpoint|precision|start ...] [--json FILE]
+    python -m benchmarks.training [overhead|data|checkpoint|precision|start ...] [--ledger]
 
 overhead    optimiser steps of `narrows.training.loop.Loop` against a bare torch loop
 memory      steps of processes that keep their memory against steps of others
@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.data.dataset import Split
 from narrows.networks import Conv
 from narrows.training import Checkpoints, Engine, Optimization, keep_memory
@@ -34,7 +35,6 @@ from narrows.training.checkpoint import save_checkpoint
 from narrows.training.checkpoint_writer import Keeper
 from narrows.training.loop import Loop
 from narrows.training.progress import Interruption
-from narrows.training.run import environment
 
 STEPS = 10  # in a block: short, so that neighbours see the same machine
 
@@ -138,7 +138,7 @@ def overhead(repeats: int) -> dict[str, float]:
 _STEPS = """
 import resource, statistics, sys, time
 sys.path.insert(0, sys.argv[1])
-import training
+from benchmarks import training
 if sys.argv[2] == "keep":
     training.keep_memory()
 hidden, batch, blocks = map(int, sys.argv[3:])
@@ -164,7 +164,7 @@ def memory(repeats: int) -> dict[str, float]:
         figures: dict[str, list[list[float]]] = {"default": [], "keep": []}
         for _ in range(repeats):
             for mode, found in figures.items():
-                command = [sys.executable, "-c", _STEPS, str(Path(__file__).parent), mode]
+                command = [sys.executable, "-c", _STEPS, str(Path(__file__).parents[1]), mode]
                 size = [str(hidden), str(batch), str(blocks)]
                 done = subprocess.run([*command, *size], capture_output=True, text=True, check=True)
                 found.append([float(word) for word in done.stdout.split()[-3:]])
@@ -272,18 +272,15 @@ BENCHMARKS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], default=[*BENCHMARKS])
-    parser.add_argument("--json", type=Path, help="file to write, with versions and hardware")
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     arguments = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    results: dict[str, object] = {}
     keep_memory()  # as `narrows train` does; else where a loop frees what decides its time
     for name in arguments.names:
         run, repeats = BENCHMARKS[name]
-        results[name] = run(repeats)
-        print(name, json.dumps(results[name]), flush=True)
-    if arguments.json:
-        facts = {"environment": environment(), "commit": commit.stdout.strip()}
-        arguments.json.write_text(json.dumps(facts | {"results": results}, indent=1) + "\n")
+        figures = run(repeats)
+        print(name, json.dumps(figures), flush=True)
+        if arguments.ledger:
+            record("training-raw", name, figures)
 
 
 if __name__ == "__main__":

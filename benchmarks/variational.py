@@ -6,11 +6,10 @@ the same round, so that a busy machine slows both sides alike. There are two pla
 and a figure for each: of the same layers (the encoder delivers two numbers for each of the
 code's, as a location and a scale need; targets are for this one), and of the same code alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/variational.py
+    OMP_NUM_THREADS=1 python -m benchmarks.variational [--ledger]
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.bottlenecks import (
     RLOO,
     Bottleneck,
@@ -44,7 +44,12 @@ class SameLayers(Identity):
         return nw.Latent(z=code, code=code, features=features.detach())
 
 
-TARGETS = {"normal": 1.05, "laplace": 1.15, "laplace prior": 1.15, "cauchy": 1.15}
+TARGETS = {
+    "`Variational`, normal": 1.05,
+    "Laplace posterior and prior": 1.15,
+    "normal posterior, Laplace prior": 1.15,
+    "Cauchy": 1.15,
+}
 
 
 def bottlenecks(dim: int) -> dict[str, Bottleneck]:
@@ -52,15 +57,15 @@ def bottlenecks(dim: int) -> dict[str, Bottleneck]:
     return {
         "plain, same layers": SameLayers(dim),
         "plain, same code": Identity(dim),
-        "normal": Variational(dim),
-        "laplace": Variational(dim, Laplace()),
-        "laplace prior": Variational(dim, Normal(), Laplace()),
-        "cauchy": Variational(dim, Cauchy()),
-        "student": Variational(dim, Student()),
-        "spike and slab": SpikeAndSlab(dim),
-        "categorical, score": Categorical(dim, 1, ScoreFunction()),
-        "categorical, gumbel": Categorical(dim, 1, GumbelSoftmax()),
-        "categorical, rloo(4)": Categorical(dim, 1, RLOO(4)),
+        "`Variational`, normal": Variational(dim),
+        "Laplace posterior and prior": Variational(dim, Laplace()),
+        "normal posterior, Laplace prior": Variational(dim, Normal(), Laplace()),
+        "Cauchy": Variational(dim, Cauchy()),
+        "Student-t (Monte Carlo KL)": Variational(dim, Student()),
+        "`SpikeAndSlab`": SpikeAndSlab(dim),
+        "`Categorical`, score function": Categorical(dim, 1, ScoreFunction()),
+        "`Categorical`, Gumbel-softmax": Categorical(dim, 1, GumbelSoftmax()),
+        "`Categorical`, RLOO with 4 draws": Categorical(dim, 1, RLOO(4)),
     }
 
 
@@ -105,6 +110,7 @@ def main() -> None:
     """Prints the ratios of two shapes of network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     options = parser.parse_args()
     torch.manual_seed(0)
     cases = {
@@ -130,7 +136,11 @@ def main() -> None:
         for name, (layers, code) in figures.items():
             target = f"  (target {TARGETS[name]})" if name in TARGETS else ""
             print(f"  {name:22} {layers:11.3f}  {code:9.3f}{target}")
-        print(json.dumps({"case": case, "threads": torch.get_num_threads(), **figures}))
+            if options.ledger and not name.startswith("plain"):
+                short = case.partition(" ")[0].rstrip(",")
+                both = {"same layers": layers, "same code": code}
+                row = {f"{short}: {what}": round(ratio, 3) for what, ratio in both.items()}
+                record("variational-step", name, row, rounds=options.rounds)
 
 
 if __name__ == "__main__":

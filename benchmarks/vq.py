@@ -1,6 +1,6 @@
 """Vector quantisation against its peers: speed, memory, and what it costs a real model.
 
-    python benchmarks/vq.py --out benchmarks/results/vq.json [--only step,memory,model,usage]
+    python -m benchmarks.vq [--only step,memory,model,usage] [--ledger]
 
 Every figure is a ratio of two things measured in turns within one run, so that a busy machine
 slows both. `step` is forward + backward + codebook update on one thread; its peer is
@@ -9,32 +9,22 @@ vector-quantize-pytorch with moving averages and straight-through gradient.
 
 import argparse
 import ctypes
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 import narrows as nw
+from evidence.benchmarks import record
 from narrows.functional.nearest import nearest
-from narrows.kernels import status
 
+LEDGER = {"step": "vq-step", "memory": "vq-step", "model": "vq-model", "usage": "vq-usage"}
 SIZES = [(16384, 64, 512), (65536, 64, 1024), (16384, 256, 8192)]
-TARGETS = {
-    "torch_step_speedup": [8.0, 8.0, 4.5],
-    "compiled_step_speedup": [13.0, 13.0, 13.0],
-    "compiled_search_over_sgemm": [1.0, 1.0, 1.0],
-    "memory_ratio": [12.0, 12.0, 12.0],
-    "model_overhead": 1.03,
-    "usage": 0.9,
-}
 
 
 def ours(n: int, dim: int, size: int, kernels: str) -> Callable[[], None]:
@@ -97,9 +87,9 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
     return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
-def measure_steps(rounds: int) -> list[dict]:
+def measure_steps(rounds: int) -> dict[str, dict]:
     torch.set_num_threads(1)
-    rows = []
+    rows = {}
     for n, dim, size in SIZES:
         features, codes = torch.randn(n, dim), torch.randn(size, dim)
         product = torch.empty(n, size)
@@ -111,25 +101,19 @@ def measure_steps(rounds: int) -> list[dict]:
             "search": lambda a=features, b=codes: search(a, b),
         }
         times = in_turns(subjects, rounds if size < 8000 else max(3, rounds // 3))
-        rows.append(
-            {
-                "n": n,
-                "dim": dim,
-                "size": size,
-                "milliseconds": {k: round(1e3 * min(v), 2) for k, v in times.items()},
-                "torch_step_speedup": round(ratio(times, "peer", "torch"), 2),
-                "compiled_step_speedup": round(ratio(times, "peer", "compiled"), 2),
-                "compiled_search_over_sgemm": round(ratio(times, "sgemm", "search"), 2),
-            }
-        )
-        print(rows[-1], flush=True)
+        rows[f"{n:,} x {dim}, {size:,}"] = {
+            "milliseconds": {k: round(1e3 * min(v), 2) for k, v in times.items()},
+            "torch_step_speedup": round(ratio(times, "peer", "torch"), 2),
+            "compiled_step_speedup": round(ratio(times, "peer", "compiled"), 2),
+            "compiled_search_over_sgemm": round(ratio(times, "sgemm", "search"), 2),
+        }
     return rows
 
 
 def high_water(subject: str, n: int, dim: int, size: int) -> float:
     """Peak extra MB of one step in a fresh process (Linux)."""
     done = subprocess.run(
-        [sys.executable, __file__, "--child", subject, str(n), str(dim), str(size)],
+        [sys.executable, "-m", "benchmarks.vq", "--child", subject, str(n), str(dim), str(size)],
         capture_output=True, text=True, check=True,
         # Every tensor gets pages of its own and gives them back: otherwise what malloc happens
         # to keep decides the figure.
@@ -162,28 +146,19 @@ def _memory(field: str) -> float:
     raise KeyError(field)
 
 
-def measure_memory() -> list[dict]:
-    rows = []
+def measure_memory() -> dict[str, dict]:
+    rows = {}
     for n, dim, size in SIZES:
         peaks = {name: high_water(name, n, dim, size) for name in ("peer", "on", "off")}
-        rows.append(
-            {
-                "n": n,
-                "dim": dim,
-                "size": size,
-                "megabytes": {
-                    "peer": round(peaks["peer"], 1),
-                    "compiled": round(peaks["on"], 1),
-                    "torch": round(peaks["off"], 1),
-                },
-                "memory_ratio": round(peaks["peer"] / peaks["on"], 2),
-            }
-        )
-        print(rows[-1], flush=True)
+        megabytes = {"peer": peaks["peer"], "compiled": peaks["on"], "torch": peaks["off"]}
+        rows[f"{n:,} x {dim}, {size:,}"] = {
+            "megabytes": {name: round(peak, 1) for name, peak in megabytes.items()},
+            "memory_ratio": round(peaks["peer"] / peaks["on"], 2),
+        }
     return rows
 
 
-def measure_model(rounds: int) -> dict:
+def measure_model(rounds: int) -> dict[str, dict]:
     """A training step of the CIFAR-size convolutional autoencoder, batch 128, all threads."""
     torch.set_num_threads(os.cpu_count() or 1)
     os.environ["NARROWS_KERNELS"] = "on"
@@ -215,23 +190,23 @@ def measure_model(rounds: int) -> dict:
         "model_overhead": round(ratio(times, "vq", "plain"), 4),
         "model_overhead_of_minima": round(min(times["vq"]) / min(times["plain"]), 4),
     }
-    print(row, flush=True)
-    return row
+    return {"VQ over plain": row}
 
 
-def measure_usage(steps: int = 600) -> dict:
+def measure_usage(steps: int = 600) -> dict[str, dict]:
     """Usage of 4096 codes on 4x4 MNIST patches with 8 features, by three kinds of codebook."""
     torch.set_num_threads(os.cpu_count() or 1)
     data = nw.data.load("mnist")
     images = data.train.batch(torch.arange(20_000))
     held_out = data.test.batch(torch.arange(5_000))
     rows = {}
+    moving = nw.bottlenecks.VectorQuantizer(4096, 8, init="kmeans", warmup=50)
     kinds = {
         "gradient, no revival": nw.bottlenecks.VectorQuantizer(
-            4096, 8, "gradient", init="uniform", revive_after=None
+            4096, 8, codebook="gradient", init="uniform", revive_after=None
         ),
-        "ema, k-means, revival": nw.bottlenecks.VectorQuantizer(4096, 8, init="kmeans", warmup=50),
-        "simvq": nw.bottlenecks.SimVQ(4096, 8),
+        "moving averages, k-means start, revival": moving,
+        "`SimVQ`": nw.bottlenecks.SimVQ(4096, 8),
     }
     for name, bottleneck in kinds.items():
         torch.manual_seed(0)
@@ -253,39 +228,20 @@ def measure_usage(steps: int = 600) -> dict:
                 "counts": sum(model.latent(part).stats["counts"] for part in held_out.split(500))
             }
             error = (model.reconstruct(held_out) - held_out).square().mean() / data.variance
+        used = bottleneck.summary(totals, 5000)
         rows[name] = {
-            **{k: round(v, 4) for k, v in bottleneck.summary(totals, 5000).items()},
-            "test_nmse": round(float(error), 4),
+            "usage": f"{used['usage']:.1%}".replace("%", " %"),
+            "perplexity": round(used["perplexity"]),
+            "test NMSE": round(float(error), 3),
         }
-        print(name, rows[name], flush=True)
     return rows
-
-
-def environment() -> dict:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
-    )  # fmt: skip
-    cpu = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    return {
-        "commit": commit.stdout.strip(),
-        "processor": cpu,
-        "cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "vector-quantize-pytorch": version("vector-quantize-pytorch"),
-        "kernel": status("nearest"),
-    }
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--out", type=Path)
+    arguments.add_argument(
+        "--ledger", action="store_true", help="append to evidence/benchmarks.jsonl"
+    )
     arguments.add_argument("--only", default="step,memory,model,usage")
     arguments.add_argument("--rounds", type=int, default=15)
     arguments.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -293,18 +249,17 @@ def main() -> None:
     if given.child:
         child(given.child[0], *map(int, given.child[1:]))
         return
-    result: dict = {"environment": environment(), "targets": TARGETS}
-    parts = {
+    parts: dict[str, Callable[[], dict[str, dict]]] = {
         "step": lambda: measure_steps(given.rounds),
         "memory": measure_memory,
         "model": lambda: measure_model(given.rounds),
         "usage": measure_usage,
     }
     for name in given.only.split(","):
-        result[name] = parts[name]()
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        for of, figures in parts[name]().items():
+            print(name, of, figures, flush=True)
+            if given.ledger:
+                record(LEDGER[name], of, figures)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ def test_every_module_has_a_layer():
     assert found <= known, f"not in any layer: {found - known}"
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_library_imports_nothing_else_of_this_repository(path):
+    others = {"reproductions", "evidence", "benchmarks", "examples", "tests", "tools"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert others.isdisjoint(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            assert (node.module or "").split(".")[0] not in others
+
+
 def test_the_rule_can_fail():
     tree = ast.parse("from narrows.training import fit\nimport narrows.cli.main")
     assert {level(name) for name in imported(tree)} == {LEVEL["training"], LEVEL["cli"]}

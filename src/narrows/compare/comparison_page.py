@@ -60,7 +60,6 @@ def write(
     write_text(out / "results.csv", _csv(rows))
     tables.write_parquet(rows, out / "results.parquet")
     answer = sentences(comparison)
-    write_json(out / "metrics.json", _summary(comparison, data, answer))
     facts = environment()
     content = {
         "title": TITLE.format(recipes=", ".join(comparison.plan.recipes), data=data.name),
@@ -76,6 +75,13 @@ def write(
             "cores": facts["cores"],
         },
     }  # fmt: skip
+    summary = _summary(comparison, data, answer)
+    summary |= {
+        "command": command,
+        "examples": [len(data.train), len(data.test), min(EXAMPLES, len(data.test))],
+        "references": _references(comparison, content["sections"]),
+    }
+    write_json(out / "metrics.json", summary)
     markdown.write(out / "report.md", **content)
     return html.write(out / "report.html", **content)
 
@@ -84,28 +90,39 @@ def sections(
     comparison: Comparison, data: Dataset, project: Projection = principal_plane
 ) -> list[Section]:
     """Everything below the answer."""
-    shown = list(comparison.representatives().values())
-    figures, *use = _figures(comparison, data, shown)
-    found = [Section("Figures", [figures, page.CONVENTION, *use, _costs(comparison, shown)])]
-    found += _equal_rate(comparison)
+    about = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples"
+    found = [*figures(comparison, about), *equal_rate(comparison)]
     found += priors_page.sections(comparison.coded, comparison.plan)
     found += _side_by_side(comparison, data)
-    runs = _runs(comparison, shown, data)
+    runs = _runs(comparison, list(comparison.representatives().values()), data)
     models = {name: run.model for name, run in runs.items()}
     histories = {name: run.history for name, run in runs.items()}
     measured = _measured(comparison, models, data)
     found += gallery.sections(data, models, histories, measured, project)
+    return found + every_point(comparison, about)
+
+
+def figures(comparison: Comparison, about: str) -> list[Section]:
+    """The points that stand for their recipes: quality and rate, what is used, what it cost."""
+    shown = list(comparison.representatives().values())
+    first, *use = _figures(comparison, about, shown)
+    return [Section("Figures", [first, page.CONVENTION, *use, _costs(comparison, shown)])]
+
+
+def every_point(comparison: Comparison, about: str) -> list[Section]:
+    """Paired differences, and the points that stand for no recipe; failed runs."""
+    shown, found = list(comparison.representatives().values()), list[Section]()
     if len(comparison.plan.seeds) > 1:
         found.append(Section("Paired differences over seeds", [_paired_table(comparison, shown)]))
     every = list(comparison.groups())
     if len(every) > len(shown):
-        found.append(Section("Every point of the curves", _figures(comparison, data, every)))
+        found.append(Section("Every point of the curves", _figures(comparison, about, every)))
     if comparison.failures:
         found.append(Section("Failed runs", [_failures(comparison)]))
     return found
 
 
-def _equal_rate(comparison: Comparison) -> list[Section]:
+def equal_rate(comparison: Comparison) -> list[Section]:
     """Quality side by side at rates that several recipes reach, and the curves."""
     blocks = []
     if found := standings(comparison.curves()):
@@ -114,8 +131,8 @@ def _equal_rate(comparison: Comparison) -> list[Section]:
             rate = f"at {standing.rate:.2g} bits/dim"
             whose = f"PSNR in dB; the rate of {standing.whose}" if standing.whose else "PSNR in dB"
             columns[str(index)] = Column(rate, whose, best="highest")
-            for label, cell in standing.cells().items():
-                rows[label][str(index)] = _cell(cell)
+            for label, value in standing.cells().items():
+                rows[label][str(index)] = cell(value)
         caption = (
             "PSNR at equal rate, interpolated on each recipe's own curve and never extrapolated; "
             f"{_over_seeds(comparison)}. A dash: the recipe does not reach that rate."
@@ -139,7 +156,7 @@ def _savings(comparison: Comparison) -> list[Table]:
         f"BD-rate against {whole[0]}: mean difference in log bits over the PSNRs that both curves "
         f"reach; {_over_seeds(comparison)}."
     )
-    rows: dict[str, dict[str, Cell]] = {k: {"bd": _cell(v)} for k, v in found.items()}
+    rows: dict[str, dict[str, Cell]] = {k: {"bd": cell(v)} for k, v in found.items()}
     return [Table(caption, {"bd": column}, rows, corner="recipe")]
 
 
@@ -192,7 +209,7 @@ def _measured(
         return {}
     intervals = comparison.intervals()
     figures: dict[str, Mapping[str, Cell]] = {
-        name: {k: _cell(v) for k, v in intervals[name].items()} for name in comparison.measures
+        name: {k: cell(v) for k, v in intervals[name].items()} for name in comparison.measures
     }
     judge = Judge(data, examples=EXAMPLES)
     widths = {name: judge.width(model) for name, model in models.items()}
@@ -201,16 +218,14 @@ def _measured(
     return {section.heading: section for section in made}
 
 
-def _figures(comparison: Comparison, data: Dataset, names: Sequence[str]) -> list[Table]:
+def _figures(comparison: Comparison, about: str, names: Sequence[str]) -> list[Table]:
     """Distortion and rate; then what is used of the code, where a model counts that."""
-    caption = (
-        f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples; test "
-        f"split, {_over_seeds(comparison)}."
-    )
+    caption = f"{about}; test split, {_over_seeds(comparison)}."
     quality = {key: c for key, c in page.COLUMNS.items() if key not in {*COSTS, *USE}}
     use = {key: page.COLUMNS[key] for key in USE}
-    trained = [n for n in names if comparison.groups()[n][0].factor == 1]  # rounding changes none
-    counted = [n for n in trained if any(key in comparison.intervals()[n] for key in USE)]
+    groups, intervals = comparison.groups(), comparison.intervals()
+    trained = [n for n in names if groups[n][0].factor == 1]  # rounding changes none
+    counted = [n for n in trained if any(key in intervals[n] for key in USE)]
     found = [_table(comparison, names, caption, quality)]
     if counted:
         said = f"What is used of the code; test split, {_over_seeds(comparison)}."
@@ -233,7 +248,7 @@ def _table(
     intervals = comparison.intervals()
     columns = {k: c for k, c in known.items() if any(k in intervals[n] for n in names)}
     rows: dict[str, dict[str, Cell]] = {
-        n: {k: _cell(intervals[n][k]) for k in columns if k in intervals[n]} for n in names
+        n: {k: cell(intervals[n][k]) for k in columns if k in intervals[n]} for n in names
     }
     return Table(caption, columns, rows)
 
@@ -243,7 +258,7 @@ def _over_seeds(comparison: Comparison) -> str:
     return "one seed" if count == 1 else f"means over {count} seeds"
 
 
-def _cell(value: tuple[float, float]) -> Cell:
+def cell(value: tuple[float, float]) -> Cell:
     """The interval; the mean alone where nothing is known of its spread, or it is rounding."""
     mean, half = value
     return value if math.isfinite(half) and half > 1e-9 * abs(mean) else mean
@@ -261,7 +276,7 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
             two = {p.seed: p.figures[key] for p in groups[name] if key in p.figures}
             shared = sorted(one.keys() & two.keys())
             if shared:
-                row[key] = _cell(paired([one[s] for s in shared], [two[s] for s in shared]))
+                row[key] = cell(paired([one[s] for s in shared], [two[s] for s in shared]))
         rows[name] = row
     columns = {
         "nmse": Column("difference in NMSE", ""),
@@ -294,6 +309,16 @@ def _advice(comparison: Comparison) -> list[str]:
     return found
 
 
+def _references(comparison: Comparison, sections: Sequence[Section]) -> dict[str, dict[str, Cell]]:
+    """The measures of what is no model (raw data, PCA, ...), as the tables show them."""
+    found: dict[str, dict[str, Cell]] = {}
+    for block in itertools.chain.from_iterable(section.blocks for section in sections):
+        if isinstance(block, Table) and block.corner == "model":
+            for name in block.rows.keys() - comparison.groups().keys():
+                found.setdefault(name, {}).update(block.rows[name])
+    return found
+
+
 def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> dict[str, Any]:
     return {
         "data": data.name,
@@ -318,6 +343,7 @@ def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> di
         "shown": comparison.representatives(),
         "failures": comparison.failures,
         "failed_priors": comparison.failed_priors,
+        "advice": _advice(comparison),
         "differences": comparison.plan.differences(),
     }
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,13 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     array = np.asarray(values, dtype=np.float64)
     if len(array) == 1:
         return float(array[0]), math.nan
-    half = stats.t.ppf((1 + level) / 2, len(array) - 1) * stats.sem(array)
+    half = _quantile((1 + level) / 2, len(array) - 1) * (array.std(ddof=1) / np.sqrt(len(array)))
     return float(array.mean()), float(half)
+
+
+@cache  # a page has many intervals over the same few seeds
+def _quantile(probability: float, freedom: int) -> float:
+    return float(stats.t.ppf(probability, freedom))
 
 
 def paired(

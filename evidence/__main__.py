@@ -1,0 +1,68 @@
+"""`python -m evidence`: docs from the ledger. `python -m evidence collect FOLDER NAME` adds to it.
+
+Without arguments it writes every table, number and plot of README and docs that comes from the
+ledger; with `--check` it writes nothing and fails if something would change. `collect` appends
+the runs of a folder that `narrows compare` wrote, under the name of a comparison.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from evidence import benchmarks, comparisons, rate_distortion
+from evidence.collect import collect
+from evidence.pages import ROOT, filled, pages
+from narrows.report import Picture
+from narrows.report.theme import PAPER
+from narrows.writing import write_bytes
+
+IMAGES = ROOT / "docs" / "images"
+PLOTS: Mapping[str, Callable[[], Picture]] = {
+    "vq-curves": benchmarks.curves_plot,
+    "sparse-mnist": lambda: benchmarks.sparse_plot("mnist"),
+    "sparse-cifar10": lambda: benchmarks.sparse_plot("cifar10"),
+    "compare-digits": lambda: comparisons.plot("digits"),
+    "compare-mnist": lambda: comparisons.plot("mnist"),
+    "compare-cifar10": lambda: comparisons.plot("cifar10"),
+    "rate-distortion-mnist": lambda: rate_distortion.plot("mnist"),
+    "rate-distortion-cifar10": lambda: rate_distortion.plot("cifar10"),
+}
+
+
+def made() -> Iterator[tuple[Path, bytes]]:
+    """Every file and what belongs into it."""
+    for path in pages():
+        yield path, filled(path.read_text(encoding="utf-8")).encode()
+    for name, plot in PLOTS.items():
+        yield IMAGES / f"{name}.svg", on_paper(plot().data)
+
+
+def on_paper(svg: bytes) -> bytes:
+    """A plot with a background, readable where pages are dark."""
+    return svg.replace(b'style="fill: none"', f'style="fill: {PAPER}"'.encode(), 1)
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m evidence", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+    commands = parser.add_subparsers(dest="command")
+    collecting = commands.add_parser("collect", help="append the runs of a comparison")
+    collecting.add_argument("folder", type=Path, help="that narrows compare wrote")
+    collecting.add_argument("name", help="of the comparison")
+    given = parser.parse_args()
+    if given.command == "collect":
+        print(f"appended {collect(given.folder, given.name)} runs")
+        return 0
+    changed = [(p, c) for p, c in made() if not p.is_file() or p.read_bytes() != c]
+    for path, content in changed:
+        if not given.check:
+            write_bytes(path, content)
+        print(f"{'differs' if given.check else 'wrote'}: {path.relative_to(ROOT)}")
+    return int(given.check and bool(changed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The claims of the documents and what came of them, from the ledger."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evidence.ledger import Run, latest
+from evidence.pages import ROOT, grid
+from reproductions import CLAIMS, Claim
+from reproductions.page import RULE, numbers
+from reproductions.verdict import Estimate, Verdict, judge, together
+
+IMAGES = "docs/images"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim and its last run of the default size.
+
+    Attributes:
+        claim: as it is stated now.
+        run: of the ledger; None if there is none with these hypotheses.
+    """
+
+    claim: Claim
+    run: Run | None
+
+    def estimate(self, quantity: str) -> Estimate:
+        """What was measured."""
+        assert self.run is not None
+        found = self.run.figures["estimates"][quantity]
+        mean, low, high = (
+            math.nan if found[k] is None else found[k] for k in ("mean", "low", "high")
+        )
+        return Estimate(mean, low, high, found["n"], "")
+
+    def verdicts(self) -> list[Verdict]:
+        """Of each hypothesis, by rule."""
+        if self.run is None:
+            return ["not run"]
+        return [
+            judge(self.estimate(h.quantity), h.relation, h.bound) for h in self.claim.hypotheses
+        ]
+
+
+def page() -> str:
+    """Everything about every claim."""
+    judged = [find(claim) for claim in CLAIMS]
+    counts = Counter(together(one.verdicts()) for one in judged)
+    order = ("supported", "contradicted", "inconclusive", "not run")
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
+    head = ["document", "claim", "verdict"]
+    rows = [
+        [one.claim.document, f"[{one.claim.name}](#{one.claim.name})", together(one.verdicts())]
+        for one in judged
+    ]
+    parts = [f"{len(judged)} claims: {said}.", RULE, grid(head, rows)]
+    return "\n\n".join([*parts, *(_section(one) for one in judged)])
+
+
+def verdicts(document: str) -> str:
+    """The table of one document.
+
+    Args:
+        document: its number.
+    """
+    head = ["claim", "the document says", "predicted as", "measured [95 % interval]", "verdict"]
+    rows = []
+    for claim in CLAIMS:
+        if claim.document == document:
+            one = find(claim)
+            name, says = f"`{claim.name}`", claim.says
+            several = len(claim.hypotheses) > 1
+            for row in _rows(one):
+                verdict = f"**{together(one.verdicts())}**" if name else ""
+                verdict += f" ({row[-1]})" if several else ""
+                rows.append([name, says, f"{row[0]} {row[1]}", row[2], verdict.strip()])
+                name = says = ""
+    return grid(head, rows)
+
+
+def measured(claim: str, index: str = "1") -> str:
+    """The mean of one hypothesis, for a sentence.
+
+    Args:
+        claim: its name.
+        index: of the hypothesis, from 1.
+    """
+    (known,) = [one for one in CLAIMS if one.name == claim]
+    quantity = known.hypotheses[int(index) - 1].quantity
+    return numbers(find(known).estimate(quantity))[0]
+
+
+def find(claim: Claim) -> Judged:
+    """A claim with its last run that measured what the claim now states."""
+    wanted = {h.quantity for h in claim.hypotheses}
+    try:
+        runs = latest("claims", claim=claim.name, size="default")
+    except LookupError:
+        runs = []
+    fitting = [run for run in runs if run.figures["estimates"].keys() == wanted]
+    return Judged(claim, fitting[-1] if fitting else None)
+
+
+def _rows(one: Judged) -> list[list[str]]:
+    """Quantity, the document's side, measured, values, verdict."""
+    rows = []
+    for hypothesis, verdict in zip(one.claim.hypotheses, one.verdicts(), strict=False):
+        row = [hypothesis.quantity, f"{hypothesis.relation} {hypothesis.bound:g}"]
+        if one.run is None:
+            rows.append([*row, "–", "–", verdict])
+            continue
+        estimate = one.estimate(hypothesis.quantity)
+        mean, low, high = numbers(estimate)
+        rows.append([*row, f"{mean} [{low}, {high}]", str(estimate.n), verdict])
+    return rows
+
+
+def _section(one: Judged) -> str:
+    claim = one.claim
+    head = ["quantity", "the document's side", "measured [95 % interval]", "values", "verdict"]
+    parts = [
+        f"## {claim.name}",
+        f"Document {claim.document}, {claim.place}: {claim.says}",
+        f"**{together(one.verdicts())}**",
+        grid(head, _rows(one)),
+        *(_pictures(claim.name, one.run.figures["pictures"]) if one.run else []),
+        *claim.notes,
+        *([_cost(one.run)] if one.run else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _pictures(name: str, known: Sequence[Sequence[str]]) -> list[str]:
+    """Those of a claim's pictures that the repository keeps."""
+    found = []
+    for index, (alt, caption) in enumerate(known, 1):
+        file = f"claim-{name}-{index}.png"
+        if (ROOT / IMAGES / file).is_file():
+            found += [f"![{alt}](../images/{file})", f"*{caption}*"]
+    return found
+
+
+def _cost(run: Run) -> str:
+    processor, cores = run.hardware["processor"], run.hardware["cores"]
+    assert run.seconds is not None
+    return (
+        f"{run.figures['trials']} trials, {run.seconds / 60:.1f} minutes of one core, narrows "
+        f"{run.versions['narrows']} at {run.commit}, {processor}, {cores} cores; alone: "
+        f"`python -m reproductions {run.configuration['claim']}`"
+    )
