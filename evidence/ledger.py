@@ -94,6 +94,14 @@ def append(kind: str, run: Run, folder: Path = FOLDER) -> Path:
     return path
 
 
+def holds(kind: str, run: Run, folder: Path = FOLDER) -> bool:
+    """Whether a run of this configuration has ended with these figures before."""
+    path, new = folder / f"{kind}.jsonl", json.loads(run.line())
+    known = read(kind, folder) if path.is_file() else []
+    same = ((old.configuration, old.figures) for old in known)
+    return (new["configuration"], new["figures"]) in same
+
+
 def read(kind: str, folder: Path = FOLDER) -> list[Run]:
     """All runs of a kind, the oldest first.
 

@@ -1,31 +1,40 @@
-"""The claims of the five documents, each a number decided beforehand, and what decides it.
+"""The claims of five public documents, each a number decided beforehand, and what decides it.
 
-A claim lives in a file of its document's package; the tuples below are the list. To add one:
-write a trial (a function of `folder` and plain arguments that returns numbers and arrays), the
-hypotheses over its results, the figures, and put the `Claim` into the document's `CLAIMS`.
+One package each, by what the document is; its models as they were written are in `as_written`,
+its recipes in `recipes`. `python -m reproductions --list` shows the claims. Begin with `claim.py`.
+
+To add a claim: write a trial (a function of `folder` and plain arguments that returns numbers
+and arrays), the hypotheses over its results, the figures, and put the `Claim` into the
+document's `CLAIMS`.
 """
 
-from reproductions import autoencoder_guide as document_002
-from reproductions import laplace_cauchy_slides as document_001
-from reproductions import page
-from reproductions import sparse_vae_report as document_000
-from reproductions import vq_notebook as document_003
-from reproductions import vq_report as document_004
+from collections.abc import Mapping
+
+from reproductions import (
+    autoencoder_guide,
+    laplace_cauchy_slides,
+    page,
+    sparse_vae_report,
+    vq_notebook,
+    vq_report,
+)
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.examination import Examined, Finding, examine
-from reproductions.trial import Trial
 from reproductions.verdict import Estimate
 
-CLAIMS: tuple[Claim, ...] = (
-    *document_000.CLAIMS,
-    *document_001.CLAIMS,
-    *document_002.CLAIMS,
-    *document_003.CLAIMS,
-    *document_004.CLAIMS,
-)
+DOCUMENTS: Mapping[str, tuple[Claim, ...]] = {
+    "sparse_vae_report": sparse_vae_report.CLAIMS,
+    "laplace_cauchy_slides": laplace_cauchy_slides.CLAIMS,
+    "autoencoder_guide": autoencoder_guide.CLAIMS,
+    "vq_notebook": vq_notebook.CLAIMS,
+    "vq_report": vq_report.CLAIMS,
+}
+"""Claims by the package of their document."""
+CLAIMS = tuple(claim for claims in DOCUMENTS.values() for claim in claims)
 
 __all__ = [
     "CLAIMS",
+    "DOCUMENTS",
     "Claim",
     "Estimate",
     "Evidence",
@@ -33,7 +42,6 @@ __all__ = [
     "Finding",
     "Hypothesis",
     "Scale",
-    "Trial",
     "examine",
     "page",
 ]

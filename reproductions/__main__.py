@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _ABOUT = """Test the claims of the documents that narrows grew from, and say what was found.
 
-NAME is a claim or a document's number (000 ... 004); all claims without any. Finished trials are
-kept in OUT/trials: the same command again does only what is missing. Writes OUT/claims.html,
-claims.md, claims.json and pictures.
+NAME is a claim, or a document by its package (vq_notebook) or number (003); all claims without
+any. Finished trials are kept in OUT/trials: the same command again does only what is missing.
+Writes OUT/claims.html, claims.json and pictures.
 """
 
 
@@ -47,14 +47,17 @@ def run(arguments: list[str]) -> int:
         "--jobs", type=int, default=None, help="processes at a time; default 2, on one core 1"
     )
     parser.add_argument("--out", type=str, default="runs/claims", help="folder; kept and reused")
+    parser.add_argument(
+        "--ledger", action="store_true", help="append what is new to evidence/claims.jsonl"
+    )
     config = parsing.parse(parser, arguments)
     return _run(config, shlex.join(["python", "-m", "reproductions", *arguments]))
 
 
 def _run(config: Namespace, command: str) -> int:
     from narrows import data as sources
+    from narrows.tasks import Call, Outcome
     from reproductions import Claim, Scale, examine, page
-    from reproductions.trial import Outcome
 
     chosen = choose(config.names)
     if config.list:
@@ -69,13 +72,15 @@ def _run(config: Namespace, command: str) -> int:
     scale = Scale(size, config.seeds, config.data)
     out = Path(config.out)
 
-    def report(claim: Claim, outcome: Outcome) -> None:
-        state = outcome.error or f"{outcome.seconds:.0f} s"
-        words = " ".join(f"{k}={v}" for k, v in outcome.trial.arguments.items())
+    def report(claim: Claim, outcome: Outcome[Call]) -> None:
+        state = outcome.error or f"{outcome.cost.seconds:.0f} s"
+        words = " ".join(f"{k}={v}" for k, v in outcome.task.arguments.items())
         print(f"{claim.name}: {words}: {state}", file=sys.stderr, flush=True)
 
     examined = examine(chosen, scale, out, jobs=jobs, minutes=budget, report=report)
     path = page.write(examined, out, command)
+    if config.ledger:
+        print(f"{page.record(examined)} claims appended to the ledger")
     for one in examined:
         print(f"{one.claim.document}  {one.claim.name:32} {one.verdict}")
         for text in [*map(page.sentence, one.findings), *one.problems]:
@@ -90,15 +95,17 @@ def choose(names: list[str]) -> list["Claim"]:
     Raises:
         UsageError: for an unknown name, with the one that was probably meant.
     """
-    from reproductions import CLAIMS
+    from reproductions import CLAIMS, DOCUMENTS
 
-    known = {claim.name for claim in CLAIMS} | {claim.document for claim in CLAIMS}
+    numbers = {claims[0].document: claims for claims in DOCUMENTS.values()}
+    known = {claim.name: (claim,) for claim in CLAIMS} | numbers | dict(DOCUMENTS)
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else "--list shows them"
             raise UsageError(f"there is no claim {name!r}; {hint}")
-    return [c for c in CLAIMS if not names or c.name in names or c.document in names]
+    chosen = {claim.name for name in names or DOCUMENTS for claim in known[name]}
+    return [claim for claim in CLAIMS if claim.name in chosen]
 
 
 def _check(config: Namespace, jobs: int) -> None:

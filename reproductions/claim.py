@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from narrows.report import Block
-from reproductions.trial import Outcome, Plain, Trial
+from narrows.tasks import Call, Outcome
 from reproductions.verdict import Estimate, Relation
 
 Size = Literal["tiny", "default", "full"]
+Plain = str | int | float | bool | None
 Choice = TypeVar("Choice")
 
 
@@ -50,9 +51,9 @@ class Evidence:
         outcomes: in the order of the claim's trials, none of them failed.
     """
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[Outcome[Call]]
 
-    def where(self, **arguments: Plain) -> list[Outcome]:
+    def where(self, **arguments: Plain) -> list[Outcome[Call]]:
         """Outcomes whose trial had these arguments, by seed.
 
         Raises:
@@ -61,11 +62,11 @@ class Evidence:
         found = [
             outcome
             for outcome in self.outcomes
-            if all(outcome.trial.arguments.get(k) == v for k, v in arguments.items())
+            if all(outcome.task.arguments.get(k) == v for k, v in arguments.items())
         ]
         if not found:
             raise LookupError(f"no trial of this claim has {arguments}")
-        return sorted(found, key=lambda outcome: _seed(outcome.trial))
+        return sorted(found, key=lambda outcome: _seed(outcome.task))
 
     def values(self, figure: str, **arguments: Plain) -> list[float]:
         """One figure of such outcomes, one value per seed."""
@@ -115,7 +116,7 @@ class Claim:
     place: str
     says: str
     hypotheses: Sequence[Hypothesis]
-    trials: Callable[[Scale], Sequence[Trial]]
+    trials: Callable[[Scale], Sequence[Call]]
     figures: Callable[[Evidence], Sequence[Block]]
     minutes: float
     notes: Sequence[str] = field(default_factory=tuple)
@@ -141,6 +142,6 @@ def differences(first: Sequence[float], second: Sequence[float]) -> Estimate:
     return Estimate.over_seeds([a - b for a, b in zip(first, second, strict=True)])
 
 
-def _seed(trial: Trial) -> float:
+def _seed(trial: Call) -> float:
     seed = trial.arguments.get("seed", 0)
     return seed if isinstance(seed, (int, float)) else 0

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from narrows.report import Block
+from narrows.tasks import Call, Local, Outcome, kept
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
-from reproductions.trial import Outcome, Trial, kept
 from reproductions.verdict import Estimate, Verdict, judge, together
-from reproductions.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def examine(
     *,
     jobs: int = 1,
     minutes: float | None = None,
-    report: Callable[[Claim, Outcome], None] | None = None,
+    report: Callable[[Claim, Outcome[Call]], None] | None = None,
 ) -> list[Examined]:
     """Runs what is missing of the claims' trials and judges each claim by its hypotheses.
 
@@ -109,10 +108,11 @@ def examine(
     """
     found = []
     budget = Budget(minutes, jobs)
-    with Workers(out / "trials", jobs) as workers:
+    root = out / "trials"
+    with Local(jobs, threads=1) as workers:  # rounding depends on the number of threads
         for claim in claims:
             trials = list(claim.trials(scale))
-            missing = [trial for trial in trials if kept(trial, workers.root) is None]
+            missing = [trial for trial in trials if kept(trial, root) is None]
             share = len(missing) / len(trials)
             if claim.lacks:
                 found.append(Examined(claim, scale, problems=[claim.lacks], trials=len(trials)))
@@ -125,32 +125,30 @@ def examine(
                 found.append(Examined(claim, scale, problems=[text], trials=len(trials)))
                 continue
 
-            def tell(outcome: Outcome, claim: Claim = claim) -> None:
-                if report is not None:
+            def tell(outcome: Outcome[Call], claim: Claim = claim) -> None:
+                if report is not None and not outcome.reused:
                     report(claim, outcome)
 
-            outcomes = workers.run(trials, tell, lambda: budget.left > 0)
-            new = {trial.key for trial in missing}
-            seconds = sum(o.seconds for o in outcomes if o and o.trial.key in new)
+            outcomes = workers.run(trials, root, report=tell, go_on=lambda: budget.left > 0)
+            seconds = sum(o.cost.seconds for o in outcomes if not o.reused)
             budget.spent(claim, scale, share, seconds)
             found.append(_judged(claim, scale, trials, outcomes))
     return found
 
 
 def _judged(
-    claim: Claim, scale: Scale, trials: Sequence[Trial], outcomes: Sequence[Outcome | None]
+    claim: Claim, scale: Scale, trials: Sequence[Call], outcomes: Sequence[Outcome[Call]]
 ) -> Examined:
-    finished = [outcome for outcome in outcomes if outcome is not None]
     problems = [
-        f"failed: {o.trial.key} {dict(o.trial.arguments)}: {o.error}" for o in finished if o.error
+        f"failed: {o.task.key} {dict(o.task.arguments)}: {o.error}" for o in outcomes if o.error
     ]
-    if len(finished) < len(trials):
-        count = len(trials) - len(finished)
+    if len(outcomes) < len(trials):
+        count = len(trials) - len(outcomes)
         problems.append(f"not run: {count} of {len(trials)} trials did not fit into the budget")
-    seconds = sum(outcome.cpu for outcome in finished)
+    seconds = sum(outcome.cost.processor_seconds for outcome in outcomes)
     if problems:  # a claim is not judged by the runs that happened to end well
         return Examined(claim, scale, seconds=seconds, trials=len(trials), problems=problems)
-    evidence = Evidence(finished)
+    evidence = Evidence(outcomes)
     findings = [Finding(h, h.estimate(evidence)) for h in claim.hypotheses]
     figures = list(claim.figures(evidence))
     return Examined(claim, scale, findings, figures, seconds, len(trials))

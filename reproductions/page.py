@@ -1,4 +1,4 @@
-"""What came of the claims, as a page, as Markdown with pictures, and as JSON."""
+"""What came of the claims, as a page, as pictures, as JSON and as lines of the ledger."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from typing import Any
 from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
 from narrows.report.table import format_cell
 from narrows.training.run import environment
-from narrows.writing import write_bytes, write_json, write_text
+from narrows.writing import write_bytes, write_json
 from reproductions.examination import Examined, Finding
 from reproductions.figures import Plot, pictures
 from reproductions.verdict import Estimate
@@ -26,7 +26,7 @@ TITLE = "Claims of the five documents, put to the test"
 
 
 def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
-    """Writes `claims.html`, `claims.md`, `claims.json` and `claims/`, the pictures, to a folder.
+    """Writes `claims.html`, `claims.json` and `claims/`, the pictures, to a folder.
 
     Args:
         examined: in the order shown.
@@ -38,7 +38,10 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "claims.json", [as_json(one) for one in examined])
-    write_text(out / "claims.md", markdown(examined, out, command))
+    (out / "claims").mkdir(exist_ok=True)
+    for one in examined:
+        for index, (data, _, _) in enumerate(pictures(one.figures), 1):
+            write_bytes(out / "claims" / f"{one.claim.name}-{index}.png", data)
     facts = environment()
     return page.write(
         out / "claims.html",
@@ -154,40 +157,33 @@ def cost(one: Examined) -> str:
     )
 
 
-def markdown(examined: Sequence[Examined], out: Path, command: str) -> str:
-    """The same in Markdown; writes the pictures that it refers to."""
-    facts = environment()
-    lines = [
-        f"# {TITLE}", "", count(examined), "", RULE, "",
-        f"    {command}", "",
-        f"Processor: {facts['processor']}, {facts['cores']} cores; torch "
-        f"{facts['versions']['torch']}; one thread per process.", "",
-        "| document | claim | verdict |", "|---|---|---|",
-    ]  # fmt: skip
-    for one in examined:
-        name = one.claim.name
-        lines.append(f"| {one.claim.document} | [{name}](#{name}) | {one.verdict} |")
-    for one in examined:
-        lines += ["", f"## {one.claim.name}", "", f"Document {one.claim.document}, "]
-        lines[-1] += f"{one.claim.place}: {one.claim.says}"
-        lines += ["", f"**{one.verdict}**", ""]
-        if one.findings:
-            lines += _rows(one)
-        for index, (data, alt, caption) in enumerate(pictures(one.figures), 1):
-            name = f"claims/{one.claim.name}-{index}.png"
-            (out / name).parent.mkdir(exist_ok=True)
-            write_bytes(out / name, data)
-            lines += ["", f"![{alt}]({name})", "", f"*{caption}*"]
-        for text in (*one.claim.notes, *one.problems, cost(one)):
-            lines += ["", text]
-    return "\n".join(lines) + "\n"
+def record(examined: Sequence[Examined], folder: Path | None = None) -> int:
+    """Appends every claim that was judged to the ledger, where that does not hold it yet.
 
+    Args:
+        examined: what came of the claims.
+        folder: of the ledger; by default that of the repository.
 
-def _rows(one: Examined) -> list[str]:
-    head = ["| quantity | the document's side | measured [95 % interval] | values | verdict |"]
-    head.append("|---|---|---|---|---|")
-    body = table(one).rows.values()
-    return head + ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in body]
+    Returns:
+        How many were appended.
+    """
+    from evidence import ledger
+
+    place, count = folder or ledger.FOLDER, 0
+    for one in (one for one in examined if one.findings):
+        scale = {"size": one.scale.size, "seeds": one.scale.seeds}
+        data = {} if one.scale.data is None else {"data": one.scale.data}
+        estimates = {
+            f.hypothesis.quantity: {k: getattr(f.estimate, k) for k in ("mean", "low", "high", "n")}
+            for f in one.findings
+        }
+        shown = [[alt, caption] for _, alt, caption in pictures(one.figures)]
+        figures = {"estimates": estimates, "trials": one.trials, "pictures": shown}
+        run = ledger.now({"claim": one.claim.name, **scale, **data}, figures, seconds=one.seconds)
+        if not ledger.holds("claims", run, place):
+            ledger.append("claims", run, place)
+            count += 1
+    return count
 
 
 def as_json(one: Examined) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Document 002: a course's guide to plain, variational and vector-quantised autoencoders."""
+"""A course's guide of 2023 to plain, variational and vector-quantised autoencoders.
+
+`models.py` and `convolutional.py` train what the claims compare; each other file tests a few.
+Begin with `errors.py`; docs/documents/002.md says what was found.
+"""
 
 from reproductions.autoencoder_guide import (
     derivations,

@@ -11,12 +11,12 @@ from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
 from narrows.data.dataset import Dataset
 from narrows.networks import Conv
+from narrows.tasks import Call, Result
 from narrows.training.priors import find_recipe, fit_prior
 from reproductions.autoencoder_guide.measures import READ, reader, small
 from reproductions.autoencoder_guide.models import likelihood, sizes
 from reproductions.claim import Scale
 from reproductions.training import Setting, copies, train, whole
-from reproductions.trial import Result, Trial
 
 KINDS = ("ae", "vae", "vq")
 WEIGHTS = (0.00001, 0.0001, 0.001)
@@ -25,28 +25,28 @@ WIDTH = 16
 COMMITMENT = 0.25
 
 
-def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Trial:
+def trial(scale: Scale, kind: str, seed: int, weight: float = 0.001) -> Call:
     """The training and measuring of one model."""
     hidden, epochs = scale.pick(8, 32, 128), scale.pick(1, 4, 25)
     rest = {"kind": kind, "weight": weight, "hidden": hidden, "epochs": epochs, "seed": seed}
     few = {"train_examples": scale.pick(80, 3000, 60_000)}
     few["test_examples"] = scale.pick(60, 1000, 10_000)
-    return Trial(convolutional, {**sizes(scale), **few, **rest})
+    return Call(convolutional, {**sizes(scale), **few, **rest})
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """All three, with every seed."""
     return [trial(scale, kind, seed) for kind in KINDS for seed in range(scale.seeds)]
 
 
-def curve(scale: Scale) -> list[Trial]:
+def curve(scale: Scale) -> list[Call]:
     """The same, and the variational one at further weights: sharpness over bits."""
     further = [weight for weight in WEIGHTS if weight != 0.001]
     more = [trial(scale, "vae", s, weight) for weight in further for s in range(scale.seeds)]
     return trials(scale) + more
 
 
-def quantised(scale: Scale) -> list[Trial]:
+def quantised(scale: Scale) -> list[Call]:
     """The vector-quantised one alone."""
     return [trial(scale, "vq", seed) for seed in range(scale.seeds)]
 

@@ -7,9 +7,9 @@ import torch
 from scipy import integrate, stats
 
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import lines
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -84,9 +84,9 @@ def weight_figures(evidence: Evidence) -> list[Block]:
     return [lines(series, across="weight over c", quantity="relative gap", caption=caption)]
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """Computations without training."""
-    return [Trial(normal_divergence, {"count": scale.pick(3, 200, 200)})]
+    return [Call(normal_divergence, {"count": scale.pick(3, 200, 200)})]
 
 
 def figures(evidence: Evidence) -> list[Block]:
@@ -151,7 +151,7 @@ CLAIMS = (
                 lambda e: Estimate.exact(e.values("gap")[0], 1e-12),
             ),
         ),
-        trials=lambda scale: [Trial(weight_of_divergence, {"count": scale.pick(3, 200, 200)})],
+        trials=lambda scale: [Call(weight_of_divergence, {"count": scale.pick(3, 200, 200)})],
         figures=weight_figures,
         minutes=0.1,
         notes=("Their density is written with det(c I) where its square root belongs; the result "

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.report import Block, strips
+from narrows.tasks import Call, Result
 from reproductions.autoencoder_guide.models import (
     SIZES,
     WEIGHTS,
@@ -15,7 +16,6 @@ from reproductions.autoencoder_guide.models import (
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, ratios
 from reproductions.figures import dots, lines
 from reproductions.training import copies, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 NOTE = (
@@ -34,7 +34,7 @@ def _against(evidence: Evidence) -> list[Block]:
     ]
 
 
-def _weights(scale: Scale) -> list[Trial]:
+def _weights(scale: Scale) -> list[Call]:
     return [trial(scale, "vae", s, weight=w) for w in WEIGHTS for s in range(scale.seeds)]
 
 
@@ -58,7 +58,7 @@ def _of_weights(evidence: Evidence) -> list[Block]:
 
 def _by_size(evidence: Evidence, figure: str, kind: str) -> list[list[float]]:
     """Values of all seeds for each size that was run, ascending."""
-    found = sorted({int(o.trial.arguments["dim"] or 0) for o in evidence.outcomes})
+    found = sorted({int(o.task.arguments["dim"] or 0) for o in evidence.outcomes})
     return [evidence.values(figure, kind=kind, dim=dim) for dim in found]
 
 
@@ -73,12 +73,12 @@ def error_alone(folder: Path, **setting: Any) -> Result:
     }
 
 
-def _sizes(scale: Scale) -> list[Trial]:
+def _sizes(scale: Scale) -> list[Call]:
     kinds = [(kind, dim) for kind in ("ae", "vae") for dim in SIZES]
     whole_trials = [trial(scale, k, s, dim=d) for k, d in kinds for s in range(scale.seeds)]
     smallest = min(int(t.arguments["dim"] or 0) for t in whole_trials)
     return [
-        t if t.arguments["dim"] == smallest else Trial(error_alone, t.arguments)
+        t if t.arguments["dim"] == smallest else Call(error_alone, t.arguments)
         for t in whole_trials
     ]
 

@@ -12,11 +12,11 @@ from narrows.bottlenecks import Variational
 from narrows.functional.score_function import leave_one_out
 from narrows.networks import Mlp
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.autoencoder_guide.models import likelihood, sizes
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import dots
 from reproductions.training import Setting, train, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -69,13 +69,13 @@ def estimates(model: Autoencoder, x: Tensor, draws: int) -> tuple[Tensor, Tensor
     return path, values[:, None] * scores, signals[:, None] * scores
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """One model per seed."""
     arguments = {
         **sizes(scale), "dim": 8, "images": scale.pick(2, 50, 200),
         "draws": scale.pick(8, 400, 2000), "epochs": scale.pick(1, 5, 25),
     }  # fmt: skip
-    return [Trial(spreads, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(spreads, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def figures(evidence: Evidence) -> list[Block]:

@@ -8,11 +8,11 @@ import torch
 from narrows.bottlenecks import Identity
 from narrows.networks import Mlp
 from narrows.report import Block, grid, stretch
+from narrows.tasks import Call, Result
 from reproductions.autoencoder_guide.models import sizes
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import dots
 from reproductions.training import Setting, copies, train, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -37,10 +37,10 @@ def linear(folder: Path, *, dim: int, **rest: Any) -> Result:
     }
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """One model per seed."""
     arguments = {**sizes(scale), "dim": 6, "epochs": scale.pick(1, 60, 60)}
-    return [Trial(linear, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(linear, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def figures(evidence: Evidence) -> list[Block]:

@@ -11,6 +11,7 @@ from narrows.bottlenecks import Bottleneck, Identity, Variational
 from narrows.data.dataset import Dataset
 from narrows.likelihoods import Normal
 from narrows.networks import Mlp
+from narrows.tasks import Call, Result
 from narrows.training import Run
 from reproductions.autoencoder_guide.measures import (
     PICTURES,
@@ -22,9 +23,8 @@ from reproductions.autoencoder_guide.measures import (
     sampled,
     small,
 )
-from reproductions.claim import Claim, Scale
+from reproductions.claim import Claim, Plain, Scale
 from reproductions.training import Setting, codes, copies, labels, train, whole
-from reproductions.trial import Plain, Result, Trial
 
 SIZES = (128, 256, 512)
 WEIGHTS = (0.0001, 0.001, 0.01)
@@ -32,7 +32,7 @@ BASE = {"dim": 128, "weight": 0.001}
 """The middle weight and the smallest size: what claims that vary neither use."""
 
 
-def trial(scale: Scale, kind: str, seed: int, dim: int = 128, weight: float = 0.001) -> Trial:
+def trial(scale: Scale, kind: str, seed: int, dim: int = 128, weight: float = 0.001) -> Call:
     """The training and measuring of one model."""
     arguments: dict[str, Plain] = {
         **sizes(scale),
@@ -42,7 +42,7 @@ def trial(scale: Scale, kind: str, seed: int, dim: int = 128, weight: float = 0.
         "epochs": scale.pick(1, 6, 25),
         "seed": seed,
     }
-    return Trial(dense, arguments)
+    return Call(dense, arguments)
 
 
 def sizes(scale: Scale) -> dict[str, Plain]:
@@ -54,12 +54,12 @@ def sizes(scale: Scale) -> dict[str, Plain]:
     }
 
 
-def pairs(scale: Scale) -> list[Trial]:
+def pairs(scale: Scale) -> list[Call]:
     """Plain and variational at the base setting, with every seed."""
     return [trial(scale, kind, seed) for kind in ("ae", "vae") for seed in range(scale.seeds)]
 
 
-def averaged_pairs(scale: Scale) -> list[Trial]:
+def averaged_pairs(scale: Scale) -> list[Call]:
     """The same with the divergence averaged over the code's 128 numbers, too."""
     weights = {"ae": BASE["weight"], "vae": BASE["weight"] / 128}
     return [trial(scale, k, s, weight=w) for k, w in weights.items() for s in range(scale.seeds)]

@@ -7,6 +7,7 @@ from narrows.functional.corruption import corrupt
 from narrows.metrics import denoising
 from narrows.objectives import Denoising
 from narrows.report import Block, strips
+from narrows.tasks import Call, Result
 from reproductions.autoencoder_guide.measures import NOISE, small
 from reproductions.autoencoder_guide.models import BASE, fitted, pairs, sizes
 from reproductions.claim import (
@@ -19,7 +20,6 @@ from reproductions.claim import (
 )
 from reproductions.figures import lines
 from reproductions.training import copies, whole
-from reproductions.trial import Result, Trial
 
 KINDS = ("ae", "vae")
 
@@ -37,12 +37,12 @@ def denoiser(folder: Path, *, noise: float, **setting: Any) -> Result:
     }
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """Each model at each noise weight, with every seed."""
     shared = {**sizes(scale), **BASE, "epochs": scale.pick(1, 4, 25)}
     shared["dim"] = scale.pick(10, 128, 128)
     return [
-        Trial(denoiser, {**shared, "kind": kind, "noise": noise, "seed": seed})
+        Call(denoiser, {**shared, "kind": kind, "noise": noise, "seed": seed})
         for kind in KINDS
         for noise in NOISE
         for seed in range(scale.seeds)

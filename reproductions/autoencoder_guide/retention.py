@@ -5,12 +5,12 @@ from typing import Any
 
 from narrows import metrics
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.autoencoder_guide.measures import reader
 from reproductions.autoencoder_guide.models import BASE, fitted, sizes
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
 from reproductions.figures import dots
 from reproductions.training import copies, labels, whole
-from reproductions.trial import Result, Trial
 
 KINDS = ("ae", "vae")
 READ, EPOCHS = 1000, 5
@@ -32,12 +32,12 @@ def retained(folder: Path, **setting: Any) -> Result:
     )
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """Both models with every seed."""
     shared = {**sizes(scale), **BASE, "epochs": scale.pick(1, 6, 25)}
     shared["dim"] = scale.pick(10, 128, 128)
     return [
-        Trial(retained, {**shared, "kind": kind, "seed": seed})
+        Call(retained, {**shared, "kind": kind, "seed": seed})
         for kind in KINDS
         for seed in range(scale.seeds)
     ]

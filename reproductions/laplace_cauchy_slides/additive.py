@@ -6,9 +6,9 @@ import numpy as np
 from scipy import integrate, stats
 
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import lines
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -87,5 +87,5 @@ CLAIM = Claim(
 )
 
 
-def _trial(scale: Scale) -> Trial:
-    return Trial(mixture_against_laplace, {"places": scale.pick(9, 241, 241)})
+def _trial(scale: Scale) -> Call:
+    return Call(mixture_against_laplace, {"places": scale.pick(9, 241, 241)})

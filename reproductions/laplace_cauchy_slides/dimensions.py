@@ -9,6 +9,7 @@ import numpy as np
 from narrows.likelihoods import Bernoulli
 from narrows.metrics.information import divergence_per_unit
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from narrows.training import latents
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
 from reproductions.figures import dots, planes
@@ -22,7 +23,6 @@ from reproductions.laplace_cauchy_slides.models import (
     z_of,
 )
 from reproductions.training import labels, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -55,8 +55,8 @@ def bernoulli(folder: Path, **setting: Any) -> Result:
 def claim(name: str, task: Task, what: str, likelihood: Callable[..., Result]) -> Claim:
     """The use of two coordinates on one task under one likelihood."""
 
-    def trials(scale: Scale) -> list[Trial]:
-        return [Trial(likelihood, trial.arguments) for trial in task.trials(scale)]
+    def trials(scale: Scale) -> list[Call]:
+        return [Call(likelihood, trial.arguments) for trial in task.trials(scale)]
 
     return Claim(
         name=name,

@@ -8,9 +8,9 @@ from scipy import integrate, stats
 
 from narrows.distributions import normal_laplace
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import lines
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -96,8 +96,8 @@ CLAIM = Claim(
 )
 
 
-def _trial(scale: Scale) -> Trial:
-    return Trial(
+def _trial(scale: Scale) -> Call:
+    return Call(
         closed_against_integral,
         {"count": scale.pick(5, 500, 500), "draws": scale.pick(50, 2000, 2000)},
     )

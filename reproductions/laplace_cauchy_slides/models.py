@@ -19,10 +19,10 @@ from narrows.distributions import Cauchy, Laplace
 from narrows.likelihoods import Likelihood
 from narrows.metrics.information import divergence_per_unit
 from narrows.networks import Mlp
+from narrows.tasks import Call, Result
 from narrows.training import Run, latents
-from reproductions.claim import Evidence, Scale
+from reproductions.claim import Evidence, Plain, Scale
 from reproductions.training import Setting, labels, train, whole
-from reproductions.trial import Plain, Result, Trial
 
 KINDS = ("normal", "laplace", "cauchy")
 """The document's three: normal posterior and prior; Laplace prior under a normal posterior with
@@ -53,7 +53,7 @@ class Task:
     epochs: tuple[int, int]
     size: int = 0
 
-    def trial(self, scale: Scale, kind: str, seed: int) -> Trial:
+    def trial(self, scale: Scale, kind: str, seed: int) -> Call:
         """The training and measuring of one model."""
         arguments: dict[str, Plain] = {
             "data": scale.images() if self.data == "images" else self.data,
@@ -66,9 +66,9 @@ class Task:
             "epochs": scale.pick(1, *self.epochs),
             "seed": seed,
         }
-        return Trial(family, arguments)
+        return Call(family, arguments)
 
-    def trials(self, scale: Scale) -> list[Trial]:
+    def trials(self, scale: Scale) -> list[Call]:
         """All three models with every seed."""
         return [self.trial(scale, kind, seed) for kind in KINDS for seed in range(scale.seeds)]
 

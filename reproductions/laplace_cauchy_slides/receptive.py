@@ -4,18 +4,18 @@ import numpy as np
 import torch
 
 from narrows.report import Block, Gallery, grid, stretch
+from narrows.tasks import Call, Outcome
 from reproductions.centre_surround import centre_surround
 from reproductions.claim import Claim, Evidence, Hypothesis, differences
 from reproductions.figures import dots
 from reproductions.laplace_cauchy_slides.models import KINDS, SCENES
-from reproductions.trial import Outcome
 from reproductions.verdict import Estimate
 
 USED = 0.05
 """Nats per image that a unit must carry to be looked at."""
 
 
-def scores(outcome: Outcome) -> torch.Tensor:
+def scores(outcome: Outcome[Call]) -> torch.Tensor:
     """Centre-surround R2 of each used unit's field."""
     used = np.asarray(outcome.result["kl"]) > USED
     fields = torch.from_numpy(np.asarray(outcome.result["fields"], dtype=np.float64))[:, 0]

@@ -5,10 +5,10 @@ from pathlib import Path
 from scipy import stats
 
 from narrows.report import Block
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
 from reproductions.figures import dots
 from reproductions.laplace_cauchy_slides.models import DIGITS, KINDS
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 LAWS = {"normal": stats.norm, "laplace": stats.laplace, "cauchy": stats.cauchy}
@@ -24,9 +24,9 @@ def mass_near_zero(folder: Path, *, width: float) -> Result:
     return found
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """The laws, and the codes of the three models."""
-    return [Trial(mass_near_zero, {"width": 0.1}), *DIGITS.trials(scale)]
+    return [Call(mass_near_zero, {"width": 0.1}), *DIGITS.trials(scale)]
 
 
 def law(name: str, evidence: Evidence) -> float:

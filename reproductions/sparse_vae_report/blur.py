@@ -1,11 +1,11 @@
 """Is what the sparse autoencoder makes less blurry?"""
 
 from narrows.report import Block
+from narrows.tasks import Call
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
 from reproductions.figures import dots
 from reproductions.sparse_vae_report import pictures
 from reproductions.sparse_vae_report.models import trials
-from reproductions.trial import Trial
 
 MEASURES = {
     "high_frequency_ratio": "energy above 1/4 cycle per pixel over that of the originals",
@@ -28,7 +28,7 @@ def claim(suffix: str, what: str) -> Claim:
         ]
         return [*plots, *pictures.grids(evidence, (sparse, quantised))]
 
-    def runs(scale: Scale) -> list[Trial]:
+    def runs(scale: Scale) -> list[Call]:
         return trials(scale, sparse, quantised)
 
     return Claim(

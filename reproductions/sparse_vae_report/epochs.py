@@ -3,12 +3,12 @@
 import numpy as np
 
 from narrows.report import Block
+from narrows.tasks import Call
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.copying import epochs_to
 from reproductions.figures import dots
 from reproductions.sparse_vae_report import pictures
 from reproductions.sparse_vae_report.models import trials
-from reproductions.trial import Trial
 from reproductions.verdict import Estimate
 
 
@@ -44,7 +44,7 @@ def claim(suffix: str, what: str) -> Claim:
             dots({kinds[0]: found}, quantity="epochs to the error that VQ ends with", caption=note),
         ]
 
-    def runs(scale: Scale) -> list[Trial]:
+    def runs(scale: Scale) -> list[Call]:
         return trials(scale, *kinds)
 
     return Claim(

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from narrows.report import Block
 from narrows.sparse import coordinate_descent, differentiate
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import dots
 from reproductions.sparse_vae_report.as_written.sparse_vae import misindexed_betas
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 _WEIGHT = 0.1
@@ -98,10 +98,10 @@ def figures(evidence: Evidence) -> list[Block]:
     return [dots(groups, quantity="relative error", caption=caption, logarithmic=True)]
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """One problem per seed."""
     arguments = {"signals": 4, "atoms": scale.pick(5, 12, 12), "dim": scale.pick(3, 6, 6)}
-    return [Trial(against_differences, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(against_differences, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def claim(name: str, key: str, says: str) -> Claim:

@@ -13,12 +13,12 @@ from narrows.bottlenecks import OMP, Identity, SparseDictionary, VectorQuantizer
 from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset
 from narrows.networks import ResNet
+from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization, evaluate
-from reproductions.claim import Scale
+from reproductions.claim import Plain, Scale
 from reproductions.copying import colour_images, copies, normal, rate_points, samples
 from reproductions.sparse_vae_report.as_written import AthaydeSparse, StepsTwice
 from reproductions.training import Setting, train, whole
-from reproductions.trial import Plain, Result, Trial
 
 KINDS = ("VQ as written", "sparse as written", "VQ", "sparse", "plain")
 """As written: the report's two. Without that: moving averages from data; four atoms a site by
@@ -86,7 +86,7 @@ def lambda_share(model: Autoencoder, images: Dataset) -> float:
     return float((model.bottleneck.weight / largest).median())
 
 
-def trial(scale: Scale, kind: str, seed: int) -> Trial:
+def trial(scale: Scale, kind: str, seed: int) -> Call:
     """The training and measuring of one model."""
     arguments: dict[str, Plain] = {
         "data": colour_images(scale),
@@ -102,9 +102,9 @@ def trial(scale: Scale, kind: str, seed: int) -> Trial:
         "learning_rate": scale.pick(1e-3, 1e-3, 2e-4),
         "seed": seed,
     }
-    return Trial(copier, arguments)
+    return Call(copier, arguments)
 
 
-def trials(scale: Scale, *kinds: str) -> list[Trial]:
+def trials(scale: Scale, *kinds: str) -> list[Call]:
     """These kinds, or all, with every seed."""
     return [trial(scale, kind, seed) for kind in kinds or KINDS for seed in range(scale.seeds)]

@@ -1,10 +1,10 @@
 """Does the sparse autoencoder reconstruct better, in train and in test?"""
 
 from narrows.report import Block
+from narrows.tasks import Call
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, ratios
 from reproductions.sparse_vae_report import pictures
 from reproductions.sparse_vae_report.models import trials
-from reproductions.trial import Trial
 
 
 def claim(suffix: str, what: str) -> Claim:
@@ -19,7 +19,7 @@ def claim(suffix: str, what: str) -> Claim:
             lambda e: ratios(e.values(figure, kind=sparse), e.values(figure, kind=quantised)),
         )
 
-    def runs(scale: Scale) -> list[Trial]:
+    def runs(scale: Scale) -> list[Call]:
         return trials(scale, quantised, sparse)
 
     def figures(evidence: Evidence) -> list[Block]:

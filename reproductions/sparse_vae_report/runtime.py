@@ -11,13 +11,13 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.likelihoods import Normal
 from narrows.networks import ResNet
+from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization
-from reproductions.claim import Claim, Evidence, Hypothesis, Scale, ratios
+from reproductions.claim import Claim, Evidence, Hypothesis, Plain, Scale, ratios
 from reproductions.figures import dots
 from reproductions.sparse_vae_report.as_written import StepsTwice
 from reproductions.sparse_vae_report.models import bottleneck
 from reproductions.training import subset, whole
-from reproductions.trial import Plain, Result, Trial
 
 TIMED = ("VQ as written", "sparse as written", "VQ", "sparse")
 
@@ -110,7 +110,7 @@ def claim(suffix: str, what: str) -> Claim:
     )  # fmt: skip
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Call]:
     arguments: dict[str, Plain] = {
         "hidden": scale.pick(4, 64, 256),
         "codes": scale.pick(16, 256, 512),
@@ -118,7 +118,7 @@ def _trials(scale: Scale) -> list[Trial]:
         "batch_size": scale.pick(8, 64, 128),
         "rounds": scale.pick(2, 5, 7),
     }
-    return [Trial(step_times, arguments)]
+    return [Call(step_times, arguments)]
 
 
 CLAIMS = (claim(" as written", "as written"), claim("", "four atoms a site by pursuit"))

@@ -7,11 +7,11 @@ import torch
 
 from narrows.report import Block
 from narrows.sparse import L1, coordinate_descent
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import dots, lines
 from reproductions.sparse_vae_report.as_written.backtracking import backtracking_fista
 from reproductions.sparse_vae_report.models import trials
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 SHARE = 500 / 512
@@ -33,19 +33,19 @@ def active_by_lambda(folder: Path, *, atoms: int, features: int, signals: int, s
     return found | {"by_share": np.array([float(l0.double().mean()) / atoms for l0 in by_share])}
 
 
-def initial(scale: Scale) -> list[Trial]:
+def initial(scale: Scale) -> list[Call]:
     """At the document's own size by default: no training is needed for it."""
     arguments = {
         "atoms": scale.pick(16, 512, 512),
         "features": scale.pick(512, 16_384, 16_384),
         "signals": scale.pick(4, 16, 128),
     }
-    return [Trial(active_by_lambda, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(active_by_lambda, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def first(evidence: Evidence) -> list:
     """Outcomes at the document's size."""
-    return [o for o in evidence.outcomes if o.trial.function is active_by_lambda]
+    return [o for o in evidence.outcomes if o.task.function is active_by_lambda]
 
 
 def trained(part: str, kind: str, what: str) -> Hypothesis:

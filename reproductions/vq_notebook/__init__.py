@@ -1,4 +1,8 @@
-"""Document 003: a notebook of VQ, VQ-EMA and a dictionary."""
+"""A notebook of 2023 with VQ, VQ by moving averages, and a dictionary layer.
+
+`as_written` holds its layers as it wrote them; `models.py` trains them and repaired ones. Begin
+there; docs/documents/003.md says what was found.
+"""
 
 from reproductions.vq_notebook import (
     against_vq,

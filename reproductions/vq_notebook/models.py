@@ -15,11 +15,11 @@ from narrows.codes import atoms_of
 from narrows.data.dataset import Dataset, Split
 from narrows.functional.nearest import nearest
 from narrows.networks import Conv
+from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization, latents
-from reproductions.claim import Scale
+from reproductions.claim import Plain, Scale
 from reproductions.copying import colour_images, copies, normal, rate_points
 from reproductions.training import Setting, train
-from reproductions.trial import Plain, Result, Trial
 from reproductions.vq_notebook.as_written import FarthestCode, NotebookDictionaryAsWritten
 
 KINDS = (
@@ -146,9 +146,9 @@ def mask_reach(model: Autoencoder, maps: Tensor) -> dict[str, float]:
     return {"mask_near": near / max(float(change.sum()), 1e-30)}
 
 
-def trial(scale: Scale, kind: str, seed: int) -> Trial:
+def trial(scale: Scale, kind: str, seed: int) -> Call:
     """The training and measuring of one model."""
-    return Trial(notebook, {"kind": kind, **sizes(scale), "seed": seed})
+    return Call(notebook, {"kind": kind, **sizes(scale), "seed": seed})
 
 
 def sizes(scale: Scale) -> dict[str, Plain]:
@@ -166,7 +166,7 @@ def sizes(scale: Scale) -> dict[str, Plain]:
     }
 
 
-def trials(scale: Scale, *kinds: str) -> list[Trial]:
+def trials(scale: Scale, *kinds: str) -> list[Call]:
     """These kinds, or all, with every seed."""
     return [trial(scale, kind, seed) for kind in kinds or KINDS for seed in range(scale.seeds)]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import dots
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 from reproductions.vq_notebook.as_written import NotebookDictionaryAsWritten
 
@@ -30,10 +30,10 @@ def penalised(folder: Path, *, size: int, dim: int, k: int, signals: int, seed: 
     }
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Call]:
     sizes = {"size": scale.pick(32, 512, 512), "dim": scale.pick(8, 256, 256)}
     sizes |= {"k": scale.pick(6, 100, 100), "signals": scale.pick(8, 200, 200)}
-    return [Trial(penalised, {**sizes, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(penalised, {**sizes, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def _values(evidence: Evidence, name: str) -> list[float]:

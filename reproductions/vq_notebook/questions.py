@@ -16,11 +16,11 @@ from narrows.metrics import components_for, explained_by_atoms, pca_spectrum, se
 from narrows.networks import Conv
 from narrows.report import Block
 from narrows.sparse import learn_dictionary, omp
+from narrows.tasks import Call, Result
 from narrows.training import Run
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale, ratios
 from reproductions.figures import dots, lines
 from reproductions.training import Setting, train, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 from reproductions.vq_notebook.models import features, sizes
 
@@ -112,10 +112,10 @@ def _cut(x: Tensor) -> Tensor:
     return patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * 16)
 
 
-def trials(scale: Scale) -> list[Trial]:
+def trials(scale: Scale) -> list[Call]:
     """One network per seed."""
     shared = {**sizes(scale), "dim": scale.pick(4, 16, 32)}  # 4 dim^2 codes must be fewer than z
-    return [Trial(answers, {**shared, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(answers, {**shared, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def values(evidence: Evidence, name: str) -> list[float]:
@@ -127,7 +127,7 @@ def at_count(evidence: Evidence, times: float) -> list[float]:
     """NMSE with dim^2 * times code vectors."""
     found = []
     for outcome in evidence.outcomes:
-        wanted = times * int(str(outcome.trial.arguments["dim"])) ** 2
+        wanted = times * int(str(outcome.task.arguments["dim"])) ** 2
         index = int(np.abs(np.asarray(outcome.result["counts"]) - wanted).argmin())
         found.append(float(np.asarray(outcome.result["by_count"])[index]))
     return found

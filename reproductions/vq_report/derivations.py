@@ -9,9 +9,9 @@ from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import VectorQuantizer
 from narrows.likelihoods import Normal
 from narrows.networks import Conv
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Hypothesis, Scale
 from reproductions.figures import dots
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 
@@ -73,9 +73,9 @@ def _norm(value: torch.Tensor, parameters: list) -> float:
     return float(sum(g.square().sum() for g in found if g is not None) ** 0.5)
 
 
-def _routes(scale: Scale) -> list[Trial]:
+def _routes(scale: Scale) -> list[Call]:
     sizes = {"size": 16, "dim": 4}
-    return [Trial(constant_and_routes, {**sizes, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(constant_and_routes, {**sizes, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def _of_routes(name: str, figure: str, place: str, says: str, quantity: str) -> Claim:
@@ -117,7 +117,7 @@ CLAIMS = (
                 lambda e: Estimate.exact(e.values("printed")[0], 1e-9),
             ),
         ),
-        trials=lambda scale: [Trial(bounds, {"cases": scale.pick(50, 10_000, 10_000)})],
+        trials=lambda scale: [Call(bounds, {"cases": scale.pick(50, 10_000, 10_000)})],
         figures=lambda e: [
             dots(
                 {"as printed": e.values("printed"), "divergence subtracted": e.values("mended")},

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+from narrows.tasks import Call, Result
 from reproductions.claim import Claim, Evidence, Hypothesis, Scale
 from reproductions.figures import lines
 from reproductions.training import subset, whole
-from reproductions.trial import Result, Trial
 from reproductions.verdict import Estimate
 
 COUNTS = (1, 2, 5, 10, 20, 40, 80)
@@ -41,10 +41,10 @@ def gap(evidence: Evidence, end: int) -> Estimate:
     return Estimate.over_seeds([float(row.max() - row[end]) for row in rows])
 
 
-def _trials(scale: Scale) -> list[Trial]:
+def _trials(scale: Scale) -> list[Call]:
     arguments = {"examples": scale.pick(100, 1200, 1200), "dim": scale.pick(3, 12, 12)}
     arguments |= {"largest": scale.pick(5, 80, 80)}
-    return [Trial(by_clusters, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
+    return [Call(by_clusters, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 
 def _figure(evidence: Evidence):

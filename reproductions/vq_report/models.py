@@ -15,11 +15,11 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset
 from narrows.metrics import one_nearest_neighbour_accuracy
 from narrows.networks import ResNet
+from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization, Run
-from reproductions.claim import Scale
+from reproductions.claim import Plain, Scale
 from reproductions.copying import colour_images, copies, normal
 from reproductions.training import Setting, train, whole
-from reproductions.trial import Plain, Result, Trial
 
 KINDS = ("AE", "VAE", "VQ")
 _PLANE = 32  # principal components of pixels in which samples are told from real images
@@ -82,7 +82,7 @@ def told_apart(drawn: Tensor, images: Dataset) -> float:
     return one_nearest_neighbour_accuracy(first, second)
 
 
-def trial(scale: Scale, kind: str, seed: int) -> Trial:
+def trial(scale: Scale, kind: str, seed: int) -> Call:
     """The training and measuring of one model."""
     arguments: dict[str, Plain] = {
         "data": colour_images(scale),
@@ -96,9 +96,9 @@ def trial(scale: Scale, kind: str, seed: int) -> Trial:
         "learning_rate": scale.pick(1e-3, 1e-3, 2e-4),
         "seed": seed,
     }
-    return Trial(contrast, arguments)
+    return Call(contrast, arguments)
 
 
-def trials(scale: Scale, *kinds: str) -> list[Trial]:
+def trials(scale: Scale, *kinds: str) -> list[Call]:
     """These kinds, or all, with every seed."""
     return [trial(scale, kind, seed) for kind in kinds or KINDS for seed in range(scale.seeds)]

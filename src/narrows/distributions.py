@@ -28,7 +28,7 @@ def normal_normal(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor
 def laplace_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
     """KL(Laplace(m, b) || Laplace(0, B)) = log(B/b) + |m|/B + (b/B) exp(-|m|/b) - 1.
 
-    Source: integral of the densities; document 001's "unsolvable" case.
+    Source: integral of the densities.
     """
     distance, b = location.abs() / prior_scale, scale / prior_scale
     return distance + b * torch.exp(-distance / b) - 1 - b.log()

@@ -3,21 +3,18 @@
 import json
 import shutil
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import toys
 
-import narrows
+from evidence import latest
 from narrows.cli.main import UsageError
 from narrows.report import strips
-from reproductions import CLAIMS, Claim, Estimate, Hypothesis, Scale, examine, page
+from narrows.tasks import Call, Local, kept
+from reproductions import CLAIMS, DOCUMENTS, Claim, Estimate, Hypothesis, Scale, examine, page
 from reproductions.__main__ import choose, main
 from reproductions.figures import dots
-from reproductions.trial import Trial, execute, kept
 
 
 def claim(function=toys.number, name="toy", minutes=0.1, seeds=3, bound=0.0, **arguments):
@@ -36,7 +33,7 @@ def claim(function=toys.number, name="toy", minutes=0.1, seeds=3, bound=0.0, **a
         hypotheses=[
             Hypothesis("value", "above", bound, lambda e: Estimate.over_seeds(e.values("value")))
         ],
-        trials=lambda scale: [Trial(function, {**arguments, "seed": s}) for s in range(seeds)],
+        trials=lambda scale: [Call(function, {**arguments, "seed": s}) for s in range(seeds)],
         figures=figures,
         minutes=minutes,
         notes=["A note | with a bar."],
@@ -66,10 +63,16 @@ def test_a_page_with_all_verdicts_is_written_whole(tmp_path):
     assert "python -m reproductions &lt;toy&gt;" in html
     content = json.loads((tmp_path / "out" / "claims.json").read_text())
     assert content[0]["hypotheses"][0]["interval_95"][0] > 0.9
-    markdown = (tmp_path / "out" / "claims.md").read_text()
     for name in ("claims/up-1.png", "claims/up-2.png"):
-        assert f"]({name})" in markdown
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_judged_claim_is_appended_to_the_ledger_once(tmp_path):
+    examined = examine([claim(value=1.0), claim(toys.fails, name="bad")], Scale(), tmp_path)
+    assert [page.record(examined, tmp_path) for _ in range(2)] == [1, 0]
+    (run,) = latest("claims", tmp_path, claim="toy", size="default")
+    assert run.figures["estimates"]["value"]["mean"] == pytest.approx(1.01)
+    assert len(run.figures["pictures"]) == 2
 
 
 def test_finished_trials_are_kept_and_only_what_is_missing_is_run(tmp_path):
@@ -79,7 +82,7 @@ def test_finished_trials_are_kept_and_only_what_is_missing_is_run(tmp_path):
             [claim(toys.number, value=1.0, seeds=seeds)],
             Scale(),
             tmp_path,
-            report=lambda claim, outcome: ran.append(outcome.trial.arguments["seed"]),
+            report=lambda claim, outcome: ran.append(outcome.task.arguments["seed"]),
         )
     assert ran == [0, 1, 2, 3]
 
@@ -89,7 +92,7 @@ def test_a_failed_trial_is_told_stops_no_other_and_is_tried_again(tmp_path):
     assert one.verdict == "not run"
     assert len(one.problems) == 2
     assert "it had to be" in one.problems[0]
-    assert kept(Trial(toys.fails, {"seed": 0}), tmp_path / "trials") is None
+    assert kept(Call(toys.fails, {"seed": 0}), tmp_path / "trials") is None
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -114,8 +117,7 @@ def test_a_claim_that_cannot_fit_into_the_budget_is_not_begun_and_says_so(tmp_pa
     assert long.verdict == "not run"
     assert short.verdict == "supported"
     # With all its trials kept it costs nothing, whatever it once took.
-    for trial in claims[0].trials(Scale()):
-        execute(trial, tmp_path / "trials")
+    Local().run(claims[0].trials(Scale()), tmp_path / "trials")
     for minutes in (5, 1e-9):
         assert examine(claims, Scale(), tmp_path, minutes=minutes)[0].verdict == "supported"
 
@@ -128,63 +130,11 @@ def test_the_clock_stops_a_claim_in_its_middle(tmp_path):
     assert 1 <= len(list((tmp_path / "trials").glob("slow-*/result.json"))) < 8
 
 
-def test_arrays_come_back_as_they_were(tmp_path):
-    trial = Trial(toys.number, {"value": 2.0})
-    made = execute(trial, tmp_path)
-    again = kept(trial, tmp_path)
-    assert again is not None
-    assert again.result["value"] == made.result["value"] == 2.0
-    np.testing.assert_array_equal(again.result["picture"], made.result["picture"])
-
-
-def test_anything_that_changes_the_result_changes_the_key():
-    keys = {
-        Trial(toys.number, {"value": 1.0}).key,
-        Trial(toys.number, {"value": 1.0, "seed": 1}).key,
-        Trial(toys.number, {"value": 2.0}).key,
-        Trial(toys.slow, {"value": 1.0}).key,
-    }
-    assert len(keys) == 4
-
-
-SCRIPT = """
-import sys; sys.path[:0] = {paths!r}
-if __name__ == "__main__":
-    from pathlib import Path
-    import toys
-    from reproductions.trial import Trial
-    from reproductions.workers import Workers
-    with Workers(Path({root!r}), jobs={jobs}) as workers:
-        workers.run([Trial(toys.slow, {{"seed": s}}) for s in range(6)])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_after_a_kill_only_what_was_in_flight_is_run_again(tmp_path, jobs):
-    root = tmp_path / "trials"
-    script = tmp_path / "script.py"
-    paths = [str(Path(__file__).parent), str(Path(narrows.__file__).parent.parent)]
-    script.write_text(SCRIPT.format(paths=paths, root=str(root), jobs=jobs))
-    process = subprocess.Popen([sys.executable, str(script)])
-    while len(list(root.glob("slow-*/result.json"))) < 2:
-        time.sleep(0.02)
-        assert process.poll() is None
-    process.kill()
-    process.wait()
-    time.sleep(1.0)  # orphaned workers finish what they have and end
-    done = len(list(root.glob("slow-*/result.json")))
-    begun = len(list(root.glob("begun-*")))
-    assert 2 <= done < 6
-    subprocess.run([sys.executable, str(script)], check=True)
-    assert len(list(root.glob("slow-*/result.json"))) == 6
-    assert len(list(root.glob("begun-*"))) == begun + 6 - done
-
-
 def test_names_choose_claims_and_unknown_ones_are_met_with_a_suggestion():
     first = CLAIMS[0]
     assert choose([first.name]) == [first]
-    assert choose([first.document])[0] is first
+    assert choose([first.document]) == list(DOCUMENTS["sparse_vae_report"])
+    assert choose(["sparse_vae_report"]) == choose([first.document])
     assert choose([]) == list(CLAIMS)
     with pytest.raises(UsageError, match=f"did you mean '{first.name}'"):
         choose([first.name + "x"])
@@ -195,7 +145,7 @@ def test_no_two_claims_share_a_name_and_none_is_without_a_hypothesis():
     for one in CLAIMS:
         assert one.hypotheses
         assert one.minutes > 0
-        assert one.name not in {c.document for c in CLAIMS}
+        assert one.name not in {c.document for c in CLAIMS} | DOCUMENTS.keys()
 
 
 @pytest.mark.parametrize(

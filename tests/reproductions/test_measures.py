@@ -1,6 +1,7 @@
 """What the claims measure, on cases whose answer is known."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ from torch.distributions import kl_divergence
 
 import narrows as nw
 from narrows.objectives import Denoising
+from narrows.tasks import Call, Local, Outcome
 from reproductions.autoencoder_guide import derivations, gradients, linear, quantised
 from reproductions.autoencoder_guide.measures import layout
 from reproductions.autoencoder_guide.models import likelihood
 from reproductions.claim import Claim, Evidence, Scale
 from reproductions.examination import _judged
 from reproductions.laplace_cauchy_slides import additive, divergence, models, sparse
-from reproductions.trial import Outcome, Trial, execute
 
 
 def random(*shape, seed=0):
@@ -128,7 +129,7 @@ def evidence(**rows):
         for seed in range(3):
             arguments = {"kind": kind, "weight": float(weight or 0.001), "seed": seed}
             result = {k: v[seed] for k, v in figures.items()}
-            outcomes.append(Outcome(Trial(linear.linear, arguments), result, 0.0))
+            outcomes.append(Outcome(Call(linear.linear, arguments), Path(), result))
     return Evidence(outcomes)
 
 
@@ -164,7 +165,7 @@ EXACT = {
 @pytest.mark.parametrize(("claim", "verdict"), EXACT.values(), ids=EXACT)
 def test_claims_of_mathematics_come_out_the_same_at_any_size(claim: Claim, verdict: str, tmp_path):
     trials = claim.trials(Scale("tiny"))
-    outcomes = [execute(trial, tmp_path) for trial in trials]
+    outcomes = Local().run(trials, tmp_path)
     assert _judged(claim, Scale("tiny"), trials, outcomes).verdict == verdict
 
 

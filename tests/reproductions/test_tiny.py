@@ -26,7 +26,8 @@ def test_a_claim_runs_and_is_judged_by_all_its_hypotheses(claim, root):
     assert one.verdict in ("supported", "contradicted", "inconclusive")
     assert one.figures
     assert all(isinstance(block, Block) for block in one.figures)
-    assert page.markdown([one], root, "python -m reproductions")
+    assert page.write([one], root, "python -m reproductions").is_file()
+    assert page.record([one], root) == 1
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -46,7 +46,7 @@ class Estimator(Recorded, nn.Module, ABC):
 class ScoreFunction(Estimator):
     """grad E_q f(z) = E_q f(z) grad log q(z): the plain estimator, right and noisy.
 
-    Source: Williams (1992); document 002, section 2.3.
+    Source: Williams (1992).
     """
 
     scores = True

@@ -20,8 +20,8 @@ Value = TypeVar("Value")
 class Split(Bottleneck):
     """Features, code and z are those of the parts, in their order.
 
-    `Split([Categorical(10), Variational(8)])` is document 002's latent of one discrete coordinate
-    and the rest continuous. Terms, stats and measures of part i are named `i.name`.
+    `Split([Categorical(10), Variational(8)])` is a latent of one discrete coordinate and the
+    rest continuous. Terms, stats and measures of part i are named `i.name`.
 
     Args:
         parts: two or more bottlenecks.

@@ -1,4 +1,4 @@
-"""CIFAR-10 in grey at a lower resolution, as document 001's third task has it."""
+"""CIFAR-10 in grey at a lower resolution."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,8 @@ def present(root: Path | None = None) -> bool:
 def load(root: Path | None = None, *, size: int = 16, validation: int = 5000) -> Dataset:
     """Loads CIFAR-10 as grey images of 16x16: Rec. 601 luma, averaged over blocks, in 8 bits.
 
-    Document 001 says "changed to black and white and subsampled to lower resolution" without
-    the numbers; these are ours.
+    Pyle's slides "Sparse Variational Autoencoder" (2019) use such images and give no sizes; these
+    are ours.
 
     Raises:
         ValueError: if the size is not 4, 8, 16 or 32.

@@ -1,8 +1,7 @@
 """Weighted sums of two templates plus noise: images whose latent truth is known.
 
-Document 001's first example ("X inputs are 10x10 images made a weighted sum of two templates
-plus noise"; task 1 uses 5x5). It does not show the templates or the law of the weights; ours
-are stated below.
+After Pyle's slides "Sparse Variational Autoencoder" (2019), which use 10x10 and 5x5 images and
+show neither the templates nor the law of the weights; ours are stated below.
 """
 
 from pathlib import Path
@@ -36,7 +35,7 @@ def load(
 
     Args:
         root: not used.
-        size: side of the images; document 001 has 10 and 5.
+        size: side of the images; the slides have 10 and 5.
         n: number of images, of which a sixth each is for validation and test.
         noise: standard deviation of the normal noise on each pixel.
         seed: of weights, noise and split.
