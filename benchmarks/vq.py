@@ -200,10 +200,16 @@ def measure_usage(steps: int = 600) -> dict[str, dict]:
     images = data.train.batch(torch.arange(20_000))
     held_out = data.test.batch(torch.arange(5_000))
     rows = {}
-    moving = nw.bottlenecks.VectorQuantizer(4096, 8, init="kmeans", warmup=50)
+    moving = nw.bottlenecks.VectorQuantizer(
+        4096, 8, learning=nw.bottlenecks.CodebookLearning(init="kmeans", warmup=50)
+    )
     kinds = {
         "gradient, no revival": nw.bottlenecks.VectorQuantizer(
-            4096, 8, codebook="gradient", init="uniform", revive_after=None
+            4096,
+            8,
+            learning=nw.bottlenecks.CodebookLearning(
+                method="gradient", init="uniform", revive_after=None
+            ),
         ),
         "moving averages, k-means start, revival": moving,
         "`SimVQ`": nw.bottlenecks.SimVQ(4096, 8),

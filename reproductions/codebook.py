@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 from narrows.functional.nearest import nearest
 
 
@@ -49,7 +49,7 @@ def codebook_fit(
     features = features[torch.randperm(len(features), generator=generator)]
     half = len(features) // 2
     train, test = features[:half], features[half:]
-    centres, _ = kmeans(train, spread(train, len(codes), generator), iterations=30)
+    centres, _ = kmeans(train, kmeans_plus_plus(train, len(codes), generator), iterations=30)
     return {
         "left": _left(test, codes),
         "kmeans": _left(test, centres),

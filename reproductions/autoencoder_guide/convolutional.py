@@ -8,7 +8,7 @@ from torch import Tensor
 
 from narrows import metrics
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks import Bottleneck, Identity, Variational, VectorQuantizer
+from narrows.bottlenecks import Bottleneck, CodebookLearning, Identity, Variational, VectorQuantizer
 from narrows.data.dataset import Dataset
 from narrows.networks import Conv
 from narrows.tasks import Call, Result
@@ -54,7 +54,9 @@ def quantised(scale: Scale) -> list[Call]:
 def bottleneck(kind: str) -> Bottleneck:
     """The latent of a kind: 16 numbers a site, or one of 64 vectors of 16."""
     if kind == "vq":
-        return VectorQuantizer(CODES, WIDTH, codebook="gradient", commitment=COMMITMENT)
+        return VectorQuantizer(
+            CODES, WIDTH, learning=CodebookLearning(method="gradient"), commitment=COMMITMENT
+        )
     return Variational(WIDTH) if kind == "vae" else Identity(WIDTH)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks import OMP, Identity, SparseDictionary, VectorQuantizer
+from narrows.bottlenecks import OMP, CodebookLearning, Identity, SparseDictionary, VectorQuantizer
 from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset
 from narrows.networks import ResNet
@@ -32,9 +32,11 @@ def bottleneck(kind: str, shape: Sequence[int], hidden: int, codes: int, atoms: 
     pixels, features = math.prod(shape), math.prod(sites) * hidden
     if kind == "VQ as written":
         return VectorQuantizer(
-            codes, hidden, codebook="gradient", init="uniform", revive_after=None,
+            codes,
+            hidden,
+            learning=CodebookLearning(method="gradient", init="uniform", revive_after=None),
             commitment=pixels / (4 * features),
-        )  # fmt: skip
+        )
     if kind == "sparse as written":
         return AthaydeSparse(atoms, (*sites, hidden), commitment=pixels / (4 * features))
     if kind == "VQ":

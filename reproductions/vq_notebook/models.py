@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks import Identity, SoftmaxDictionary, VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, Identity, SoftmaxDictionary, VectorQuantizer
 from narrows.bottlenecks.base import Bottleneck
 from narrows.codes import atoms_of
 from narrows.data.dataset import Dataset, Split
@@ -50,10 +50,16 @@ def bottleneck(kind: str, data: Dataset, dim: int, size: int, seed: int) -> Bott
         return FarthestCode(size, dim, commitment=unit / 4)
     if kind.startswith("VQ"):
         return VectorQuantizer(
-            size, dim, codebook="ema" if "EMA" in kind else "gradient",
-            init="data" if "data" in kind else "uniform",
-            revive_after=None, commitment=unit / 4, seed=seed,
-        )  # fmt: skip
+            size,
+            dim,
+            learning=CodebookLearning(
+                method="ema" if "EMA" in kind else "gradient",
+                init="data" if "data" in kind else "uniform",
+                revive_after=None,
+            ),
+            commitment=unit / 4,
+            seed=seed,
+        )
     if kind == "dictionary as written":
         return NotebookDictionaryAsWritten(size, dim, k, weight=unit)
     return SoftmaxDictionary(size, dim, k) if kind == "dictionary" else Identity(dim)

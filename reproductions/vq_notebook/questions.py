@@ -10,7 +10,7 @@ from torch import Tensor
 
 from narrows.bottlenecks import Identity
 from narrows.data.dataset import Dataset
-from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 from narrows.functional.nearest import nearest
 from narrows.metrics import components_for, explained_by_atoms, pca_spectrum, self_expression
 from narrows.networks import Conv
@@ -82,7 +82,7 @@ def _with_codes(
     run: Run, images: Dataset, known: Tensor, n: int, generator: torch.Generator
 ) -> float:
     """NMSE with n code vectors by k-means in the place of z."""
-    codes, _ = kmeans(known, spread(known, n, generator), iterations=8)
+    codes, _ = kmeans(known, kmeans_plus_plus(known, n, generator), iterations=8)
     z = features(run.model, images.test)
     return _copied(run, images, codes[nearest(z, codes)])
 

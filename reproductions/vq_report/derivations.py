@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks import VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, VectorQuantizer
 from narrows.likelihoods import Normal
 from narrows.networks import Conv
 from narrows.tasks import Call, Result
@@ -40,7 +40,9 @@ def constant_and_routes(folder: Path, *, size: int, dim: int, seed: int) -> Resu
     """
     del folder
     torch.manual_seed(seed)
-    quantizer = VectorQuantizer(size, dim, codebook="gradient", init="uniform", revive_after=None)
+    quantizer = VectorQuantizer(
+        size, dim, learning=CodebookLearning(method="gradient", init="uniform", revive_after=None)
+    )
     model = Autoencoder(
         (1, 8, 8), quantizer, network=Conv(8, 1, residual_hidden=4), likelihood=Normal(0.70711)
     ).double()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.bottlenecks import Identity, Variational, VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, Identity, Variational, VectorQuantizer
 from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset
 from narrows.metrics import one_nearest_neighbour_accuracy
@@ -32,9 +32,11 @@ def bottleneck(kind: str, data: Dataset, hidden: int, codes: int) -> Bottleneck:
     _, height, width = data.shape
     features = math.ceil(height / 4) * math.ceil(width / 4) * hidden
     return VectorQuantizer(
-        codes, hidden, codebook="gradient", init="uniform", revive_after=None,
+        codes,
+        hidden,
+        learning=CodebookLearning(method="gradient", init="uniform", revive_after=None),
         commitment=math.prod(data.shape) / features,
-    )  # fmt: skip
+    )
 
 
 def contrast(folder: Path, *, kind: str, hidden: int, codes: int, **rest: Any) -> Result:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from narrows.bottlenecks import BatchTopK as BatchTopK
     from narrows.bottlenecks import Bottleneck as Bottleneck
     from narrows.bottlenecks import Categorical as Categorical
+    from narrows.bottlenecks import CodebookLearning as CodebookLearning
     from narrows.bottlenecks import FiniteScalarQuantizer as FiniteScalarQuantizer
     from narrows.bottlenecks import GumbelSoftmax as GumbelSoftmax
     from narrows.bottlenecks import Identity as Identity
@@ -92,8 +93,8 @@ _MODULES = (
 _NAMES = {
     "autoencoder": "Autoencoder Loss Objective",
     "bottlenecks": (
-        "NVIL OMP RLOO BatchTopK Bottleneck Categorical FiniteScalarQuantizer GumbelSoftmax "
-        "Identity Lasso LookupFreeQuantizer ResidualQuantizer ScoreFunction SimVQ "
+        "NVIL OMP RLOO BatchTopK Bottleneck Categorical CodebookLearning FiniteScalarQuantizer "
+        "GumbelSoftmax Identity Lasso LookupFreeQuantizer ResidualQuantizer ScoreFunction SimVQ "
         "SoftmaxDictionary SparseDictionary SpikeAndSlab Split StraightThrough TopK Variational "
         "VectorQuantizer"
     ),

@@ -8,7 +8,7 @@ from torch.distributions import Categorical
 
 from narrows.autoencoder import Autoencoder, Loss, Objective
 from narrows.functional.corruption import corrupt
-from narrows.functional.score_function import carrier, log_mean_exp, vimco_signals
+from narrows.functional.score_function import log_mean_exp, score_function_surrogate, vimco_signals
 from narrows.latent import Code, Latent
 
 
@@ -55,7 +55,7 @@ class ImportanceWeighted(Objective):
         total = -log_mean_exp(log_weights).mean()
         if latent.log_q is not None:
             signals = -vimco_signals(log_weights.detach()).flatten()
-            total = total + self.draws * carrier(signals, latent.log_q).mean()
+            total = total + self.draws * score_function_surrogate(signals, latent.log_q).mean()
         for name, weight in model.bottleneck.weights.items():
             total = total + weight * latent.terms[name].mean()
         return Loss(total, nll, rate, latent.terms, latent, output[: x.shape[0]])

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from narrows.functional.score_function import (
-    carrier,
     effective_sample_size,
     leave_one_out,
     log_mean_exp,
+    score_function_surrogate,
     vimco_signals,
 )
 
@@ -58,7 +58,7 @@ def test_one_draw_has_nothing_to_be_compared_with(signals):
 def test_a_carrier_is_zero_and_has_the_signal_s_gradient():
     log_q = torch.randn(4, dtype=torch.float64, requires_grad=True)
     signal = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    carried = carrier(signal, log_q)
+    carried = score_function_surrogate(signal, log_q)
     assert torch.equal(carried, torch.zeros(4, dtype=torch.float64))
     carried.sum().backward()
     assert torch.equal(log_q.grad, signal.detach())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 
 
 def _inertia(rows, centers):
@@ -47,17 +47,17 @@ def test_spread_starts_hit_every_far_cluster(rounds):
     centres = 1000 * torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
     rows = (centres[:, None] + torch.rand(16, 40, 4)).reshape(-1, 4)
     generator = torch.Generator().manual_seed(0)
-    drawn = spread(rows, 16 if rounds == 32 else 160, generator, rounds)
+    drawn = kmeans_plus_plus(rows, 16 if rounds == 32 else 160, generator, rounds)
     assert torch.cdist(centres, drawn).min(1).values.max() < 10
 
 
 def test_spread_gives_the_number_asked_for_and_only_rows():
     rows = torch.randn(50, 2)
     for size in (1, 2, 33, 34, 50, 70):
-        drawn = spread(rows, size, torch.Generator().manual_seed(0))
+        drawn = kmeans_plus_plus(rows, size, torch.Generator().manual_seed(0))
         assert drawn.shape == (size, 2)
         assert (drawn[:, None] == rows).all(-1).any(1).all()
-    assert spread(torch.ones(5, 2), 4).shape == (4, 2)
+    assert kmeans_plus_plus(torch.ones(5, 2), 4).shape == (4, 2)
 
 
 def test_no_rows_or_iterations_are_refused():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from narrows.bottlenecks import OMP, SparseDictionary, VectorQuantizer
+from narrows.bottlenecks import OMP, CodebookLearning, SparseDictionary, VectorQuantizer
 from narrows.recorded import build, spec
 from narrows.sparse import L1, coordinate_descent, differentiate
 from narrows.testing import ContractError, check_bottleneck
@@ -229,7 +229,9 @@ def test_they_can_be_described_made_again_and_priced(make):
 def test_the_notebooks_quantiser_takes_the_farthest_code_and_is_otherwise_ours():
     torch.manual_seed(0)
     farthest = FarthestCode(size=7, dim=3)
-    ours = VectorQuantizer(7, 3, codebook="gradient", init="uniform", revive_after=None)
+    ours = VectorQuantizer(
+        7, 3, learning=CodebookLearning(method="gradient", init="uniform", revive_after=None)
+    )
     ours.load_state_dict(farthest.state_dict())
     features = _randn(5, 2, 3)
     distances = (features[..., None, :] - farthest.codebook.codes).square().sum(-1)

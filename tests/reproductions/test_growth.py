@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 from narrows.functional.nearest import nearest
 from reproductions.codebook import growth, size_for
 
@@ -42,7 +42,7 @@ def test_codes_for_a_uniform_cube_grow_exponentially():
         rows = torch.rand(2000, d, generator=generator, dtype=torch.float64)
         sizes, errors = [2, 4, 8, 16, 32, 64, 128], []
         for size in sizes:
-            centres, _ = kmeans(rows, spread(rows, size, generator), 10)
+            centres, _ = kmeans(rows, kmeans_plus_plus(rows, size, generator), 10)
             left = (rows - centres[nearest(rows, centres)]).square().sum()
             errors.append((left / (rows - rows.mean(0)).square().sum()).item())
         needed.append(size_for(sizes, errors, target=0.2))

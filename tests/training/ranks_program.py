@@ -27,6 +27,7 @@ from narrows.bottlenecks import (
     RLOO,
     BatchTopK,
     Categorical,
+    CodebookLearning,
     FiniteScalarQuantizer,
     GumbelSoftmax,
     Identity,
@@ -75,18 +76,27 @@ FAMILIES = {
     "categorical straight-through": lambda: Categorical(4, 2, StraightThrough()),
     "split": lambda: Split([Categorical(4, 1, StraightThrough()), Variational(2)]),
     "split of quantisers": lambda: Split([VectorQuantizer(8, 2), FiniteScalarQuantizer([4, 3])]),
-    "vq ema": lambda: VectorQuantizer(24, 4, revive_after=2),
-    "vq ema k-means": lambda: VectorQuantizer(24, 4, init="kmeans", revive_after=2, warmup=2),
-    "vq gradient": lambda: VectorQuantizer(24, 4, "gradient", revive_after=2),
-    "vq gradient warm-up": lambda: VectorQuantizer(24, 4, "gradient", revive_after=2, warmup=3),
+    "vq ema": lambda: VectorQuantizer(24, 4, learning=CodebookLearning(revive_after=2)),
+    "vq ema k-means": lambda: VectorQuantizer(
+        24, 4, learning=CodebookLearning(init="kmeans", revive_after=2, warmup=2)
+    ),
+    "vq gradient": lambda: VectorQuantizer(
+        24, 4, learning=CodebookLearning(method="gradient", revive_after=2)
+    ),
+    "vq gradient warm-up": lambda: VectorQuantizer(
+        24, 4, learning=CodebookLearning(method="gradient", revive_after=2, warmup=3)
+    ),
     "vq cosine rotation": lambda: VectorQuantizer(
-        24, 4, metric="cosine", estimator="rotation", revive_after=2
+        24, 4, learning=CodebookLearning(revive_after=2), metric="cosine", estimator="rotation"
     ),
     "residual": lambda: ResidualQuantizer(
-        VectorQuantizer(12, 4, revive_after=2), stages=3, dropout=0.5
+        VectorQuantizer(12, 4, learning=CodebookLearning(revive_after=2)), stages=3, dropout=0.5
     ),
     "residual gradient": lambda: ResidualQuantizer(
-        VectorQuantizer(12, 4, "gradient", revive_after=2, warmup=2), stages=2
+        VectorQuantizer(
+            12, 4, learning=CodebookLearning(method="gradient", revive_after=2, warmup=2)
+        ),
+        stages=2,
     ),
     "fsq": lambda: FiniteScalarQuantizer([5, 4, 3]),
     "lfq": lambda: LookupFreeQuantizer(4),

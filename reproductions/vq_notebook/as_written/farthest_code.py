@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.quantizers.vector import VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, VectorQuantizer
 from narrows.functional.commitment import commit, squared_distance
 from narrows.functional.usage import tally
 from narrows.latent import Latent
@@ -32,7 +32,10 @@ class FarthestCode(VectorQuantizer):
 
     def __init__(self, size: int, dim: int, commitment: float = 0.25) -> None:
         super().__init__(
-            size, dim, codebook="gradient", init="uniform", commitment=commitment, revive_after=None
+            size,
+            dim,
+            learning=CodebookLearning(method="gradient", init="uniform", revive_after=None),
+            commitment=commitment,
         )
 
     def forward(self, features: Tensor) -> Latent:

@@ -11,6 +11,7 @@ from narrows.bottlenecks.gradient_estimators import (
     StraightThrough,
 )
 from narrows.bottlenecks.identity import Identity
+from narrows.bottlenecks.quantizers.codebook import CodebookLearning
 from narrows.bottlenecks.quantizers.finite_scalar import FiniteScalarQuantizer
 from narrows.bottlenecks.quantizers.lookup_free import LookupFreeQuantizer
 from narrows.bottlenecks.quantizers.residual import ResidualQuantizer
@@ -32,6 +33,7 @@ __all__ = [
     "BatchTopK",
     "Bottleneck",
     "Categorical",
+    "CodebookLearning",
     "Coder",
     "Estimator",
     "FiniteScalarQuantizer",

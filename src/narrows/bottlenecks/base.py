@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codes import Code, CodeSpace
-from narrows.functional.score_function import carrier
+from narrows.functional.score_function import score_function_surrogate
 from narrows.latent import Latent
 from narrows.recorded import Recorded
 
@@ -103,7 +103,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
             latent: the draws.
         """
         assert latent.log_q is not None
-        return carrier(cost, latent.log_q)
+        return score_function_surrogate(cost, latent.log_q)
 
     def update(self, latents: Sequence[Latent]) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.

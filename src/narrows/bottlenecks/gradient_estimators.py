@@ -7,7 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narrows.functional.ranks import ranks, sum_over_ranks
-from narrows.functional.score_function import carrier, gumbel_softmax, leave_one_out
+from narrows.functional.score_function import (
+    gumbel_softmax,
+    leave_one_out,
+    score_function_surrogate,
+)
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
 from narrows.recorded import Recorded
@@ -37,7 +41,7 @@ class Estimator(Recorded, nn.Module, ABC):
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros `[draws * batch]` whose gradient is the score-function part."""
         assert latent.log_q is not None
-        return carrier(cost, latent.log_q)
+        return score_function_surrogate(cost, latent.log_q)
 
     def update(self) -> None:
         """Called once per optimiser step."""
@@ -78,7 +82,9 @@ class RLOO(ScoreFunction):
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros `[draws * batch]`, the draws of an example standing a batch apart."""
         assert latent.log_q is not None
-        return carrier(leave_one_out(cost.unflatten(0, (self.draws, -1))).flatten(), latent.log_q)
+        return score_function_surrogate(
+            leave_one_out(cost.unflatten(0, (self.draws, -1))).flatten(), latent.log_q
+        )
 
 
 class NVIL(ScoreFunction):
@@ -117,7 +123,7 @@ class NVIL(ScoreFunction):
         guess = self.network(features).flatten(1).sum(1) + self.constant
         scale = _deviation(cost).clamp(min=1e-3)
         error = 0.5 * ((cost - guess) / scale).square()
-        return carrier(cost - guess, latent.log_q) + error - error.detach()
+        return score_function_surrogate(cost - guess, latent.log_q) + error - error.detach()
 
 
 class StraightThrough(Estimator):

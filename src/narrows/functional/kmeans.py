@@ -51,7 +51,7 @@ def kmeans(
     return centers, counts
 
 
-def spread(
+def kmeans_plus_plus(
     rows: Tensor, size: int, generator: torch.Generator | None = None, rounds: int = 32
 ) -> Tensor:
     """Draws rows far from one another, as centers to start k-means from.
@@ -70,7 +70,7 @@ def spread(
 
     Example:
         >>> rows = torch.tensor([[0.0], [0.0], [7.0]])
-        >>> sorted(spread(rows, 2, torch.Generator().manual_seed(0)).flatten().tolist())
+        >>> sorted(kmeans_plus_plus(rows, 2, torch.Generator().manual_seed(0)).flatten().tolist())
         [0.0, 7.0]
     """
     first = int(torch.randint(rows.shape[0], (1,), generator=generator))

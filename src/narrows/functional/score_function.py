@@ -31,7 +31,7 @@ def leave_one_out(cost: Tensor) -> Tensor:
     return (cost - cost.mean(0)) * (draws / (draws - 1))
 
 
-def carrier(signal: Tensor, log_q: Tensor) -> Tensor:
+def score_function_surrogate(signal: Tensor, log_q: Tensor) -> Tensor:
     """A tensor of zeros whose gradient is signal * grad log_q.
 
     Added to a loss, it leaves the value what it was, the same in training and evaluation.

@@ -4,13 +4,16 @@ import warnings
 import pytest
 import torch
 
-from narrows.bottlenecks import ResidualQuantizer, SimVQ, VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, ResidualQuantizer, SimVQ, VectorQuantizer
 from narrows.testing import check_bottleneck
 
 
 def _started(stages=3, **kwargs):
     own = {name: kwargs.pop(name) for name in ("shared", "dropout") if name in kwargs}
-    stage = VectorQuantizer(**({"size": 16, "dim": 4, "revive_after": None} | kwargs))
+    options = {"init": "init", "decay": "decay", "codebook": "method"}
+    given = {options[name]: kwargs.pop(name) for name in options if name in kwargs}
+    learning = CodebookLearning(**({"revive_after": None} | given))
+    stage = VectorQuantizer(**({"size": 16, "dim": 4} | kwargs), learning=learning)
     quantizer = ResidualQuantizer(stage, stages, **own)
     torch.manual_seed(0)
     quantizer.update([quantizer(torch.randn(200, 3, 4))])
@@ -21,7 +24,7 @@ def _started(stages=3, **kwargs):
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_every_kind_keeps_the_contract(shared, dropout):
     for codebook in ("ema", "gradient"):
-        stage = VectorQuantizer(16, 5, codebook)
+        stage = VectorQuantizer(16, 5, learning=CodebookLearning(method=codebook))
         check_bottleneck(ResidualQuantizer(stage, 3, shared, dropout), export=False)
 
 
@@ -52,7 +55,7 @@ def test_every_stage_lowers_the_error_and_prefixes_decode():
 
 def test_one_stage_is_a_vector_quantizer():
     torch.manual_seed(0)
-    stage = VectorQuantizer(8, 4, revive_after=1)
+    stage = VectorQuantizer(8, 4, learning=CodebookLearning(revive_after=1))
     one = ResidualQuantizer(stage, 1)
     for batch in torch.randn(5, 20, 4):
         latent, expected = one(batch), stage(batch)
@@ -144,7 +147,7 @@ def test_a_shared_codebook_learns_from_all_stages():
 
 
 def test_warming_up_passes_features_through():
-    stage = VectorQuantizer(8, 4, init="kmeans", warmup=1)
+    stage = VectorQuantizer(8, 4, learning=CodebookLearning(init="kmeans", warmup=1))
     quantizer = ResidualQuantizer(stage, 2)
     x = torch.randn(60, 4)
     latent = quantizer(x)

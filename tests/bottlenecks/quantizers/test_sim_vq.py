@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.bottlenecks import SimVQ, VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, SimVQ, VectorQuantizer
 from narrows.testing import check_bottleneck
 
 
@@ -59,7 +59,9 @@ def test_a_large_codebook_is_used_where_a_plain_one_is_not():
 
     used = {}
     torch.manual_seed(0)
-    plain = VectorQuantizer(1024, 16, "gradient", init="uniform", revive_after=None)
+    plain = VectorQuantizer(
+        1024, 16, learning=CodebookLearning(method="gradient", init="uniform", revive_after=None)
+    )
     for quantizer in (SimVQ(1024, 16), plain):
         optimizer = torch.optim.Adam(quantizer.parameters(), lr=3e-3)
         for _ in range(400):

@@ -7,14 +7,19 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from narrows.bottlenecks import FiniteScalarQuantizer, VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, FiniteScalarQuantizer, VectorQuantizer
 from narrows.testing import check_bottleneck
 
 
 def _started(**kwargs):
     """A quantiser whose codes lie among unit normal features."""
-    kwargs = {"size": 16, "dim": 4, "revive_after": None} | kwargs
-    quantizer = VectorQuantizer(**kwargs)
+    names = {"codebook": "method", "init": "init", "decay": "decay", "warmup": "warmup"}
+    own = {"revive_after": None} | {
+        names[name]: kwargs.pop(name) for name in names if name in kwargs
+    }
+    quantizer = VectorQuantizer(
+        **({"size": 16, "dim": 4} | kwargs), learning=CodebookLearning(**own)
+    )
     torch.manual_seed(0)
     quantizer.update([quantizer(torch.randn(40, 3, quantizer.in_features))])
     return quantizer
@@ -32,7 +37,13 @@ def _equal(one, two):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("estimator", ["straight_through", "rotation"])
 def test_every_kind_keeps_the_contract(codebook, metric, estimator):
-    quantizer = VectorQuantizer(16, 5, codebook, "kmeans", metric, estimator)
+    quantizer = VectorQuantizer(
+        16,
+        5,
+        learning=CodebookLearning(method=codebook, init="kmeans"),
+        metric=metric,
+        estimator=estimator,
+    )
     check_bottleneck(quantizer, export=False)
 
 
@@ -101,7 +112,7 @@ def test_the_codes_used_are_those_from_before_the_update():
 
 
 def test_unused_codes_keep_their_place_for_ten_thousand_updates():
-    quantizer = VectorQuantizer(3, 2, init="uniform", revive_after=None)
+    quantizer = VectorQuantizer(3, 2, learning=CodebookLearning(init="uniform", revive_after=None))
     far = torch.tensor([100.0, -70.0])
     quantizer.codebook.vectors[2] = far
     x = torch.randn(8, 2)
@@ -114,7 +125,9 @@ def test_unused_codes_keep_their_place_for_ten_thousand_updates():
 
 
 def test_a_code_forgotten_and_found_again_is_the_mean_of_its_new_features():
-    quantizer = VectorQuantizer(2, 1, init="uniform", revive_after=None, decay=0.5)
+    quantizer = VectorQuantizer(
+        2, 1, learning=CodebookLearning(init="uniform", revive_after=None, decay=0.5)
+    )
     near, far = torch.full((4, 1), 1.0), torch.full((4, 1), 50.0)
     quantizer.codebook.vectors.copy_(torch.tensor([[0.0], [60.0]]))
     for _ in range(200):
@@ -172,19 +185,19 @@ def test_fewer_features_than_codes_are_shared_out_evenly():
 
 
 def test_the_kmeans_start_sets_the_sums_to_counts_times_means():
-    quantizer = VectorQuantizer(8, 4, init="kmeans")
+    quantizer = VectorQuantizer(8, 4, learning=CodebookLearning(init="kmeans"))
     x = torch.randn(200, 4)
     quantizer.update([quantizer(x)])
     codebook = quantizer.codebook
     assert codebook.counts.sum() == 200
     assert torch.allclose(codebook.sums, codebook.vectors * codebook.counts[:, None], atol=1e-5)
-    drawn = VectorQuantizer(8, 4, init="data")
+    drawn = VectorQuantizer(8, 4, learning=CodebookLearning(init="data"))
     drawn.update([drawn(x)])
     assert quantizer(x).terms["commitment"].sum() < 0.9 * drawn(x).terms["commitment"].sum()
 
 
 def test_revival_resets_vector_sum_count_and_idleness_together():
-    quantizer = VectorQuantizer(4, 2, init="uniform", revive_after=3)
+    quantizer = VectorQuantizer(4, 2, learning=CodebookLearning(init="uniform", revive_after=3))
     quantizer.codebook.vectors[3] = 1000.0
     x = torch.randn(60, 2)
     for step in range(3):
@@ -200,7 +213,9 @@ def test_revival_resets_vector_sum_count_and_idleness_together():
 def test_revival_brings_a_collapsed_codebook_back_to_full_use():
     used = {}
     for revive_after in (None, 5):
-        quantizer = VectorQuantizer(64, 4, init="uniform", revive_after=revive_after)
+        quantizer = VectorQuantizer(
+            64, 4, learning=CodebookLearning(init="uniform", revive_after=revive_after)
+        )
         torch.manual_seed(0)
         totals = torch.zeros(64)
         for step in range(60):
@@ -215,7 +230,7 @@ def test_revival_brings_a_collapsed_codebook_back_to_full_use():
 def test_draws_are_private_and_seeded():
     def run(seed, global_seed):
         torch.manual_seed(1)
-        quantizer = VectorQuantizer(8, 4, revive_after=1, seed=seed)
+        quantizer = VectorQuantizer(8, 4, learning=CodebookLearning(revive_after=1), seed=seed)
         x = torch.randn(10, 30, 4)
         torch.manual_seed(global_seed)
         before = torch.random.get_rng_state()
@@ -229,11 +244,11 @@ def test_draws_are_private_and_seeded():
 
 
 def test_a_resumed_quantizer_draws_what_the_uninterrupted_one_draws():
-    quantizer = VectorQuantizer(32, 4, revive_after=2)
+    quantizer = VectorQuantizer(32, 4, learning=CodebookLearning(revive_after=2))
     batches = torch.randn(8, 40, 4)
     for batch in batches[:4]:
         quantizer.update([quantizer(batch)])
-    twin = VectorQuantizer(32, 4, revive_after=2)
+    twin = VectorQuantizer(32, 4, learning=CodebookLearning(revive_after=2))
     twin.load_state_dict(_state(quantizer))
     for batch in batches[4:]:
         quantizer.update([quantizer(batch)])
@@ -242,7 +257,7 @@ def test_a_resumed_quantizer_draws_what_the_uninterrupted_one_draws():
 
 
 def test_warming_up_passes_features_through_then_starts_on_them():
-    quantizer = VectorQuantizer(8, 4, init="kmeans", warmup=2)
+    quantizer = VectorQuantizer(8, 4, learning=CodebookLearning(init="kmeans", warmup=2))
     x = torch.randn(50, 4)
     for _ in range(2):
         latent = quantizer(x)
@@ -252,7 +267,7 @@ def test_warming_up_passes_features_through_then_starts_on_them():
     latent = quantizer(x)
     assert not torch.equal(latent.z, x)
     assert latent.code.unique().numel() == 8
-    fresh = VectorQuantizer(8, 4, init="kmeans", warmup=2).eval()
+    fresh = VectorQuantizer(8, 4, learning=CodebookLearning(init="kmeans", warmup=2)).eval()
     assert torch.equal(fresh(x).z, fresh.embed(fresh(x).code))  # eval always quantises
 
 
@@ -367,9 +382,13 @@ def test_the_summary_is_over_the_whole_set_and_advice_follows_it():
 
 def test_advice_offers_only_what_is_not_yet_set():
     collapsed = {"usage": 0.1, "dead_codes": 9.0, "perplexity": 1.0}
-    all_set = VectorQuantizer(16, 4, init="kmeans", warmup=5, revive_after=3)
+    all_set = VectorQuantizer(
+        16, 4, learning=CodebookLearning(init="kmeans", warmup=5, revive_after=3)
+    )
     assert not {"kmeans", "warmup", "revive_after"} & words(all_set.advice(collapsed)[0])
-    none_set = VectorQuantizer(16, 4, init="data", warmup=0, revive_after=None)
+    none_set = VectorQuantizer(
+        16, 4, learning=CodebookLearning(init="data", warmup=0, revive_after=None)
+    )
     assert {"kmeans", "warmup", "revive_after"} <= words(none_set.advice(collapsed)[0])
     finite = FiniteScalarQuantizer([4, 4])
     assert not {"kmeans", "warmup", "revive_after"} & words(finite.advice(collapsed)[0])
@@ -389,13 +408,21 @@ def test_the_default_prior_costs_log_k_at_each_site():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("size", 0), ("codebook", "sgd"), ("init", "zeros"), ("metric", "l1"), ("decay", 1.0),
-        ("estimator", "gumbel"), ("commitment", -1.0), ("revive_after", 0), ("warmup", -1),
+        ("size", 0), ("metric", "l1"), ("estimator", "gumbel"), ("commitment", -1.0),
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused_at_construction(name, value):
     with pytest.raises(ValueError, match=name):
         VectorQuantizer(**{"size": 4, "dim": 2, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("method", "sgd"), ("init", "zeros"), ("decay", 1.0), ("revive_after", 0), ("warmup", -1)],
+)
+def test_ways_of_learning_out_of_range_are_refused_at_construction(name, value):
+    with pytest.raises(ValueError, match=name):
+        CodebookLearning(**{name: value})
 
 
 def test_codes_of_another_kind_are_refused():
@@ -405,7 +432,7 @@ def test_codes_of_another_kind_are_refused():
 
 def test_it_learns_the_centres_of_well_separated_clusters():
     centres = torch.tensor(list(itertools.product([-5.0, 5.0], repeat=3)))
-    quantizer = VectorQuantizer(8, 3, init="kmeans")
+    quantizer = VectorQuantizer(8, 3, learning=CodebookLearning(init="kmeans"))
     torch.manual_seed(0)
     for _ in range(300):
         x = centres[torch.randint(8, (256,))] + 0.1 * torch.randn(256, 3)

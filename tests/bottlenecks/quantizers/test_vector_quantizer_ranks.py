@@ -5,11 +5,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from narrows.bottlenecks import VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, VectorQuantizer
 from narrows.functional.ranks import draw_over_ranks
 
 KINDS = [
-    {"codebook": codebook, "init": init, "metric": metric}
+    {"learning": CodebookLearning(codebook, init, revive_after=2), "metric": metric}
     for codebook, init, metric in itertools.product(
         ["ema", "gradient"], ["data", "kmeans"], ["euclidean", "cosine"]
     )
@@ -25,7 +25,7 @@ def _batches():
 
 def _train(kind, share):
     """The state after updates on this rank's share of every batch."""
-    quantizer = VectorQuantizer(24, 4, revive_after=2, **kind)
+    quantizer = VectorQuantizer(24, 4, **kind)
     for batch, first in _batches():
         quantizer.update([quantizer(share(batch, first))])
     return quantizer.codebook.state_dict()

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from narrows.bottlenecks import VectorQuantizer
+from narrows.bottlenecks import CodebookLearning, VectorQuantizer
 
 
 def test_the_moving_average_gives_torchmultimodals_published_example():
@@ -21,7 +21,9 @@ def test_the_moving_average_gives_torchmultimodals_published_example():
     start = torch.tensor(
         [[2, -1, 0, 2, 0], [2, 1, 0, 1, 1], [0, 1, -1, 2, -1], [1, 0, -1, -1, 1]]
     ).float()
-    quantizer = VectorQuantizer(4, 5, init="uniform", decay=0.3, revive_after=None)
+    quantizer = VectorQuantizer(
+        4, 5, learning=CodebookLearning(init="uniform", decay=0.3, revive_after=None)
+    )
     codebook = quantizer.codebook
     codebook.vectors.copy_(start)
     codebook.sums.copy_(start)
@@ -56,7 +58,11 @@ def test_it_agrees_with_vector_quantize_pytorch_over_100_steps(metric):
         threshold_ema_dead_code=0, use_cosine_sim=metric == "cosine",
     )  # fmt: skip
     ours = VectorQuantizer(
-        32, 8, init="uniform", decay=0.9, revive_after=None, metric=metric, commitment=1.0
+        32,
+        8,
+        learning=CodebookLearning(init="uniform", decay=0.9, revive_after=None),
+        metric=metric,
+        commitment=1.0,
     )
     start = mixture + 0.3 * torch.randn(32, 8)
     start = torch.nn.functional.normalize(start, dim=1) if metric == "cosine" else start

@@ -1,18 +1,61 @@
 """K code vectors, and how they follow the features that they stand for."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from narrows.functional.kmeans import kmeans, spread
+from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 from narrows.functional.ranks import draw_over_ranks, sum_over_ranks
-
-Learning = Literal["ema", "gradient"]
-Start = Literal["data", "kmeans", "uniform"]
+from narrows.recorded import Recorded
 
 _ROWS_PER_CODE = 64  # k-means gains nothing from more
+
+
+@dataclass(frozen=True)
+class CodebookLearning(Recorded):
+    """How a codebook starts, follows the features, and revives unused codewords.
+
+    Args:
+        method: "ema" (moving averages) or "gradient" (the codewords are parameters).
+        init: where the codewords start: "data" draws them from the features of the first update,
+            "kmeans" clusters those, "uniform" leaves them in +-1/K.
+        decay: of the moving averages.
+        revive_after: number of updates in a row that a codeword may go unused before it is put
+            on a random feature; None never revives.
+        warmup: number of updates during which training passes the features through unquantised,
+            so that the codewords start on features that have settled.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> from narrows.bottlenecks import CodebookLearning, VectorQuantizer
+        >>> learning = CodebookLearning(init="kmeans", warmup=100)
+        >>> quantizer = VectorQuantizer(512, 64, learning=learning)
+    """
+
+    method: Literal["ema", "gradient"] = "ema"
+    init: Literal["data", "kmeans", "uniform"] = "data"
+    _: KW_ONLY
+    decay: float = 0.99
+    revive_after: int | None = 20
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        revival = self.revive_after is None or self.revive_after >= 1
+        for name, holds, wanted in (
+            ("method", self.method in ("ema", "gradient"), "ema or gradient"),
+            ("init", self.init in ("data", "kmeans", "uniform"), "data, kmeans or uniform"),
+            ("decay", 0 <= self.decay < 1, "in [0, 1)"),
+            ("revive_after", revival, "at least 1, or None"),
+            ("warmup", self.warmup >= 0, "at least 0"),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise ValueError(f"CodebookLearning: expected {name} {wanted}, got {value!r}")
 
 
 class Codebook(nn.Module):
@@ -29,13 +72,7 @@ class Codebook(nn.Module):
     Args:
         size: number K of codes.
         dim: their width.
-        learning: "ema" (moving averages) or "gradient" (`vectors` is a parameter).
-        init: where the codes start: "data" draws them from the features of the first update,
-            "kmeans" clusters those, "uniform" leaves them in +-1/K.
-        decay: g of the moving averages.
-        revive_after: a code unused for this many updates in a row is put on a random feature;
-            None never does.
-        warmup: number of updates before the first, for features that still move a lot.
+        learning: how they start and follow.
         unit: whether features and codes are compared on the unit sphere.
         seed: of the draws for init and revival; the caller's generator is never touched.
     """
@@ -46,25 +83,13 @@ class Codebook(nn.Module):
     idle: Tensor
     updates: Tensor
 
-    def __init__(  # noqa: PLR0913  (internal: VectorQuantizer's arguments, passed on)
-        self,
-        size: int,
-        dim: int,
-        *,
-        learning: Learning,
-        init: Start,
-        decay: float,
-        revive_after: int | None,
-        warmup: int,
-        unit: bool,
-        seed: int,
+    def __init__(
+        self, size: int, dim: int, *, learning: CodebookLearning, unit: bool, seed: int
     ) -> None:
         super().__init__()
-        self.size, self.unit, self.seed = size, unit, seed
-        self.init, self.learning, self.decay = init, learning, decay
-        self.revive_after, self.warmup = revive_after, warmup
+        self.size, self.learning, self.unit, self.seed = size, learning, unit, seed
         vectors = _uniform(size, dim)
-        if learning == "gradient":
+        if learning.method == "gradient":
             self.vectors = nn.Parameter(vectors)
         else:
             self.register_buffer("vectors", vectors)
@@ -91,7 +116,7 @@ class Codebook(nn.Module):
     @property
     def warming_up(self) -> bool:
         """Whether the codes have not started yet, and training should not quantise."""
-        return self.warmup > 0 and bool(self.updates < self.warmup)
+        return self.learning.warmup > 0 and bool(self.updates < self.learning.warmup)
 
     @torch.no_grad()
     def update(self, features: Tensor, index: Tensor) -> bool:
@@ -111,10 +136,12 @@ class Codebook(nn.Module):
         features = features.to(self.vectors.dtype)
         features = F.normalize(features, dim=1) if self.unit else features
         self.updates += 1
-        start = max(1, self.warmup)
-        if int(self.updates) > start or (self.init == "uniform" and self.warmup == 0):
+        start = max(1, self.learning.warmup)
+        if int(self.updates) > start or (
+            self.learning.init == "uniform" and self.learning.warmup == 0
+        ):
             self._follow(features, index)
-        elif int(self.updates) == start and self.init != "uniform":
+        elif int(self.updates) == start and self.learning.init != "uniform":
             return self._start(features)
         return False
 
@@ -131,9 +158,9 @@ class Codebook(nn.Module):
             self.updates -= 1  # nothing to start from: this update did not happen
             return False
         counts = torch.ones_like(vectors[:, 0])
-        if self.init == "kmeans":
+        if self.learning.init == "kmeans":
             rows = draw_over_ranks(features, self.size * _ROWS_PER_CODE, generator, repeat=False)
-            vectors, counts = kmeans(rows, spread(rows, self.size, generator))
+            vectors, counts = kmeans(rows, kmeans_plus_plus(rows, self.size, generator))
         self._place(torch.arange(self.size, device=vectors.device), vectors, counts)
         return True
 
@@ -144,15 +171,15 @@ class Codebook(nn.Module):
         number.index_add_(0, index, torch.ones_like(features[:, 0]))
         totals = sum_over_ranks(torch.cat([totals, number.unsqueeze(1)], 1))
         totals, number = totals[:, :-1], totals[:, -1]
-        if self.learning == "ema":
-            self.counts.lerp_(number, 1 - self.decay)
-            self.sums.lerp_(totals, 1 - self.decay)
+        if self.learning.method == "ema":
+            self.counts.lerp_(number, 1 - self.learning.decay)
+            self.sums.lerp_(totals, 1 - self.learning.decay)
             mean = self.sums / self.counts.unsqueeze(1)
             mean = F.normalize(mean, dim=1) if self.unit else mean
             self.vectors.copy_(torch.where((number > 0).unsqueeze(1), mean, self.vectors))
         self.idle.add_(1).masked_fill_(number > 0, 0)
-        if self.revive_after is not None:
-            self._revive((self.idle >= self.revive_after).nonzero().flatten(), features)
+        if self.learning.revive_after is not None:
+            self._revive((self.idle >= self.learning.revive_after).nonzero().flatten(), features)
 
     def _revive(self, dead: Tensor, features: Tensor) -> None:
         if dead.numel() == 0:
@@ -165,7 +192,7 @@ class Codebook(nn.Module):
         """Sets codes together with all their running state, so that none remembers the old."""
         self.vectors.data[index] = F.normalize(vectors, dim=1) if self.unit else vectors
         self.idle[index] = 0
-        if self.learning == "ema":
+        if self.learning.method == "ema":
             self.counts[index] = counts
             self.sums[index] = vectors * counts.unsqueeze(1)
 

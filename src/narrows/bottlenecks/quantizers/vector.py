@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, RateArgument
 from narrows.bottlenecks.indexed import Indexed
-from narrows.bottlenecks.quantizers.codebook import Codebook
+from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.functional.nearest import nearest
 from narrows.latent import Latent
@@ -28,16 +28,10 @@ class VectorQuantizer(Indexed):
     Args:
         size: number K of codes; a site costs at most log2 K bits.
         dim: width of the features.
-        codebook: "ema" or "gradient": how the codes learn.
-        init: "data", "kmeans" or "uniform": where the codes start, at the first update.
+        learning: how the codebook starts, learns, and revives unused codewords.
         metric: "euclidean", or "cosine": features and codes are brought to unit length.
         estimator: how the gradient passes: "straight_through" or "rotation".
         commitment: beta, the weight of the commitment alone.
-        decay: of the moving averages.
-        revive_after: number of updates that a code may go unused before it is put on a random
-            feature; None never revives.
-        warmup: number of updates during which training passes the features through unquantised,
-            so that the codes start (by `init`) on features that have settled.
         seed: of the private generator behind init and revival.
 
     Raises:
@@ -59,63 +53,52 @@ class VectorQuantizer(Indexed):
 
     gradient = "straight_through"
 
-    def __init__(  # noqa: PLR0913  (each is a number or a choice that papers compare)
+    def __init__(
         self,
         size: int,
         dim: int,
-        codebook: Literal["ema", "gradient"] = "ema",
-        init: Literal["data", "kmeans", "uniform"] = "data",
+        *,
+        learning: CodebookLearning | None = None,
         metric: Literal["euclidean", "cosine"] = "euclidean",
         estimator: Literal["straight_through", "rotation"] = "straight_through",
         commitment: float = 0.25,
-        decay: float = 0.99,
-        revive_after: int | None = 20,
-        warmup: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__(size, dim)
         _require("size", size, size >= 1, "at least 1")
-        _require("codebook", codebook, codebook in ("ema", "gradient"), "ema or gradient")
-        _require("init", init, init in ("data", "kmeans", "uniform"), "data, kmeans or uniform")
         _require("metric", metric, metric in ("euclidean", "cosine"), "euclidean or cosine")
         _require(
             "estimator", estimator, estimator in ("straight_through", "rotation"),
             "straight_through or rotation",
         )  # fmt: skip
         _require("commitment", commitment, commitment >= 0, "at least 0")
-        _require("decay", decay, 0 <= decay < 1, "in [0, 1)")
-        alive = revive_after is None or revive_after >= 1
-        _require("revive_after", revive_after, alive, "at least 1, or None")
-        _require("warmup", warmup, warmup >= 0, "at least 0")
         self.commitment, self.metric = commitment, metric
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
         self.estimator = estimator
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        self.codebook = Codebook(
-            size, dim, learning=codebook, init=init, decay=decay, revive_after=revive_after,
-            warmup=warmup, unit=metric == "cosine", seed=seed,
-        )  # fmt: skip
+        learning = learning or CodebookLearning()
+        self.codebook = Codebook(size, dim, learning=learning, unit=metric == "cosine", seed=seed)
         self._passes = 0  # training passes since the last update; not state, only a reminder
 
     @property
     def weights(self) -> Mapping[str, float]:
         """beta for the commitment; 1 for the codebook's own term, where it has one."""
         weights = {"commitment": self.commitment}
-        if self.codebook.learning == "gradient":
+        if self.codebook.learning.method == "gradient":
             weights["codebook"] = 1.0
         return weights
 
     def remedies(self) -> list[str]:
         """What is not yet set of the start, the warm-up and the revival of codes."""
         found = []
-        if self.codebook.init != "kmeans":
-            found.append("start them on clusters of the data (init='kmeans')")
-        if not self.codebook.warmup:
-            found.append("train without them at first (warmup=150)")
-        if self.codebook.revive_after is None:
-            found.append("revive them (revive_after=20)")
+        if self.codebook.learning.init != "kmeans":
+            found.append("start them on clusters of the data (learning.init='kmeans')")
+        if not self.codebook.learning.warmup:
+            found.append("train without them at first (learning.warmup=150)")
+        if self.codebook.learning.revive_after is None:
+            found.append("revive them (learning.revive_after=20)")
         return [*found, "use SimVQ for a large codebook"]
 
     def forward(self, features: Tensor) -> Latent:
@@ -128,10 +111,10 @@ class VectorQuantizer(Indexed):
         self._remind()
         if self.training and self.codebook.warming_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
-            value = x if self.codebook.learning == "ema" else x + 0 * value
+            value = x if self.codebook.learning.method == "ema" else x + 0 * value
         z, distance = self._commit(x, value)
         terms = {"commitment": distance}
-        if self.codebook.learning == "gradient":
+        if self.codebook.learning.method == "gradient":
             terms["codebook"] = squared_distance(x.detach(), value)
         return Latent(z, index, features.detach(), terms=terms, stats=self._tally(index))
 
@@ -154,7 +137,7 @@ class VectorQuantizer(Indexed):
 
     def _remind(self) -> None:
         """Says once that codes which follow by `update` are trained without it."""
-        needs = self.codebook.learning == "ema" or self.codebook.init != "uniform"
+        needs = self.codebook.learning.method == "ema" or self.codebook.learning.init != "uniform"
         if not (self.training and needs and torch.is_grad_enabled()):
             return
         if torch.compiler.is_compiling():
