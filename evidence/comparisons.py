@@ -6,11 +6,12 @@ from typing import Any
 
 from evidence.ledger import FOLDER, Run, latest
 from evidence.pages import markdown, plain
-from narrows.compare import comparison_page, judgement
+from narrows.compare import judgement
 from narrows.compare.comparison import Comparison, Point
+from narrows.compare.pages import comparison as comparison_page
+from narrows.compare.pages.verdicts import sentences
 from narrows.compare.plan import Plan
 from narrows.compare.run import Job
-from narrows.compare.verdicts import sentences
 from narrows.report import Picture, Section
 from narrows.tasks import Outcome
 

@@ -10,7 +10,7 @@ import narrows as nw
 from narrows.cli import parsing, recipes
 from narrows.cli.main import main
 from narrows.cli.train import parser
-from narrows.data import Dataset, Split
+from narrows.data import Dataset, Origin, Split
 from narrows.recorded import spec
 from narrows.training.pack import equal
 
@@ -26,7 +26,7 @@ def noise(name):
     def split(n):
         return Split(torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator))
 
-    return Dataset(name, split(STEPS * BATCH), split(4), split(4), source=name)
+    return Dataset(name, split(STEPS * BATCH), split(4), split(4), origin=Origin(source=name))
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -51,7 +51,7 @@ def test_a_recipe_trains_for_a_few_steps_and_its_record_makes_it_again(name, tmp
 
 
 def test_a_runs_config_reruns_it_to_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("narrows.compare.page.write", lambda *a, **k: None)
+    monkeypatch.setattr("narrows.compare.pages.run.write", lambda *a, **k: None)
     small = ["--fit.epochs", "1", "--fit.batch_size", "256", "--fit.show", "false"]
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["train", "vae", "--fit.seed", "3", *small, "--out", str(first)]) == 0

@@ -10,7 +10,7 @@ SMALL = ["--fit.epochs", "2", "--fit.batch_size", "256", "--fit.show", "false"]
 
 
 def test_a_stopped_run_is_resumed_by_its_folder_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("narrows.compare.page.write", lambda *a, **k: None)
+    monkeypatch.setattr("narrows.compare.pages.run.write", lambda *a, **k: None)
     recipe = ["train", "vq", "--model.bottleneck.size", "16", *SMALL]
     assert main([*recipe, "--out", str(tmp_path / "whole")]) == 0
     step, taken = loop.Loop._step, []

@@ -12,9 +12,9 @@ from narrows.cli.main import main
 from narrows.compare import measuring
 from narrows.compare.comparison import Comparison
 from narrows.compare.measuring import Bench, Source
-from narrows.compare.plan import Plan
+from narrows.compare.pages.priors import sections
+from narrows.compare.plan import AfterTraining, Plan
 from narrows.compare.priors import Coded, Request
-from narrows.compare.priors_page import sections
 from narrows.compare.run import Job
 from narrows.tasks import Outcome
 from narrows.training.priors import find_recipe
@@ -161,7 +161,12 @@ def coded(seeds):
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
-    plan = Plan({"vq": Path("vq.yaml")}, "digits", range(seeds), priors=[find_recipe("histogram")])
+    plan = Plan(
+        {"vq": Path("vq.yaml")},
+        "digits",
+        range(seeds),
+        after=AfterTraining(priors=[find_recipe("histogram")]),
+    )
     (section,) = sections(coded(range(seeds)), plan)
     text = " ".join(b if isinstance(b, str) else b.html() for b in section.blocks)
     assert ("one seed" in text) == (seeds == 1)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import narrows as nw
-from narrows.compare import gallery, pictures
+from narrows.compare import pictures
+from narrows.compare.pages import gallery
 from narrows.compare.pictures import fields, units
 from narrows.compare.pictures.history import column, training_sections
 from narrows.compare.pictures.states import decoded, z_of

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from narrows.compare.comparison import Comparison, Plan, Point
+from narrows.compare.pages.verdicts import sentences
 from narrows.compare.run import Job
-from narrows.compare.verdicts import sentences
 from narrows.tasks import Outcome
 
 

@@ -11,7 +11,7 @@ def test_a_part_has_the_asked_numbers_and_says_so_in_its_name():
     data = load("digits", train_examples=200, test_examples=50)
     assert (len(data.train), len(data.validation), len(data.test)) == (200, 50, 50)
     assert data.name == "digits (200 training examples, 50 test examples)"
-    assert data.options == {"train_examples": 200, "test_examples": 50}
+    assert data.origin.options == {"train_examples": 200, "test_examples": 50}
     assert len(data.train.labels.unique()) == 10
 
 

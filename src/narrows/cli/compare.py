@@ -109,7 +109,7 @@ def _add_rates(parser: ArgumentParser) -> None:
 def _run(config: Namespace, command: str) -> int:
     from narrows import data as sources
     from narrows.compare.comparison import compare
-    from narrows.compare.comparison_page import write
+    from narrows.compare.pages.comparison import write
     from narrows.compare.run import Job
     from narrows.report import principal_plane, umap_plane
     from narrows.tasks import Outcome
@@ -145,7 +145,7 @@ def _run(config: Namespace, command: str) -> int:
 
 def _plan(config: Namespace) -> "Plan":
     """What the command line asks for."""
-    from narrows.compare.plan import Plan
+    from narrows.compare.plan import AfterTraining, Plan
     from narrows.compare.sweeps import automatic
 
     files = {Path(name).stem: recipes.find(name) for name in config.recipes}
@@ -171,9 +171,11 @@ def _plan(config: Namespace) -> "Plan":
         settings=dict(_pair(word, "--set") for word in config.set or []),
         sweep=sweep,
         options=parsing.values(config.data_options),
-        steps=steps,
-        priors=_priors(config.priors, parsing.values(config.prior_options), files),
-        files=config.files,
+        after=AfterTraining(
+            steps=steps,
+            priors=_priors(config.priors, parsing.values(config.prior_options), files),
+            files=config.files,
+        ),
     )
 
 
@@ -223,7 +225,7 @@ def default_jobs() -> int:
 
 def _say(comparison: "Comparison", path: Path, out: Path) -> None:
     """Prints the answer, what is wrong, and where everything is."""
-    from narrows.compare.verdicts import sentences
+    from narrows.compare.pages.verdicts import sentences
 
     for sentence in sentences(comparison):
         print(sentence)

@@ -73,7 +73,7 @@ def facts(data: "Dataset") -> list[str]:
         names = data.classes or tuple(map(str, range(len(counts))))
         listed = ", ".join(f"{n} {c:,}" for n, c in zip(names, counts, strict=False))
         lines.append(f"classes          {listed} (training)")
-    return lines + [f"left out         {reason}" for reason in data.skipped]
+    return lines + [f"left out         {reason}" for reason in data.origin.skipped]
 
 
 def contact_sheet(data: "Dataset", path: Path, rows: int = 8, columns: int = 12) -> None:

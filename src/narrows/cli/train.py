@@ -10,7 +10,7 @@ from narrows.autoencoder import Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
-from narrows.compare import page
+from narrows.compare.pages import run as page
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network

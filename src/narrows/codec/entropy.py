@@ -136,7 +136,7 @@ class Stack:
 
         def note(step: Conditional | Located) -> Tensor:
             assert step.known is not None
-            steps.append((step.known.cpu().numpy().astype(np.int32), _model(step)))
+            steps.append((step.known.cpu().numpy().astype(np.int32), _distribution(step)))
             return step.known
 
         result = follow(walk, note)
@@ -149,12 +149,12 @@ class Stack:
         return follow(walk, self._take)
 
     def _take(self, step: Conditional | Located) -> Tensor:
-        model, *parameters = _model(step)
+        model, *parameters = _distribution(step)
         found = self._coder.decode(model, *(parameters or [step.count]))
         return torch.from_numpy(found.astype(np.int64))
 
 
-def _model(step: Conditional | Located) -> tuple[Any, ...]:
+def _distribution(step: Conditional | Located) -> tuple[Any, ...]:
     """The coder's model of a step, and the parameters that each symbol has of its own."""
     if isinstance(step, Located):
         return step.family, step.location, step.scale

@@ -167,7 +167,7 @@ def compare(
     finished = [outcome for outcome in outcomes if outcome.error is None]
     source = measuring.Source(plan.data, plan.options)
     with measuring.Bench(source, root, workers) as bench:
-        stepped = bench.steps([o.task.key for o in finished], plan.steps)
+        stepped = bench.steps([o.task.key for o in finished], plan.after.steps)
         coded = _coded(plan, finished, bench)
         comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
         if not measures or not finished:
@@ -194,9 +194,10 @@ def _points(
 def _coded(plan: Plan, outcomes: Sequence[Outcome[Job]], bench: measuring.Bench) -> list[Coded]:
     """Every finished run under every prior that was asked for and suits it."""
     wanted: list[tuple[Outcome[Job], Request]] = []
-    for outcome in outcomes if plan.priors else []:
+    after = plan.after
+    for outcome in outcomes if after.priors else []:
         model, seed = Autoencoder.load(outcome.folder / RUN), outcome.task.seed
-        asked = requests(model, plan.priors, factors=plan.steps, seed=seed, files=plan.files)
+        asked = requests(model, after.priors, factors=after.steps, seed=seed, files=after.files)
         wanted += [(outcome, request) for request in asked]
     found = bench.code([(outcome.task.key, request) for outcome, request in wanted])
     return [

@@ -17,7 +17,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
-from narrows.compare import page
+from narrows.compare.pages import run as page
 from narrows.data import Dataset, load
 from narrows.networks import Conv
 from narrows.training import Optimization, Run, fit

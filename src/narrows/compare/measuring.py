@@ -12,8 +12,9 @@ from rich.progress import Progress
 
 from narrows import data as sources
 from narrows.autoencoder import Autoencoder
-from narrows.compare import gallery, priors
+from narrows.compare import priors
 from narrows.compare.judge import Judge
+from narrows.compare.pages import gallery
 from narrows.compare.priors import Request
 from narrows.compare.run import RUN
 from narrows.compare.sweeps import with_step

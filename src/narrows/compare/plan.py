@@ -22,6 +22,21 @@ FILES = 500
 
 
 @dataclass(frozen=True)
+class AfterTraining:
+    """How finished runs are measured again, at other rates and under other priors.
+
+    Attributes:
+        steps: factors of the step to which plain and sparse codes are rounded.
+        priors: under which runs are coded, where they suit their codes.
+        files: test images written to a real file under each prior.
+    """
+
+    steps: Sequence[float] = (1.0,)
+    priors: Sequence[PriorRecipe] = ()
+    files: int = FILES
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is compared.
 
@@ -32,10 +47,7 @@ class Plan:
         settings: arguments that all runs share, such as `fit.epochs`.
         sweep: arguments that are varied.
         options: of the data set.
-        steps: factors of the step to which plain and sparse codes are rounded; each measures a
-            finished run again, at another rate.
-        priors: under which finished runs are coded too, where they suit their codes.
-        files: test images written to a real file under each.
+        after: how finished runs are measured again.
     """
 
     recipes: Mapping[str, Path]
@@ -44,9 +56,7 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    steps: Sequence[float] = (1.0,)
-    priors: Sequence[PriorRecipe] = ()
-    files: int = FILES
+    after: AfterTraining = field(default_factory=AfterTraining)
 
     def jobs(self) -> list[Job]:
         """Every recipe at every point of its sweep with every seed."""

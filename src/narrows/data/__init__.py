@@ -6,8 +6,17 @@ source is imported before it is asked for.
 
 from narrows.data.arrays import from_array
 from narrows.data.batching import batches
-from narrows.data.dataset import Dataset, Split
+from narrows.data.dataset import Dataset, Origin, Split
 from narrows.data.loading import load, sources
 from narrows.data.objects import from_torchvision
 
-__all__ = ["Dataset", "Split", "batches", "from_array", "from_torchvision", "load", "sources"]
+__all__ = [
+    "Dataset",
+    "Origin",
+    "Split",
+    "batches",
+    "from_array",
+    "from_torchvision",
+    "load",
+    "sources",
+]

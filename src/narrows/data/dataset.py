@@ -97,6 +97,22 @@ class Split:
         return Split(self.images[:n], None if self.labels is None else self.labels[:n])
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set came from.
+
+    Attributes:
+        source: what `narrows.data.load` was asked for, so that it can be asked again; "" if
+            the data were made otherwise.
+        options: the keyword arguments it was given.
+        skipped: what was left out, each with the reason, if anything was.
+    """
+
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Three disjoint splits of examples of one shape.
@@ -108,10 +124,7 @@ class Dataset:
         test: what is reported, once.
         classes: class names by label, or None.
         note: one sentence on where it came from, how it was read and how it was split.
-        skipped: what was left out, each with the reason, if anything was.
-        source: what `narrows.data.load` was asked for, so that it can be asked again; "" if
-            the data were made otherwise.
-        options: the keyword arguments it was given.
+        origin: what was asked for, and what was left out.
     """
 
     name: str
@@ -120,9 +133,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...] | None = None
     note: str = ""
-    skipped: tuple[str, ...] = ()
-    source: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         for part, split in (("validation", self.validation), ("test", self.test)):

@@ -65,7 +65,8 @@ def load(
     data = module.load(root=data_root(root), **extra, **options)
     limits = {"train_examples": train_examples, "test_examples": test_examples}
     kept = {limit: count for limit, count in limits.items() if count is not None}
-    return replace(subset(data, **kept), source=name, options={**options, **kept})
+    origin = replace(data.origin, source=name, options={**options, **kept})
+    return replace(subset(data, **kept), origin=origin)
 
 
 def data_root(root: str | Path | None = None) -> Path | None:

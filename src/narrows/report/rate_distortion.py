@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from narrows.report import theme
@@ -37,6 +38,26 @@ def rate_distortion(
     if not points:
         raise ValueError("expected at least one (bits, distortion) pair, got none")
     figure, axes = theme.new_figure()
+    _draw(axes, points)
+    axes.set_xlabel(bits)
+    axes.set_ylabel(distortion)
+    theme.legend(axes)
+    alt = f"{distortion} against {bits}: " + "; ".join(
+        f"{label} " + ", ".join(_spoken(*pair) for pair in pairs) for label, pairs in points.items()
+    )
+    every = [pair for pairs in points.values() for pair in pairs]
+    if any(len(pair) > 2 for pair in every):
+        caption = f"{caption} Bars: 95 % intervals over seeds".strip()
+        cut = any(p[i] > LOWEST * p[3 - i] for p in every for i in range(2, len(p)))
+        caption += ", cut where they come near 0." if cut else "."
+    if any(_split(pairs)[1][0] for pairs in points.values()):
+        caption = f"{caption} Pale: beaten by another point of the same line.".strip()
+    note = "Lower and further left is better; compare models at equal bits."
+    return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
+
+
+def _draw(axes: Axes, points: Mapping[str, Sequence[tuple[float, ...]]]) -> None:
+    """Lines, lone marks and intervals of every model, on axes that fit them."""
     for index, (label, pairs) in enumerate(points.items()):
         x, y = _columns(pairs)
         style = theme.series_style(index)
@@ -62,21 +83,6 @@ def rate_distortion(
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if _first(value) else "")
     axes.margins(0.12)
-    axes.set_xlabel(bits)
-    axes.set_ylabel(distortion)
-    theme.legend(axes)
-    alt = f"{distortion} against {bits}: " + "; ".join(
-        f"{label} " + ", ".join(_spoken(*pair) for pair in pairs) for label, pairs in points.items()
-    )
-    if any(len(pair) > 2 for pairs in points.values() for pair in pairs):
-        caption = f"{caption} Bars: 95 % intervals over seeds".strip()
-        every = [pair for pairs in points.values() for pair in pairs]
-        cut = any(p[i] > LOWEST * p[3 - i] for p in every for i in range(2, len(p)))
-        caption += ", cut where they come near 0." if cut else "."
-    if any(_split(pairs)[1][0] for pairs in points.values()):
-        caption = f"{caption} Pale: beaten by another point of the same line.".strip()
-    note = "Lower and further left is better; compare models at equal bits."
-    return Picture(theme.to_svg(figure), f"{alt}.", f"{caption} {note}".strip())
 
 
 def _split(

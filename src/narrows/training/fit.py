@@ -89,15 +89,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     checkpoints = checkpoints or Checkpoints()
     _check(model, data, epochs, batch_size, seed)
     arguments = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimization": spec(optimization),
-        "engine": spec(engine),
-        "callbacks": spec(list(callbacks)),
-        "checkpoints": spec(checkpoints),
-        "seed": seed,
-    }
-    config = _config(model, data, arguments)
+        "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "engine": engine,
+        "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
+    }  # fmt: skip
+    config = _config(model, data, spec(arguments))
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
     folder = _open(fabric, out, config, bool(resume))
@@ -254,7 +249,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     validation = evaluate(model, data.validation, data.variance)
     test = evaluate(model, data.test, data.variance)
     advice = model.bottleneck.advice(test)
-    name = data.source or data.name
+    name = data.origin.source or data.name
     if folder is not None and loop.fabric.is_global_zero:
         model.save(folder)
         figures = {
@@ -294,9 +289,13 @@ def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dic
     }
     if model.objective is not None:
         parts["objective"] = spec(model.objective)
-    config: dict[str, Any] = {"format": FORMAT, "model": parts, "data": data.source or data.name}
-    if data.options:
-        config["data_options"] = spec(dict(data.options))
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "model": parts,
+        "data": data.origin.source or data.name,
+    }
+    if data.origin.options:
+        config["data_options"] = spec(dict(data.origin.options))
     return config | {"fit": arguments}
 
 

@@ -109,7 +109,7 @@ def test_unusable_files_are_counted_named_and_left_out(folder):
     with pytest.warns(UserWarning, match=r"7 of 27 files were left out: cat/dangling.png"):
         data = load(f"folder:{folder}")
     assert len(_everything(data)) == 20
-    listed = dict(line.split(": ", 1) for line in data.skipped)
+    listed = dict(line.split(": ", 1) for line in data.origin.skipped)
     assert listed.keys() == {f"cat/{name}" for name in reasons}
     for name, word in reasons.items():
         assert word in listed[f"cat/{name}"]
@@ -118,7 +118,7 @@ def test_unusable_files_are_counted_named_and_left_out(folder):
 def test_files_that_are_not_pictures_by_name_are_not_mentioned(folder):
     (folder / "labels.csv").write_text("a,b")
     (folder / ".hidden.png").write_text("")
-    assert load(f"folder:{folder}").skipped == ()
+    assert load(f"folder:{folder}").origin.skipped == ()
 
 
 def test_too_few_pictures_are_refused_with_the_reasons(tmp_path):

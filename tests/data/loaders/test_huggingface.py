@@ -39,6 +39,6 @@ def test_a_local_image_folder_is_streamed(pets, monkeypatch):
     monkeypatch.setattr(huggingface, "LARGE", 500)
     mapped = load(f"huggingface:{pets}")
     assert isinstance(mapped.train, MappedSplit)
-    assert len(mapped.skipped) == 1
+    assert len(mapped.origin.skipped) == 1
     index = torch.arange(4)
     assert torch.equal(mapped.train.batch(index), data.train.batch(index))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from narrows.data.arrays import from_array
-from narrows.data.dataset import Dataset
+from narrows.data.dataset import Dataset, Origin
 from narrows.data.loaders.array import find_path
 from narrows.data.mapped import LARGE
 from narrows.data.reading.gathering import Gathered
@@ -32,7 +32,7 @@ def load(
 
     With a size, each picture is scaled until it covers it and cropped about the centre; without
     one, all must have the same size. What cannot be used is left out, with a warning that
-    counts and names it; `Dataset.skipped` lists all with reasons.
+    counts and names it; `Dataset.origin.skipped` lists all with reasons.
 
     Args:
         root: a relative path that is not found here is looked for there.
@@ -64,7 +64,7 @@ def load(
     data = from_array(
         gathered.images(), labels, name=folder.name, layout="nchw", fractions=fractions, seed=seed
     )
-    return replace(data, skipped=tuple(gathered.skipped))
+    return replace(data, origin=Origin(skipped=tuple(gathered.skipped)))
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:

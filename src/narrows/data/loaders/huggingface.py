@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from narrows.data.arrays import from_array
-from narrows.data.dataset import Dataset
+from narrows.data.dataset import Dataset, Origin
 from narrows.data.mapped import LARGE
 from narrows.data.reading.gathering import Gathered
 
@@ -72,4 +72,4 @@ def load(
     names = getattr(features.get(named), "names", None) if named else None
     if names and data.classes:
         data = replace(data, classes=tuple(names[int(place)] for place in data.classes))
-    return replace(data, skipped=tuple(gathered.skipped))
+    return replace(data, origin=Origin(skipped=tuple(gathered.skipped)))

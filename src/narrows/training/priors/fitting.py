@@ -172,12 +172,7 @@ def _train(
     labels = labels_of(data.train).to(device) if prior.classes else None
     held_out = [*latents_under(model, data.validation, prior=prior)]
     n, order = length(codes), torch.Generator().manual_seed(seed)
-    # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
-    optimizer = torch.optim.AdamW(
-        prior.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
-    rate = _warm_cosine(epochs * math.ceil(n / batch_size))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    optimizer, schedule = _optimizer(prior, learning_rate, steps=epochs * math.ceil(n / batch_size))
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
     for epoch in range(1, epochs + 1):
         prior.train()
@@ -194,6 +189,16 @@ def _train(
             best, kept, state = reached, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)
     return kept
+
+
+def _optimizer(
+    prior: Prior, learning_rate: float, *, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    # Weight decay also keeps weights small enough for exact (fixed-point) evaluation.
+    optimizer = torch.optim.AdamW(
+        prior.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_cosine(steps))
 
 
 def _warm_cosine(total: int) -> Callable[[int], float]:

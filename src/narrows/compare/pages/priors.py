@@ -59,10 +59,12 @@ def _about(coded: Sequence[Coded], plan: Plan) -> str:
     )
     if any(one.request.kind == KL for one in coded):
         said += (
-            f" {KL}: of a random code under the prior it was trained with, which is what a draw "
+            f" {KL}: of a random code under the prior it was trained with; a draw "
             "costs by bits-back; its distortion is that of a draw."
         )
-    learned = [f"{recipe.name} ({recipe.settings})" for recipe in plan.priors if recipe.learned]
+    learned = [
+        f"{recipe.name} ({recipe.settings})" for recipe in plan.after.priors if recipe.learned
+    ]
     return f"{said} Trained by gradient: {', '.join(learned)}." if learned else said
 
 

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import gallery, judgement, page, priors, priors_page, tables
+from narrows.compare import judgement, priors
 from narrows.compare.comparison import Comparison, Point
 from narrows.compare.equal_rate import savings, standings
 from narrows.compare.judge import Judge
 from narrows.compare.measuring import EXAMPLES
+from narrows.compare.pages import gallery, tables
+from narrows.compare.pages import priors as priors_page
+from narrows.compare.pages import run as page
+from narrows.compare.pages.verdicts import sentences
 from narrows.compare.run import RUN
 from narrows.compare.statistics import paired
 from narrows.compare.sweeps import with_step
-from narrows.compare.verdicts import sentences
 from narrows.data.dataset import Dataset
 from narrows.report import Section, Table, markdown, rate_distortion
 from narrows.report import page as html

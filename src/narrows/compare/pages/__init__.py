@@ -1,0 +1,1 @@
+"""What a comparison or a run shows: pages, tables, galleries, verdicts in words."""
