@@ -19,7 +19,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python tools/structure.py
+	$(BIN)/python tools/structure.py --check
 	$(BIN)/python tools/typed.py
 
 claims: setup

@@ -86,7 +86,9 @@ class Watch(nw.training.Callback):
             spent = time.perf_counter()
             with self.average.evaluating(model) if self.average else nullcontext():
                 self.clock.began += time.perf_counter() - spent  # for exchanging weights
-                row = self.clock.evaluate(model, lambda x: self._reconstruct(model, x), self.step)
+                row = self.clock.evaluate(
+                    model, lambda x: self._reconstruct(model, x), variance=self.step
+                )
             self.clock.began = time.perf_counter()
             self.passed = self.passed or row["nmse"] <= LEVEL
             self.due = seconds + (3 if seconds > 20 and not self.passed else 20)
@@ -132,7 +134,9 @@ def fast(data: nw.data.Dataset, recipe_file: Path, stop: float | None) -> Clock:
     except Enough:
         return clock
     clock.began = time.perf_counter()
-    clock.evaluate(model, lambda x: (model.decode(model.encode(x)), model.encode(x)), watch.step)
+    clock.evaluate(
+        model, lambda x: (model.decode(model.encode(x)), model.encode(x)), variance=watch.step
+    )
     return clock
 
 
@@ -204,7 +208,7 @@ def notebook(data: nw.data.Dataset, limit: float) -> Clock:
         (F.mse_loss(decoder(z), x) / data.variance + loss).backward()
         optimizer.step()
         if step % (500 if step < 1500 else 250) == 0:
-            row = clock.evaluate(model, reconstruct, step)
+            row = clock.evaluate(model, reconstruct, variance=step)
             if row["nmse"] <= LEVEL or row["seconds"] > limit:
                 break
     return clock

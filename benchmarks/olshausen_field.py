@@ -39,10 +39,10 @@ def load(photographs: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def ours(train: torch.Tensor, options: argparse.Namespace, seed: int) -> torch.Tensor:
     def encode(x: torch.Tensor, atoms: torch.Tensor) -> SparseSolution:
-        return coordinate_descent(x, atoms, options.alpha, tolerance=1e-3)
+        return coordinate_descent(x, atoms, penalty=options.alpha, tolerance=1e-3)
 
     return learn_dictionary(
-        train, options.atoms, encode, rule=Online(0.95), epochs=options.epochs, batch=BATCH,
+        train, options.atoms, encode=encode, rule=Online(0.95), epochs=options.epochs, batch=BATCH,
         seed=seed,
     )  # fmt: skip
 
@@ -67,7 +67,7 @@ def measure(atoms: torch.Tensor, test: torch.Tensor, alpha: float) -> Row:
     atoms = atoms[atoms.norm(dim=1) > 0]
     atoms = atoms / atoms.norm(dim=1, keepdim=True)
     fit = gabor_fit(atoms, SIDE)
-    solution = coordinate_descent(test, atoms, alpha)
+    solution = coordinate_descent(test, atoms, penalty=alpha)
     return {
         "gabor": float((fit.r2 > THRESHOLD).double().mean()),
         "median_r2": float(fit.r2.median()),

@@ -96,8 +96,8 @@ def pursuit(dim: int, repeats: int) -> Rows:
     rows, columns = signals.numpy(), np.asfortranarray(signals.numpy().T)
     table_of_atoms = np.asfortranarray(atoms.numpy().T)
     contestants: Contestants = {
-        "narrows omp": lambda: omp(signals, atoms, ACTIVE),
-        "narrows top_k": lambda: top_k(signals, atoms, ACTIVE),
+        "narrows omp": lambda: omp(signals, atoms, k=ACTIVE),
+        "narrows top_k": lambda: top_k(signals, atoms, k=ACTIVE),
         "torch's matrix product x D^T alone": lambda: signals @ atoms.T,
         "scikit-learn omp": lambda: sparse_encode(
             rows, atoms.numpy(), algorithm="omp", n_nonzero_coefs=ACTIVE
@@ -116,7 +116,11 @@ def penalty_for(signals: torch.Tensor, atoms: torch.Tensor, active: float) -> fl
     low, high = 0.0, float((signals @ atoms.T).abs().max())
     for _ in range(25):
         middle = (low + high) / 2
-        l0 = coordinate_descent(signals[:512], atoms, middle, tolerance=1e-6).l0.double().mean()
+        l0 = (
+            coordinate_descent(signals[:512], atoms, penalty=middle, tolerance=1e-6)
+            .l0.double()
+            .mean()
+        )
         low, high = (middle, high) if l0 > active else (low, middle)
     return high
 
@@ -126,7 +130,7 @@ def lasso(dim: int, share: float, repeats: int) -> Rows:
     weight = penalty_for(signals, atoms, share * ATOMS)
     rows, columns = signals.numpy(), np.asfortranarray(signals.numpy().T)
     table_of_atoms = np.asfortranarray(atoms.numpy().T)
-    best = coordinate_descent(signals.double(), atoms.double(), weight, tolerance=1e-9)
+    best = coordinate_descent(signals.double(), atoms.double(), penalty=weight, tolerance=1e-9)
     optimum = best.objective
 
     def excess(codes: torch.Tensor) -> float:
@@ -136,14 +140,14 @@ def lasso(dim: int, share: float, repeats: int) -> Rows:
 
     contestants: Contestants = {
         "narrows coordinate_descent": lambda: coordinate_descent(
-            signals, atoms, weight, tolerance=1e-3
+            signals, atoms, penalty=weight, tolerance=1e-3
         ),
-        "narrows fista (torch)": lambda: fista(signals, atoms, weight, tolerance=1e-3),
+        "narrows fista (torch)": lambda: fista(signals, atoms, penalty=weight, tolerance=1e-3),
         "scikit-learn lasso_cd": lambda: sparse_encode(
             rows, atoms.numpy(), algorithm="lasso_cd", alpha=weight
         ),
     }
-    codes = coordinate_descent(signals, atoms, weight, tolerance=1e-3).codes
+    codes = coordinate_descent(signals, atoms, penalty=weight, tolerance=1e-3).codes
     print(f"\n  L0 {best.l0.double().mean():.1f}; worst excess over the optimum:", end=" ")
     print(f"narrows {excess(codes):.1e}", end="")
     if spams := optional("spams"):

@@ -59,7 +59,7 @@ def bottlenecks(dim: int) -> dict[str, Bottleneck]:
         "plain, same code": Identity(dim),
         "`Variational`, normal": Variational(dim),
         "Laplace posterior and prior": Variational(dim, Laplace()),
-        "normal posterior, Laplace prior": Variational(dim, Normal(), Laplace()),
+        "normal posterior, Laplace prior": Variational(dim, Normal(), prior=Laplace()),
         "Cauchy": Variational(dim, Cauchy()),
         "Student-t (Monte Carlo KL)": Variational(dim, Student()),
         "`SpikeAndSlab`": SpikeAndSlab(dim),

@@ -44,7 +44,7 @@ def copies(run: Run, data: Dataset, shown: int = 8) -> dict[str, Any]:
     """
     model, x = run.model, whole(data.test.head(256))
     copied = torch.cat([model.reconstruct(part) for part in x.split(128)])
-    trained = evaluate(model, data.train.head(len(data.test)), data.variance)
+    trained = evaluate(model, data.train.head(len(data.test)), variance=data.variance)
     ratios = sharpness(copied, x) if min(data.shape[1:]) >= 3 else {}
     return {
         "nmse": run.test["nmse"],

@@ -116,8 +116,8 @@ def test_sites_other_than_expected_are_refused():
         bottlenecks.LookupFreeQuantizer(3),
         bottlenecks.SimVQ(8, 4),
         bottlenecks.SparseDictionary(8, 4, coder=bottlenecks.TopK(2)),
-        bottlenecks.SoftmaxDictionary(8, 4, 2),
-        bottlenecks.Split([bottlenecks.Categorical(3), bottlenecks.SoftmaxDictionary(8, 4, 2)]),
+        bottlenecks.SoftmaxDictionary(8, 4, k=2),
+        bottlenecks.Split([bottlenecks.Categorical(3), bottlenecks.SoftmaxDictionary(8, 4, k=2)]),
     ],
     ids=lambda bottleneck: type(bottleneck).__name__,
 )  # fmt: skip

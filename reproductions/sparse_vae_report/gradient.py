@@ -51,7 +51,7 @@ def against_differences(folder: Path, *, signals: int, atoms: int, dim: int, see
 
 
 def _codes(x: Tensor, d: Tensor) -> Tensor:
-    return coordinate_descent(x, d, _WEIGHT, tolerance=1e-13).codes
+    return coordinate_descent(x, d, penalty=_WEIGHT, tolerance=1e-13).codes
 
 
 def _differences(loss: Callable[[Tensor], float], d: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ def _mairal(x: Tensor, d: Tensor, codes: Tensor, betas: Tensor) -> Tensor:
 
 
 def _ours(x: Tensor, d: Tensor, target: Tensor) -> Tensor:
-    solution = coordinate_descent(x, d, _WEIGHT, tolerance=1e-13)
+    solution = coordinate_descent(x, d, penalty=_WEIGHT, tolerance=1e-13)
     leaf = d.clone().requires_grad_()
-    values = differentiate(x, leaf, solution.atoms, solution.values)
+    values = differentiate(x, leaf, atoms=solution.atoms, values=solution.values)
     return torch.autograd.grad((values * target.gather(1, solution.atoms)).sum(), leaf)[0]
 
 

@@ -71,7 +71,7 @@ def sparsity(model: Autoencoder, images: Dataset) -> dict[str, float]:
     parts = {"train": images.train.head(len(images.test)), "test": images.test}
     found: dict[str, float] = {}
     for name, split in parts.items():
-        measured = evaluate(model, split, images.variance)
+        measured = evaluate(model, split, variance=images.variance)
         found[f"active_{name}"] = measured["l0"] / cast(Any, model.bottleneck).size
     found["feature_nmse"] = measured["feature_nmse"]
     found["quantization_nmse"] = measured.get("quantization_nmse", measured["feature_nmse"])

@@ -26,10 +26,11 @@ def active_by_lambda(folder: Path, *, atoms: int, features: int, signals: int, s
     d = torch.randn(atoms, features, generator=generator)
     found: dict[str, float] = {
         "as_written": float((backtracking_fista(x, d, 1.0) != 0).double().mean()),
-        "optimum": float(coordinate_descent(x, d, 1.0, tolerance=1e-6).l0.double().mean()) / atoms,
+        "optimum": float(coordinate_descent(x, d, penalty=1.0, tolerance=1e-6).l0.double().mean())
+        / atoms,
         "share": float((1.0 / (x @ d.T).abs().amax(1)).median()),
     }
-    by_share = [coordinate_descent(x, d, L1(s, relative=True)).l0 for s in SHARES]
+    by_share = [coordinate_descent(x, d, penalty=L1(s, relative=True)).l0 for s in SHARES]
     return found | {"by_share": np.array([float(l0.double().mean()) / atoms for l0 in by_share])}
 
 

@@ -62,7 +62,7 @@ def bottleneck(kind: str, data: Dataset, dim: int, size: int, seed: int) -> Bott
         )
     if kind == "dictionary as written":
         return NotebookDictionaryAsWritten(size, dim, k, weight=unit)
-    return SoftmaxDictionary(size, dim, k) if kind == "dictionary" else Identity(dim)
+    return SoftmaxDictionary(size, dim, k=k) if kind == "dictionary" else Identity(dim)
 
 
 def notebook(folder: Path, *, kind: str, hidden: int, dim: int, size: int, **rest: Any) -> Result:

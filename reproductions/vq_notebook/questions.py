@@ -61,7 +61,7 @@ def answers(folder: Path, *, hidden: int, dim: int, size: int, **rest: Any) -> R
 
 def _learn(signals: Tensor, size: int, seed: int) -> Tensor:
     k = min(K_ATOMS, signals.shape[1] - 1)
-    return learn_dictionary(signals, size, lambda x, d: omp(x, d, k), epochs=8, seed=seed)
+    return learn_dictionary(signals, size, encode=lambda x, d: omp(x, d, k=k), epochs=8, seed=seed)
 
 
 def _sizes_of_codebooks(dim: int, size: int) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def _with_codes(
 def _with_atoms(run: Run, images: Dataset, atoms: Tensor, centre: Tensor) -> float:
     """NMSE with a few atoms a site in the place of z."""
     z = features(run.model, images.test) - centre
-    solution = omp(z, atoms, min(K_ATOMS, z.shape[1] - 1))
+    solution = omp(z, atoms, k=min(K_ATOMS, z.shape[1] - 1))
     return _copied(run, images, solution.codes @ atoms + centre)
 
 
@@ -101,7 +101,7 @@ def _patches(images: Dataset, size: int, seed: int) -> float:
     known = known[torch.randperm(len(known), generator=generator)[:_ROWS]]
     centre = known.mean(0)
     atoms = _learn(known - centre, size, seed)
-    solution = omp(new - centre, atoms, min(K_ATOMS, new.shape[1] - 1))
+    solution = omp(new - centre, atoms, k=min(K_ATOMS, new.shape[1] - 1))
     error = solution.codes @ atoms + centre - new
     return error.square().mean().item() / images.variance
 

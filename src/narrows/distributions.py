@@ -211,7 +211,7 @@ class Student(Family):
 
     def at(self, location: Tensor, scale: Tensor) -> Distribution:
         """The Student-t distribution of median `location` and scale `scale`."""
-        return StudentT(self.df, location, scale)
+        return StudentT(self.df, location, scale=scale)
 
     def noise(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Standard Student-t draws: a normal over the root of a chi-square per degree."""
@@ -230,7 +230,7 @@ class StudentT(Distribution):
     support = constraints.real  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
-    def __init__(self, df: float, loc: Tensor, scale: Tensor) -> None:
+    def __init__(self, df: float, loc: Tensor, *, scale: Tensor) -> None:
         super().__init__(loc.shape, validate_args=False)
         self.df = df
         self.loc = loc

@@ -130,7 +130,7 @@ def test_collapse_is_said():
     "make",
     [
         lambda: SpikeAndSlab(2, 0.0),
-        lambda: SpikeAndSlab(2, 0.1, 0.0),
+        lambda: SpikeAndSlab(2, 0.1, temperature=0.0),
         lambda: SpikeAndSlabPrior((), 2, activity=1.0),
     ],
 )

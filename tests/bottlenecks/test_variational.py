@@ -71,7 +71,7 @@ def test_the_mean_squared_error_under_a_squashed_cauchy_settles_down():
 )
 def test_divergences_that_do_not_exist_are_refused_at_construction(posterior, prior, kl, message):
     with pytest.raises(ValueError, match=message):
-        Variational(2, posterior, prior, kl)
+        Variational(2, posterior, prior=prior, kl=kl)
 
 
 @pytest.mark.parametrize("kl", [None, "monte_carlo"])

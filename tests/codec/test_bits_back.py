@@ -54,7 +54,7 @@ def test_bits_back_files_are_as_large_as_the_evidence_bound_and_lossless(variati
     [
         lambda: SpikeAndSlab(4),
         lambda: Variational(3, families.Laplace()),
-        lambda: Variational(3, families.Normal(), families.Cauchy()),
+        lambda: Variational(3, families.Normal(), prior=families.Cauchy()),
         lambda: Variational(3, families.Student(df=4.0), squash=False),
     ],
     ids=["spike-and-slab", "laplace", "normal-cauchy", "student"],
@@ -126,7 +126,7 @@ def some(n=4000):
         "normal": torch.distributions.Normal(loc, scale),
         "laplace": torch.distributions.Laplace(loc, scale),
         "cauchy": torch.distributions.Cauchy(loc, scale),
-        "student": StudentT(4.0, loc, scale),
+        "student": StudentT(4.0, loc, scale=scale),
         "spike and slab": SpikeSlab(torch.linspace(-3, 3, n).double(), loc, scale=scale),
     }
 
@@ -166,7 +166,7 @@ def test_codes_come_back_from_their_prior_at_its_cost(name):
         "normal": torch.distributions.Normal(like, like + 1.5),
         "laplace": torch.distributions.Laplace(like, like + 1.5),
         "cauchy": torch.distributions.Cauchy(like, like + 0.1),
-        "student": StudentT(4.0, like, like + 1.5),
+        "student": StudentT(4.0, like, scale=like + 1.5),
         "spike and slab": SpikeSlab(logits, like, scale=like + 1.5),
     }[name]
     stack = random_stack(4000)

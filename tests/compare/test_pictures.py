@@ -143,7 +143,7 @@ def test_a_map_needs_sites_and_a_mask_changes_what_is_near(models):
 
 
 def test_every_model_gets_a_row_between_two_images_and_against_noise(models):
-    for found in pictures.interpolations(models, images(2), images(2, seed=1)):
+    for found in pictures.interpolations(models, images(2), b=images(2, seed=1)):
         assert list(found.rows) == ["pixels blended", *models]
     strip = pictures.denoised(models, images(3))
     assert list(strip.rows) == ["clean", "noise 0.5", *models]

@@ -86,14 +86,14 @@ def test_uniform_costs_log2_k_and_no_prior_changes_what_is_decoded(models, data)
     assert found["uniform"]["bits_per_example"] == pytest.approx(16 * 4)  # 4 x 4 sites, 16 codes
     assert found["histogram"]["bits_per_example"] < found["uniform"]["bits_per_example"]
     assert len({figures["mse"] for figures in found.values()}) == 1
-    own = nw.training.evaluate(models["vq"], data.test, data.variance)
+    own = nw.training.evaluate(models["vq"], data.test, variance=data.variance)
     assert found["histogram"]["mse"] == pytest.approx(own["mse"], rel=1e-5)
     assert found["histogram"]["bits_per_example"] == pytest.approx(own["bits_per_example"])
 
 
 def test_the_kl_is_that_of_the_run_and_bits_back_attains_the_bound(models, data):
     figures, prior = measure(models["variational"], data, request(KL, 150))
-    own = nw.training.evaluate(models["variational"], data.test, data.variance)
+    own = nw.training.evaluate(models["variational"], data.test, variance=data.variance)
     assert prior is models["variational"].prior
     assert figures["bits_per_example"] == own["bits_per_example"]
     assert figures["mse"] == own["mse"]

@@ -32,7 +32,7 @@ def test_bits_fall_and_errors_rise_with_the_step(data, kind):
     assert model.prior is prior, "measuring must leave the model as it was"
     assert set(found) == {0.5, 4.0}, "a factor of 1 is the run's own evaluation"
     bits = {factor: figures["bits_per_example"] for factor, figures in found.items()}
-    own = nw.training.evaluate(model, data.test, data.variance)
+    own = nw.training.evaluate(model, data.test, variance=data.variance)
     assert bits[0.5] > own["bits_per_example"] > bits[4.0]
     assert found[4.0]["mse"] > own["mse"]
 

@@ -24,7 +24,7 @@ BOTTLENECKS = {
     "laplace": lambda: Variational(3, Laplace()),
     "cauchy": lambda: Variational(3, Cauchy()),
     "student": lambda: Variational(3, Student(3.0)),
-    "normal-laplace": lambda: Variational(3, Normal(), Laplace(0.5)),
+    "normal-laplace": lambda: Variational(3, Normal(), prior=Laplace(0.5)),
     "monte-carlo": lambda: Variational(3, Laplace(), kl="monte_carlo"),
     "rloo": lambda: Categorical(5, 2),
     "score-function": lambda: Categorical(5, 2, ScoreFunction()),

@@ -83,7 +83,7 @@ def test_interpolations_of_every_family_begin_and_end_at_reconstructions():
     x = torch.rand(4, 1, 8, 8)
     for bottleneck in (Identity(3), VectorQuantizer(16, 4), SparseDictionary(8, 4, coder=TopK(2))):
         model = model_of(bottleneck)
-        images = interpolate(model, x[:2], x[2:], steps=4)
+        images = interpolate(model, x[:2], b=x[2:], steps=4)
         assert images.shape == (2, 4, 1, 8, 8)
         assert torch.allclose(images[:, 0], model.reconstruct(x[:2]), atol=1e-5)
         assert torch.allclose(images[:, -1], model.reconstruct(x[2:]), atol=1e-5)
@@ -119,7 +119,7 @@ def test_completion_keeps_what_is_kept_and_draws_the_rest_given_it():
         weight.data.add_(0.2 * torch.randn_like(weight))
     code = torch.tensor([[[2, 1], [0, 0]]]).expand(6000, 2, 2)
     keep = torch.tensor([[True, True], [True, False]]).expand(6000, 2, 2)
-    found = complete(model, code, keep, torch.Generator().manual_seed(0))
+    found = complete(model, code, keep=keep, generator=torch.Generator().manual_seed(0))
     assert torch.equal(found[keep], code[keep])
     # The last site given all others has the probabilities that the prior says.
     with torch.no_grad():
@@ -138,15 +138,15 @@ def test_redrawing_keeps_the_upper_half_of_the_code():
         model.decode(torch.cat([code[:, :1], torch.tensor(low).expand(2, 1, 2)], dim=1))
         for low in itertools.product(range(3), repeat=2)
     ]
-    images = redraw(model, x, 5, torch.Generator().manual_seed(0))
+    images = redraw(model, x, draws=5, generator=torch.Generator().manual_seed(0))
     assert images.shape == (2, 5, 1, 8, 8)
     for draw in images.unbind(1):  # one of the nine codes with this upper half
         gaps = torch.stack([(draw - one).abs().flatten(1).amax(1) for one in every])
         assert float(gaps.amin(0).max()) < 1e-5
     with pytest.raises(TypeError, match="integer codes"):
-        redraw(model_of(SparseDictionary(8, 4, coder=TopK(2))), x, 2)
+        redraw(model_of(SparseDictionary(8, 4, coder=TopK(2))), x, draws=2)
     with pytest.raises(TypeError, match="integer codes"):
-        redraw(model_of(Identity(2)), x, 2)
+        redraw(model_of(Identity(2)), x, draws=2)
 
 
 def test_a_conditional_prior_completes_under_the_mixture_of_its_classes():
@@ -162,7 +162,9 @@ def test_a_conditional_prior_completes_under_the_mixture_of_its_classes():
     with torch.no_grad():
         p = model.prior.log_prob(every).double().softmax(0)
     keep = torch.tensor([[True, True], [True, False]]).expand(6000, 2, 2)
-    found = complete(model, code.expand(6000, 2, 2), keep, torch.Generator().manual_seed(0))
+    found = complete(
+        model, code.expand(6000, 2, 2), keep=keep, generator=torch.Generator().manual_seed(0)
+    )
     counts = torch.bincount(found[:, 1, 1], minlength=3).numpy()
     assert stats.chisquare(counts, (p * 6000).numpy()).pvalue > 1e-3
 
@@ -171,9 +173,9 @@ def test_what_cannot_be_done_is_refused():
     model = model_of(VectorQuantizer(3, 4))
     code = torch.zeros(1, 2, 2, dtype=torch.long)
     with pytest.raises(TypeError, match=r"fit_prior.*pixelcnn"):
-        complete(model, code, code > 0)
+        complete(model, code, keep=code > 0)
     with pytest.raises(ValueError, match="at least 2 steps"):
-        interpolate(model, torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8), steps=1)
+        interpolate(model, torch.rand(1, 1, 8, 8), b=torch.rand(1, 1, 8, 8), steps=1)
     vectors = nw.Autoencoder.for_vectors(4, Identity(2))
     with pytest.raises(ValueError, match="no sites"):
         mask_sites(vectors, torch.rand(1, 4))

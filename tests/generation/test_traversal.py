@@ -31,11 +31,11 @@ def image():
 @pytest.mark.parametrize("bottleneck", [Identity(3), Variational(3)], ids=["plain", "variational"])
 def test_a_feature_is_set_at_all_sites(bottleneck):
     model = model_of(bottleneck)
-    images = traverse(model, image(), [-1.0, 0.0, 1.0], dimensions=[1])
+    images = traverse(model, image(), values=[-1.0, 0.0, 1.0], dimensions=[1])
     code = model.encode(image())
     code[..., 1] = 1.0
     assert torch.allclose(images[0, 2], model.decode(code)[0], atol=1e-6)
-    assert traverse(model, image(), [0.0, 1.0]).shape == (3, 2, 1, 8, 8)
+    assert traverse(model, image(), values=[0.0, 1.0]).shape == (3, 2, 1, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_an_index_is_replaced_where_it_stands(bottleneck):
     model = model_of(bottleneck)
     code = model.encode(image())
     places = code[0].numel()
-    images = traverse(model, image(), [0, 3])
+    images = traverse(model, image(), values=[0, 3])
     assert images.shape == (places, 2, 1, 8, 8)
     for place in (0, places - 1):
         moved = code.flatten(1).clone()
         moved[0, place] = 3
         expected = model.decode(moved.view(code.shape))[0]
         assert torch.allclose(images[place, 1], expected, atol=1e-6)
-    unchanged = traverse(model, image(), [int(code.flatten()[0])], dimensions=[0])
+    unchanged = traverse(model, image(), values=[int(code.flatten()[0])], dimensions=[0])
     assert torch.allclose(unchanged[0, 0], model.reconstruct(image())[0], atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_an_atom_gets_its_coefficient_at_all_sites_and_no_other_changes():
 
 def test_traversals_of_sparse_codes_have_a_row_for_every_atom():
     model = model_of(SparseDictionary(6, 4, coder=TopK(2)))
-    images = traverse(model, image(), [0.0, 2.0])
+    images = traverse(model, image(), values=[0.0, 2.0])
     assert images.shape == (6, 2, 1, 8, 8)
     code = set_coefficient(model.encode(image()), 5, 2.0)
     assert torch.allclose(images[5, 1], model.decode(code)[0], atol=1e-6)
@@ -97,11 +97,11 @@ def test_indices_are_counted_in_raster_order():
 def test_what_cannot_be_traversed_is_refused_with_the_reason():
     x = image()
     with pytest.raises(ValueError, match="one image"):
-        traverse(model_of(Identity(3)), x.repeat(2, 1, 1, 1), [0.0])
+        traverse(model_of(Identity(3)), x.repeat(2, 1, 1, 1), values=[0.0])
     with pytest.raises(ValueError, match=r"dimensions in 0..2"):
-        traverse(model_of(Identity(3)), x, [0.0], dimensions=[3])
+        traverse(model_of(Identity(3)), x, values=[0.0], dimensions=[3])
     for value in (8, -1, 0.5):
         with pytest.raises(ValueError, match="indices in"):
-            traverse(model_of(VectorQuantizer(8, 4)), x, [value])
+            traverse(model_of(VectorQuantizer(8, 4)), x, values=[value])
     with pytest.raises(TypeError, match="several parts"):
-        traverse(model_of(Split([Identity(2), VectorQuantizer(8, 4)])), x, [0.0])
+        traverse(model_of(Split([Identity(2), VectorQuantizer(8, 4)])), x, values=[0.0])

@@ -18,7 +18,7 @@ def _compiled():
 
 def _calls(atoms, values, rows):
     return [
-        lambda: sparse.combine(atoms, values, DICTIONARY),
+        lambda: sparse.combine(atoms, values, dictionary=DICTIONARY),
         lambda: sparse.adjoint(atoms, values, rows, len(DICTIONARY)),
         lambda: sparse.dots(atoms, rows, DICTIONARY),
         lambda: sparse.solve_on_support(DICTIONARY, atoms, values != 0, values, 0.1),

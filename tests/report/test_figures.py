@@ -27,7 +27,7 @@ def texts(picture):
 @pytest.mark.parametrize(("count", "window", "order"), [(100, 25, 3), (400, 11, 1), (64, 15, 2)])
 def test_smoothing_is_scipys_savitzky_golay_where_that_is_well_conditioned(count, window, order):
     values = RNG.normal(size=count)
-    ours = report.smooth(values, window, order)
+    ours = report.smooth(values, window, order=order)
     order = min(order, max(1, min(window, count // 4) // 7))
     np.testing.assert_allclose(ours, savgol_filter(values, window, order), atol=1e-10)
 
@@ -36,7 +36,7 @@ def test_smoothing_is_scipys_savitzky_golay_where_that_is_well_conditioned(count
 def test_smoothing_reproduces_polynomials_up_to_its_order(degree):
     # The notebook's setting, 201 and 7, at which SciPy 1.17 returns nearly zero.
     values = np.linspace(-1, 1, 1000) ** degree
-    np.testing.assert_allclose(report.smooth(values, 201, 7), values, atol=1e-9)
+    np.testing.assert_allclose(report.smooth(values, 201, order=7), values, atol=1e-9)
 
 
 def test_smoothing_removes_noise():

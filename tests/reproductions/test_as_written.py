@@ -24,8 +24,8 @@ def _randn(*shape, seed=0, dtype=torch.float32):
 def test_nearly_all_of_the_reports_atoms_are_active_and_scale_is_the_cause():
     signals, dictionary = _randn(8, 2048), _randn(64, 2048, seed=1)
     as_written = (backtracking_fista(signals, dictionary, 1.0) != 0).sum(1)
-    exact = coordinate_descent(signals, dictionary, 1.0, tolerance=1e-6).l0
-    relative = coordinate_descent(signals, dictionary, L1(0.7, relative=True)).l0
+    exact = coordinate_descent(signals, dictionary, penalty=1.0, tolerance=1e-6).l0
+    relative = coordinate_descent(signals, dictionary, penalty=L1(0.7, relative=True)).l0
     assert as_written.float().mean() > 0.95 * 64
     assert exact.float().mean() > 0.95 * 64  # more iterations do not help
     assert relative.float().mean() < 0.2 * 64  # a larger lambda does
@@ -35,7 +35,7 @@ def test_ten_steps_with_backtracking_come_near_the_lasso_optimum_from_above():
     signals, dictionary = _randn(8, 200, seed=2), _randn(40, 200, seed=3)
     codes = backtracking_fista(signals, dictionary, 1.0)
     reached = (signals - codes @ dictionary).square().sum(1) / 2 + codes.abs().sum(1)
-    best = coordinate_descent(signals, dictionary, 1.0, tolerance=1e-6).objective
+    best = coordinate_descent(signals, dictionary, penalty=1.0, tolerance=1e-6).objective
     assert (reached >= best * (1 - 1e-5)).all()
     assert (reached <= best * 1.02).all()
 
@@ -62,7 +62,7 @@ def test_the_reports_gradient_to_the_dictionary_is_not_the_gradient_and_ours_is(
     target = _randn(n, size, seed=2, dtype=torch.float64)
 
     def solve(dictionary):
-        return coordinate_descent(signals, dictionary, 0.1, tolerance=1e-13)
+        return coordinate_descent(signals, dictionary, penalty=0.1, tolerance=1e-13)
 
     codes = solve(atoms).codes
     slope = torch.zeros_like(atoms)
@@ -74,7 +74,7 @@ def test_the_reports_gradient_to_the_dictionary_is_not_the_gradient_and_ours_is(
             slope[i, j] = (ends[0] - ends[1]) / 2e-6
     solution = solve(atoms)
     leaf = atoms.clone().requires_grad_()
-    values = differentiate(signals, leaf, solution.atoms, solution.values)
+    values = differentiate(signals, leaf, atoms=solution.atoms, values=solution.values)
     chosen = target.gather(1, solution.atoms)
     (ours,) = torch.autograd.grad((values * chosen).sum(), leaf)
     torch.testing.assert_close(ours, slope, rtol=1e-4, atol=1e-5)

@@ -20,7 +20,7 @@ def _planted(seed, dim=20, size=50, n=1500, k=3):
     atoms = normalize(torch.randn(size, dim, generator=generator, dtype=torch.float64), dim=1)
     chosen = torch.rand(n, size, generator=generator).topk(k, dim=1).indices
     values = torch.randn(n, k, generator=generator, dtype=torch.float64)
-    return atoms, combine(chosen, values, atoms)
+    return atoms, combine(chosen, values, dictionary=atoms)
 
 
 def _recovered(truth, found):
@@ -32,7 +32,7 @@ def _recovered(truth, found):
 def test_a_small_planted_dictionary_is_recovered(rule):
     truth, signals = _planted(0, dim=10, size=15, n=400, k=2)
     found = learn_dictionary(
-        signals, 15, lambda x, d: omp(x, d, 2), rule=rule(), epochs=40, batch=None
+        signals, 15, encode=lambda x, d: omp(x, d, k=2), rule=rule(), epochs=40, batch=None
     )
     assert _recovered(truth, found) >= 0.9
 
@@ -43,7 +43,13 @@ def test_planted_dictionaries_are_recovered_over_ten_seeds():
     for seed in range(10):
         truth, signals = _planted(seed)
         found = learn_dictionary(
-            signals, 50, lambda x, d: omp(x, d, 3), rule=MOD(), epochs=100, batch=None, seed=seed
+            signals,
+            50,
+            encode=lambda x, d: omp(x, d, k=3),
+            rule=MOD(),
+            epochs=100,
+            batch=None,
+            seed=seed,
         )
         shares.append(_recovered(truth, found))
     assert sum(shares) / 10 >= 0.9
@@ -56,16 +62,16 @@ def test_every_rule_lowers_the_error_and_keeps_unit_norm(rule):
     errors = []
     for epochs in (0, 10):
         atoms = learn_dictionary(
-            signals, 15, lambda x, d: omp(x, d, 2), rule=rule, epochs=epochs, batch=batch
+            signals, 15, encode=lambda x, d: omp(x, d, k=2), rule=rule, epochs=epochs, batch=batch
         )
         torch.testing.assert_close(atoms.norm(dim=1), torch.ones(15, dtype=torch.float64))
-        errors.append(omp(signals, atoms, 2).objective.mean().item())
+        errors.append(omp(signals, atoms, k=2).objective.mean().item())
     assert errors[1] < 0.6 * errors[0]
 
 
 def test_mod_is_the_least_squares_dictionary():
     truth, signals = _planted(2, dim=6, size=9, n=200, k=2)
-    solution = omp(signals, truth, 2)
+    solution = omp(signals, truth, k=2)
     moved = MOD()(truth, signals, solution)
     residual = signals - solution.codes @ moved
     assert (solution.codes.T @ residual).abs().max() < 1e-10  # the normal equations
@@ -74,19 +80,19 @@ def test_mod_is_the_least_squares_dictionary():
 def test_online_sums_over_batches_are_those_of_all():
     truth, signals = _planted(3, dim=6, size=9, n=200, k=2)
     rule = Online(forget=0.0)
-    rule(truth, signals, omp(signals, truth, 2))
-    codes = omp(signals, truth, 2).codes
+    rule(truth, signals, omp(signals, truth, k=2))
+    codes = omp(signals, truth, k=2).codes
     torch.testing.assert_close(rule.sums[0], codes.T @ codes)
     halves = Online(forget=0.999999999)
     for half in signals.split(100):
-        halves(truth, half, omp(half, truth, 2))
+        halves(truth, half, omp(half, truth, k=2))
     torch.testing.assert_close(halves.sums[0], rule.sums[0], rtol=1e-6, atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_dictionary():
     _, signals = _planted(4, dim=6, size=9, n=200, k=2)
     one, two, other = (
-        learn_dictionary(signals, 9, lambda x, d: omp(x, d, 2), epochs=2, seed=seed)
+        learn_dictionary(signals, 9, encode=lambda x, d: omp(x, d, k=2), epochs=2, seed=seed)
         for seed in (0, 0, 1)
     )
     assert torch.equal(one, two)
@@ -110,13 +116,13 @@ def test_a_dictionary_can_be_driven_by_a_task():
     signals = torch.randn(400, 6, generator=generator, dtype=torch.float64)
     signals[:, 0] *= 0.3  # weak, hence the last that coding would spend an atom on
     labels = signals[:, 0]
-    atoms = learn_dictionary(signals, 6, lambda x, d: omp(x, d, 2), epochs=10)
+    atoms = learn_dictionary(signals, 6, encode=lambda x, d: omp(x, d, k=2), epochs=10)
     readout = torch.zeros(6, dtype=torch.float64)
 
     def loss(atoms, readout):
         unit = normalize(atoms, dim=1)
-        found = omp(signals, unit.detach(), 2)
-        values = differentiate(signals, unit, found.atoms, found.values)
+        found = omp(signals, unit.detach(), k=2)
+        values = differentiate(signals, unit, atoms=found.atoms, values=found.values)
         guess = (values * readout[found.atoms]).sum(-1)
         return (guess - labels).square().mean()
 
@@ -143,7 +149,7 @@ def test_impossible_requests_are_refused(wrong):
             **{
                 "signals": torch.randn(9, 4),
                 "size": 3,
-                "encode": lambda x, d: omp(x, d, 1),
+                "encode": lambda x, d: omp(x, d, k=1),
                 **wrong,
             }
         )

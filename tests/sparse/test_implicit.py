@@ -11,8 +11,15 @@ def _lasso(ridge=0.0):
     def code(signals, dictionary, weights):
         with torch.no_grad():
             penalty = L1(weights.detach(), ridge=ridge)
-            found = coordinate_descent(signals, dictionary, penalty, tolerance=1e-14)
-        values = differentiate(signals, dictionary, found.atoms, found.values, weights, ridge)
+            found = coordinate_descent(signals, dictionary, penalty=penalty, tolerance=1e-14)
+        values = differentiate(
+            signals,
+            dictionary,
+            atoms=found.atoms,
+            values=found.values,
+            weights=weights,
+            ridge=ridge,
+        )
         dense = values.new_zeros(len(signals), len(dictionary))
         return dense.scatter_add(1, found.atoms, values)
 
@@ -29,11 +36,11 @@ def test_lasso_gradients_match_finite_differences(ridge, problem):
 
 def test_omp_gradients_match_finite_differences(problem):
     signals, atoms = problem(n=5, size=14, dim=8)
-    found = omp(signals, atoms, 3)
+    found = omp(signals, atoms, k=3)
 
     def approximate(signals, dictionary):
-        values = refit(signals, dictionary, found.atoms, found.values != 0)
-        return combine(found.atoms, values, dictionary)
+        values = refit(signals, dictionary, atoms=found.atoms, active=found.values != 0)
+        return combine(found.atoms, values, dictionary=dictionary)
 
     assert torch.autograd.gradcheck(approximate, (signals.requires_grad_(), atoms.requires_grad_()))
 
@@ -44,7 +51,9 @@ def test_correlations_and_combinations_have_exact_gradients(problem):
     inputs = (signals.requires_grad_(), atoms.requires_grad_())
     assert torch.autograd.gradcheck(lambda x, d: correlations_at(chosen, x, d), inputs)
     values = torch.rand(5, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v, d: combine(chosen, v, d), (values, inputs[1]))
+    assert torch.autograd.gradcheck(
+        lambda v, d: combine(chosen, v, dictionary=d), (values, inputs[1])
+    )
 
 
 def test_the_gradient_is_the_limit_of_unrolling(problem):
@@ -65,7 +74,7 @@ def test_the_gradient_is_the_limit_of_unrolling(problem):
 
 def test_it_is_mairals_beta_star(problem):
     signals, atoms = problem(n=1, size=14, dim=8)
-    found = coordinate_descent(signals, atoms, 0.4, tolerance=1e-14)
+    found = coordinate_descent(signals, atoms, penalty=0.4, tolerance=1e-14)
     upstream = torch.randn(1, 14, generator=torch.Generator().manual_seed(2)).double()
     code = found.codes[0]
     on = code != 0
@@ -75,7 +84,7 @@ def test_it_is_mairals_beta_star(problem):
     D = atoms.T
     expected = -torch.outer(D @ beta, code) + torch.outer(signals[0] - D @ code, beta)
     atoms.requires_grad_()
-    values = differentiate(signals, atoms, found.atoms, found.values)
+    values = differentiate(signals, atoms, atoms=found.atoms, values=found.values)
     (values * upstream.gather(1, found.atoms)).sum().backward()
     torch.testing.assert_close(atoms.grad, expected.T)
 
@@ -84,7 +93,7 @@ def test_padding_passes_no_gradient(problem):
     signals, atoms = problem(n=1, size=14, dim=8)
     chosen, values = torch.tensor([[3, 0]]), torch.tensor([[1.0, 0.0]]).double()
     atoms.requires_grad_()
-    differentiate(signals, atoms, chosen, values).sum().backward()
+    differentiate(signals, atoms, atoms=chosen, values=values).sum().backward()
     assert atoms.grad[0].abs().sum() == 0
     assert atoms.grad[3].abs().sum() > 0
 
@@ -93,9 +102,9 @@ def test_refit_survives_two_equal_atoms(problem):
     signals, atoms = problem(size=2)
     twins = torch.stack([atoms[0], atoms[0]])
     support = torch.tensor([[0, 1]]).expand(20, 2)
-    values = refit(signals, twins, support, torch.ones(20, 2, dtype=torch.bool))
+    values = refit(signals, twins, atoms=support, active=torch.ones(20, 2, dtype=torch.bool))
     best = (signals @ atoms[0])[:, None] * atoms[0]
-    torch.testing.assert_close(combine(support, values, twins), best, atol=1e-6, rtol=0)
+    torch.testing.assert_close(combine(support, values, dictionary=twins), best, atol=1e-6, rtol=0)
 
 
 def test_nearly_parallel_atoms_are_solved_for_to_single_precision(problem):
@@ -116,7 +125,9 @@ def test_backward_needs_no_memory_of_atoms_squared_per_signal(problem):
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: sizes.append(t.numel()) or t, lambda t: t
     ):
-        found = omp(signals, atoms, 4)
-        values = differentiate(signals.requires_grad_(), atoms, found.atoms, found.values)
-        combine(found.atoms, values, atoms).sum().backward()
+        found = omp(signals, atoms, k=4)
+        values = differentiate(
+            signals.requires_grad_(), atoms, atoms=found.atoms, values=found.values
+        )
+        combine(found.atoms, values, dictionary=atoms).sum().backward()
     assert max(sizes) <= atoms.numel()

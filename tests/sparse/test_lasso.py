@@ -19,9 +19,9 @@ EXACT = {"tolerance": 1e-11, "max_iterations": 20_000}
 def test_the_code_is_zero_from_lambda_max_on(solve, problem):
     signals, atoms = problem()
     largest = max_penalty(signals, atoms)
-    assert solve(signals, atoms, L1(largest * (1 + 1e-12))).l0.sum() == 0
-    assert solve(signals, atoms, L1(1.0 + 1e-12, relative=True)).l0.sum() == 0
-    assert (solve(signals, atoms, L1(0.999, relative=True), **EXACT).l0 == 1).all()
+    assert solve(signals, atoms, penalty=L1(largest * (1 + 1e-12))).l0.sum() == 0
+    assert solve(signals, atoms, penalty=L1(1.0 + 1e-12, relative=True)).l0.sum() == 0
+    assert (solve(signals, atoms, penalty=L1(0.999, relative=True), **EXACT).l0 == 1).all()
 
 
 @pytest.mark.parametrize("nonnegative", [False, True])
@@ -49,14 +49,14 @@ def test_an_orthonormal_dictionary_gives_soft_thresholding(solve, problem):
     basis = torch.linalg.qr(atoms).Q
     correlations = signals @ basis.T
     expected = correlations.sign() * (correlations.abs() - 0.4).clamp_min(0)
-    torch.testing.assert_close(solve(signals, basis, 0.4, **EXACT).codes, expected)
+    torch.testing.assert_close(solve(signals, basis, penalty=0.4, **EXACT).codes, expected)
 
 
 @solvers
 def test_one_atom_by_hand(solve):
     # min (x - 2 z)^2 / 2 + |z|: z = (2 x - 1) / 4 for x > 1/2.
     signals = torch.tensor([[3.0], [0.25], [-1.0]], dtype=torch.float64)
-    codes = solve(signals, torch.tensor([[2.0]], dtype=torch.float64), 1.0, **EXACT).codes
+    codes = solve(signals, torch.tensor([[2.0]], dtype=torch.float64), penalty=1.0, **EXACT).codes
     torch.testing.assert_close(codes[:, 0], torch.tensor([1.25, 0.0, -0.25], dtype=torch.float64))
 
 
@@ -67,7 +67,7 @@ def test_two_atoms_by_hand(solve):
     signals = torch.tensor([[2.0, 1.0]], dtype=torch.float64)
     right = torch.tensor([2.0 - 0.1, 2.0 - 0.1], dtype=torch.float64)
     expected = torch.linalg.solve(torch.tensor([[1.0, 0.6], [0.6, 1.0]]).double(), right)
-    torch.testing.assert_close(solve(signals, atoms, 0.1, **EXACT).codes[0], expected)
+    torch.testing.assert_close(solve(signals, atoms, penalty=0.1, **EXACT).codes[0], expected)
 
 
 @solvers
@@ -76,7 +76,7 @@ def test_two_atoms_by_hand(solve):
 def test_solutions_satisfy_the_optimality_conditions(solve, nonnegative, ridge, problem):
     signals, atoms = problem(n=50, size=60, dim=20)
     penalty = L1(0.15, relative=True, ridge=ridge, nonnegative=nonnegative)
-    solution = solve(signals, atoms, penalty, **EXACT)
+    solution = solve(signals, atoms, penalty=penalty, **EXACT)
     weights = penalty.resolve(signals, atoms)[:, None]
     codes = solution.codes
     gradient = (signals - codes @ atoms) @ atoms.T - ridge * codes
@@ -96,17 +96,17 @@ def test_solutions_satisfy_the_optimality_conditions(solve, nonnegative, ridge, 
 def test_the_gap_bounds_the_distance_to_the_optimum(solve, problem):
     signals, atoms = problem(n=50, size=60, dim=20)
     penalty = L1(0.1, relative=True)
-    best = solve(signals, atoms, penalty, **EXACT).objective
+    best = solve(signals, atoms, penalty=penalty, **EXACT).objective
     for budget in (1, 3, 10):
-        rough = solve(signals, atoms, penalty, tolerance=0.0, max_iterations=budget)
+        rough = solve(signals, atoms, penalty=penalty, tolerance=0.0, max_iterations=budget)
         assert (rough.objective - best <= rough.gap + 1e-10).all()
         assert (rough.objective >= best * (1 - 1e-10)).all()
 
 
 def test_fista_and_coordinate_descent_agree(problem):
     signals, atoms = problem(n=50, size=60, dim=20)
-    one = fista(signals, atoms, 0.5, **EXACT)
-    other = coordinate_descent(signals, atoms, 0.5, **EXACT)
+    one = fista(signals, atoms, penalty=0.5, **EXACT)
+    other = coordinate_descent(signals, atoms, penalty=0.5, **EXACT)
     torch.testing.assert_close(one.objective, other.objective, rtol=1e-10, atol=0)
     torch.testing.assert_close(one.codes, other.codes, atol=1e-4, rtol=0)
 
@@ -115,7 +115,7 @@ def test_fista_and_coordinate_descent_agree(problem):
 @pytest.mark.parametrize("shape", [(60, 20), (24, 20), (12, 30)])
 def test_codes_are_those_of_scikit_learn(solve, shape, problem):
     signals, atoms = problem(n=40, size=shape[0], dim=shape[1])
-    codes = solve(signals, atoms, 0.4, **EXACT).codes
+    codes = solve(signals, atoms, penalty=0.4, **EXACT).codes
     expected = sparse_encode(
         signals.numpy(), atoms.numpy(), algorithm="lasso_lars", alpha=0.4, max_iter=5000
     )
@@ -126,7 +126,7 @@ def test_codes_are_those_of_scikit_learn(solve, shape, problem):
 def test_nonnegative_elastic_nets_are_those_of_scikit_learn(solve, problem):
     signals, atoms = problem(n=6, size=30, dim=12)
     penalty = L1(0.3, ridge=0.5, nonnegative=True)
-    codes = solve(signals, atoms, penalty, **EXACT).codes
+    codes = solve(signals, atoms, penalty=penalty, **EXACT).codes
     # scikit-learn divides the squared error by the number of rows, here 12.
     alpha, share = (0.3 + 0.5) / 12, 0.3 / (0.3 + 0.5)
     for signal, code in zip(signals.numpy(), codes.numpy(), strict=True):
@@ -140,12 +140,12 @@ def test_nonnegative_elastic_nets_are_those_of_scikit_learn(solve, problem):
 @solvers
 def test_a_signals_code_does_not_depend_on_its_batch(solve, problem):
     signals, atoms = problem(n=600, size=40, dim=12)
-    together = solve(signals, atoms, 0.5, tolerance=1e-6).codes
+    together = solve(signals, atoms, penalty=0.5, tolerance=1e-6).codes
     order = torch.randperm(600, generator=torch.Generator().manual_seed(0))
-    permuted = solve(signals[order], atoms, 0.5, tolerance=1e-6).codes
+    permuted = solve(signals[order], atoms, penalty=0.5, tolerance=1e-6).codes
     torch.testing.assert_close(permuted, together[order], atol=1e-12, rtol=0)
     for i in (0, 311, 599):
-        alone = solve(signals[i : i + 1], atoms, 0.5, tolerance=1e-6).codes
+        alone = solve(signals[i : i + 1], atoms, penalty=0.5, tolerance=1e-6).codes
         torch.testing.assert_close(alone[0], together[i], atol=1e-12, rtol=0)
 
 
@@ -153,17 +153,17 @@ def test_a_signals_code_does_not_depend_on_its_batch(solve, problem):
 def test_each_signal_may_have_its_own_lambda(solve, problem):
     signals, atoms = problem()
     weights = torch.linspace(0.1, 2, len(signals), dtype=torch.float64)
-    together = solve(signals, atoms, L1(weights), **EXACT).codes
+    together = solve(signals, atoms, penalty=L1(weights), **EXACT).codes
     for i in (0, 9, 19):
-        alone = solve(signals[i : i + 1], atoms, float(weights[i]), **EXACT).codes
+        alone = solve(signals[i : i + 1], atoms, penalty=float(weights[i]), **EXACT).codes
         torch.testing.assert_close(alone[0], together[i], atol=1e-6, rtol=0)
 
 
 @solvers
 def test_single_precision_is_within_its_rounding_of_double(solve, problem):
     signals, atoms = problem(n=200, size=60, dim=20)
-    single = solve(signals.float(), atoms.float(), 0.5, tolerance=1e-5)
-    double = solve(signals, atoms, 0.5, **EXACT)
+    single = solve(signals.float(), atoms.float(), penalty=0.5, tolerance=1e-5)
+    double = solve(signals, atoms, penalty=0.5, **EXACT)
     assert single.converged.all()
     torch.testing.assert_close(single.objective.double(), double.objective, rtol=2e-5, atol=1e-5)
 
@@ -172,8 +172,8 @@ def test_single_precision_is_within_its_rounding_of_double(solve, problem):
 def test_equal_atoms_share_a_coefficient_without_harm(solve, problem):
     signals, atoms = problem(size=10)
     twice = torch.cat([atoms, atoms])
-    solution = solve(signals, twice, 0.3, tolerance=1e-8, max_iterations=20_000)
-    once = solve(signals, atoms, 0.3, **EXACT)
+    solution = solve(signals, twice, penalty=0.3, tolerance=1e-8, max_iterations=20_000)
+    once = solve(signals, atoms, penalty=0.3, **EXACT)
     assert solution.converged.all()
     torch.testing.assert_close(solution.objective, once.objective, rtol=1e-7, atol=0)
 
@@ -181,7 +181,7 @@ def test_equal_atoms_share_a_coefficient_without_harm(solve, problem):
 @solvers
 def test_more_active_atoms_than_dimensions_under_a_ridge(solve, problem):
     signals, atoms = problem(n=10, size=40, dim=5)
-    solution = solve(signals, atoms, L1(1e-3, ridge=0.5), **EXACT)
+    solution = solve(signals, atoms, penalty=L1(1e-3, ridge=0.5), **EXACT)
     assert solution.converged.all()
     assert solution.l0.max() > 5
 
@@ -189,13 +189,15 @@ def test_more_active_atoms_than_dimensions_under_a_ridge(solve, problem):
 @solvers
 def test_a_tiny_lambda_in_single_precision_still_certifies(solve, problem):
     signals, atoms = problem(n=50, size=64, dim=16, dtype=torch.float32)
-    solution = solve(signals, atoms, L1(0.02, relative=True), tolerance=1e-3, max_iterations=9999)
+    solution = solve(
+        signals, atoms, penalty=L1(0.02, relative=True), tolerance=1e-3, max_iterations=9999
+    )
     assert solution.converged.float().mean() > 0.95
 
 
 def test_many_atoms_go_without_the_gram_matrix(problem):
     signals, atoms = problem(n=3, size=500, dim=12)
-    alone = coordinate_descent(signals[:1], atoms, 0.5, **EXACT)
+    alone = coordinate_descent(signals[:1], atoms, penalty=0.5, **EXACT)
     reference = Lasso(alpha=0.5 / 12, fit_intercept=False, tol=1e-12, max_iter=100_000)
     expected = reference.fit(atoms.numpy().T, signals[0].numpy()).coef_
     np.testing.assert_allclose(alone.codes[0].numpy(), expected, atol=1e-5)
@@ -204,7 +206,7 @@ def test_many_atoms_go_without_the_gram_matrix(problem):
 @solvers
 def test_an_empty_batch_has_an_empty_code(solve, problem):
     signals, atoms = problem()
-    solution = solve(signals[:0], atoms, 0.5)
+    solution = solve(signals[:0], atoms, penalty=0.5)
     assert solution.codes.shape == (0, 30)
     assert solution.objective.shape == (0,)
 
@@ -231,20 +233,20 @@ def test_impossible_problems_are_refused(solve, change, message, problem):
 def test_penalties_that_fit_no_signals_are_refused(problem):
     signals, atoms = problem()
     with pytest.raises(ValueError, match="one L1 weight"):
-        fista(signals, atoms, L1(torch.ones(3)))
+        fista(signals, atoms, penalty=L1(torch.ones(3)))
     with pytest.raises(ValueError, match="ridge"):
         L1(0.1, ridge=-1.0)
     for solve in (fista, coordinate_descent):
         with pytest.raises(ValueError, match="start"):
-            solve(signals, atoms, 0.1, start=torch.zeros(2, 2))
+            solve(signals, atoms, penalty=0.1, start=torch.zeros(2, 2))
 
 
 def test_a_warm_start_needs_fewer_steps(problem):
     signals, atoms = problem(n=50, size=60, dim=20)
     moved = signals + 0.01 * problem(n=50, size=60, dim=20, seed=1)[0]
-    start = fista(signals, atoms, 0.5, tolerance=1e-6).codes
-    cold = fista(moved, atoms, 0.5, tolerance=0.0, max_iterations=5)
-    warm = fista(moved, atoms, 0.5, tolerance=0.0, max_iterations=5, start=start)
+    start = fista(signals, atoms, penalty=0.5, tolerance=1e-6).codes
+    cold = fista(moved, atoms, penalty=0.5, tolerance=0.0, max_iterations=5)
+    warm = fista(moved, atoms, penalty=0.5, tolerance=0.0, max_iterations=5, start=start)
     assert warm.gap.sum() < 0.2 * cold.gap.sum()
 
 
@@ -252,11 +254,11 @@ def test_a_warm_start_needs_fewer_steps(problem):
 def test_any_start_leads_coordinate_descent_to_the_same_optimum(path, problem, nonnegative):
     signals, atoms = problem(n=60, size=40, dim=15)
     penalty = L1(0.4, nonnegative=nonnegative)
-    cold = coordinate_descent(signals, atoms, penalty, tolerance=1e-10)
+    cold = coordinate_descent(signals, atoms, penalty=penalty, tolerance=1e-10)
     noise = problem(n=60, size=60, dim=40, seed=3)[0]
     sparse_noise = noise * (noise.abs() > 1)
     for start in (noise, sparse_noise, cold.codes, -cold.codes, torch.full_like(noise, torch.nan)):
-        warm = coordinate_descent(signals, atoms, penalty, tolerance=1e-10, start=start)
+        warm = coordinate_descent(signals, atoms, penalty=penalty, tolerance=1e-10, start=start)
         assert warm.converged.all()
         torch.testing.assert_close(warm.objective, cold.objective, rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(warm.codes, cold.codes, rtol=0, atol=1e-4)
@@ -265,13 +267,13 @@ def test_any_start_leads_coordinate_descent_to_the_same_optimum(path, problem, n
 def test_a_warm_start_of_coordinate_descent_saves_iterations(path, problem):
     signals, atoms = problem(n=80, size=60, dim=20)
     moved = signals + 0.05 * problem(n=80, size=60, dim=20, seed=1)[0]  # five per cent
-    start = coordinate_descent(signals, atoms, 0.5).codes
+    start = coordinate_descent(signals, atoms, penalty=0.5).codes
 
     def iterations(start):
         """How many all signals need."""
         for most in range(1, 200):
             solution = coordinate_descent(
-                moved, atoms, 0.5, tolerance=1e-3, max_iterations=most, start=start
+                moved, atoms, penalty=0.5, tolerance=1e-3, max_iterations=most, start=start
             )
             if solution.converged.all():
                 return most

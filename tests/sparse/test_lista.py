@@ -20,7 +20,7 @@ def test_nonnegative_layers_go_to_the_nonnegative_lasso(problem):
     penalty = L1(0.3, nonnegative=True)
     codes = Lista(atoms, 0.3, steps=3000, nonnegative=True)(signals)
     assert (codes >= 0).all()
-    optimum = fista(signals, atoms, penalty, tolerance=1e-10)
+    optimum = fista(signals, atoms, penalty=penalty, tolerance=1e-10)
     torch.testing.assert_close(codes, optimum.codes, atol=1e-5, rtol=0)
 
 
@@ -28,7 +28,7 @@ def test_training_brings_few_steps_nearer_to_the_optimum(problem):
     signals, atoms = problem(n=500, size=30, dim=12)
     train, test = signals[:400], signals[400:]
     lista = Lista(atoms, 0.5, steps=3)
-    optimum = fista(test, atoms, 0.5, tolerance=1e-9).objective
+    optimum = fista(test, atoms, penalty=0.5, tolerance=1e-9).objective
     before = (lista.objective(test) - optimum).mean().item()
     optimiser = torch.optim.Adam(lista.parameters(), lr=3e-3)
     for _ in range(150):

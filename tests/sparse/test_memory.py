@@ -51,10 +51,10 @@ def test_a_training_step_makes_nothing_larger_than_its_correlations(code, gradie
 @pytest.mark.parametrize(
     "solve",
     [
-        lambda x, d: fista(x, d, 1.5),
-        lambda x, d: coordinate_descent(x, d, 1.5),
-        lambda x, d: omp(x, d, ACTIVE),
-        lambda x, d: top_k(x, d, ACTIVE, refit=True),
+        lambda x, d: fista(x, d, penalty=1.5),
+        lambda x, d: coordinate_descent(x, d, penalty=1.5),
+        lambda x, d: omp(x, d, k=ACTIVE),
+        lambda x, d: top_k(x, d, k=ACTIVE, refit=True),
     ],
     ids=["fista", "coordinate_descent", "omp", "top_k"],
 )
@@ -64,6 +64,6 @@ def test_neither_does_a_solver_nor_its_exact_gradient(solve, problem):
         found = solve(signals, atoms)
         signals.requires_grad_()
         atoms.requires_grad_()
-        differentiate(signals, atoms, found.atoms, found.values).sum().backward()
+        differentiate(signals, atoms, atoms=found.atoms, values=found.values).sum().backward()
     assert atoms.grad is not None
     assert seen.elements <= max(N * K, K * K)

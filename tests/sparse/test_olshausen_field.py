@@ -17,9 +17,9 @@ def _patches(side, n):
 
 def _learn(signals, size, alpha, epochs):
     def encode(x, atoms):
-        return coordinate_descent(x, atoms, alpha, tolerance=1e-3)
+        return coordinate_descent(x, atoms, penalty=alpha, tolerance=1e-3)
 
-    return learn_dictionary(signals, size, encode, rule=Online(0.95), epochs=epochs)
+    return learn_dictionary(signals, size, encode=encode, rule=Online(0.95), epochs=epochs)
 
 
 def _gabor_share(atoms, side):

@@ -21,7 +21,7 @@ def test_with_an_orthonormal_dictionary_top_k_is_the_best_k_term_approximation()
 
 def test_refit_leaves_a_residual_orthogonal_to_the_chosen_atoms_and_never_a_larger_one():
     signals, atoms = _problem()
-    plain, refit = top_k(signals, atoms, 4), top_k(signals, atoms, 4, refit=True)
+    plain, refit = top_k(signals, atoms, k=4), top_k(signals, atoms, k=4, refit=True)
     residual = signals - refit.codes @ atoms
     correlation = torch.einsum("nd,nwd->nw", residual, atoms[refit.atoms])
     assert correlation.abs().max() < 1e-12 * 100
@@ -32,14 +32,14 @@ def test_refit_leaves_a_residual_orthogonal_to_the_chosen_atoms_and_never_a_larg
 def test_refit_survives_two_equal_atoms():
     signals, atoms = _problem(size=2)
     twins = torch.stack([atoms[0], atoms[0]])
-    solution = top_k(signals, twins, 2, refit=True)
+    solution = top_k(signals, twins, k=2, refit=True)
     best = (signals @ atoms[0])[:, None] * atoms[0]
     torch.testing.assert_close(solution.codes @ twins, best, atol=1e-6, rtol=0)
 
 
 def test_nonnegative_keeps_positive_correlations_only():
     signals, atoms = _problem()
-    solution = top_k(signals, atoms, 25, nonnegative=True)
+    solution = top_k(signals, atoms, k=25, nonnegative=True)
     assert (solution.values >= 0).all()
     expected = (signals @ atoms.T).clamp_min(0)
     kept = solution.codes > 0
@@ -49,9 +49,9 @@ def test_nonnegative_keeps_positive_correlations_only():
 
 def test_a_signals_code_does_not_depend_on_its_batch():
     signals, atoms = _problem()
-    together = top_k(signals, atoms, 4)
+    together = top_k(signals, atoms, k=4)
     for i, signal in enumerate(signals):
-        alone = top_k(signal[None], atoms, 4)
+        alone = top_k(signal[None], atoms, k=4)
         assert torch.equal(alone.atoms[0], together.atoms[i])
         torch.testing.assert_close(alone.values[0], together.values[i])
 
@@ -64,7 +64,7 @@ def test_canonical_form_is_ascending_with_padding_last():
 
 def test_an_empty_batch_has_an_empty_code():
     _, atoms = _problem()
-    assert top_k(torch.zeros(0, 12, dtype=torch.float64), atoms, 3).values.shape == (0, 3)
+    assert top_k(torch.zeros(0, 12, dtype=torch.float64), atoms, k=3).values.shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,8 @@ def test_two_micro_batches_are_one_batch_of_twice_the_size(digits):
 
 def test_evaluation_does_not_depend_on_the_batch_size(digits):
     model = model_for(digits, VectorQuantizer(16, 4))
-    small = nw.evaluate(model, digits.test, digits.variance, batch_size=7)
-    large = nw.evaluate(model, digits.test, digits.variance, batch_size=1000)
+    small = nw.evaluate(model, digits.test, variance=digits.variance, batch_size=7)
+    large = nw.evaluate(model, digits.test, variance=digits.variance, batch_size=1000)
     assert small.keys() == large.keys()
     for name, value in small.items():
         assert value == pytest.approx(large[name], rel=1e-4), name
@@ -155,7 +155,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(digits):
 
 def test_nmse_is_the_notebooks_measure(digits):
     model = model_for(digits, Identity(2))
-    figures = nw.evaluate(model, digits.test, digits.variance)
+    figures = nw.evaluate(model, digits.test, variance=digits.variance)
     x = digits.test.batch(torch.arange(len(digits.test)))
     train = digits.train.batch(torch.arange(len(digits.train))).numpy()
     mse = (model.reconstruct(x) - x).square().mean().item()

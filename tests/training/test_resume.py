@@ -264,7 +264,7 @@ def test_the_best_epochs_weights_are_kept(digits, tmp_path):
     losses = [row["validation_loss"] for row in run.history]
     assert best["row"]["validation_loss"] == min(losses)
     run.model.load_state_dict(best["model"])
-    figures = nw.evaluate(run.model, digits.validation, digits.variance)
+    figures = nw.evaluate(run.model, digits.validation, variance=digits.variance)
     assert figures["nmse"] == pytest.approx(best["row"]["validation_nmse"], rel=1e-6)
 
 

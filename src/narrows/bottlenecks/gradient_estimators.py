@@ -161,7 +161,7 @@ class GumbelSoftmax(Estimator):
     steps: Tensor
 
     def __init__(
-        self, start: float = 1.0, smallest: float = 0.5, decay: float = 1e-4, hard: bool = False
+        self, start: float = 1.0, smallest: float = 0.5, *, decay: float = 1e-4, hard: bool = False
     ) -> None:
         super().__init__()
         if not 0 < smallest <= start:

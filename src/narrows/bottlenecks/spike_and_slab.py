@@ -50,7 +50,7 @@ class SpikeAndSlab(Bottleneck):
 
     gradient = "estimated"
 
-    def __init__(self, dim: int, activity: float = 0.2, temperature: float = 0.5) -> None:
+    def __init__(self, dim: int, activity: float = 0.2, *, temperature: float = 0.5) -> None:
         super().__init__(3 * dim, dim)
         if not 0 < activity < 1:
             raise ValueError(f"SpikeAndSlab: activity must be in (0, 1), got {activity}")

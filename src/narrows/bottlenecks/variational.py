@@ -65,6 +65,7 @@ class Variational(Bottleneck):
         self,
         dim: int,
         posterior: Family | None = None,
+        *,
         prior: Family | None = None,
         kl: Literal["closed", "monte_carlo"] | None = None,
         squash: bool | None = None,

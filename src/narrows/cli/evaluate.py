@@ -24,7 +24,7 @@ def run(arguments: list[str]) -> None:
     config = parsing.parse(parser, arguments)
     loaded, data = trained.load(config)
     split = getattr(data, config.split)
-    figures = evaluate(loaded.model, split, data.variance)
+    figures = evaluate(loaded.model, split, variance=data.variance)
     if config.measures:
         from narrows.compare.judge import Judge
 

@@ -164,5 +164,5 @@ def _cdf(q: Placed, location: np.ndarray, scale: np.ndarray, x: np.ndarray) -> n
 def _at(q: Placed, location: Tensor, scale: Tensor) -> Placed:
     """A member of q's family."""
     if isinstance(q, StudentT):
-        return StudentT(q.df, location, scale)
+        return StudentT(q.df, location, scale=scale)
     return type(q)(location, scale, validate_args=False)

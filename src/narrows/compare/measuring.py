@@ -101,7 +101,7 @@ class _Step(_OfRun):
         model, data = self.model(folder), self.data.load()
         if not with_step(model, self.factor, data.train):
             return {}
-        return evaluate(model, data.test, data.variance)
+        return evaluate(model, data.test, variance=data.variance)
 
 
 @dataclass(frozen=True)

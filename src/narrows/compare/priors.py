@@ -136,7 +136,7 @@ def _random(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]
     own = model.prior
     model.prior = prior
     try:
-        found = evaluate(model, data.test, data.variance)
+        found = evaluate(model, data.test, variance=data.variance)
     finally:
         model.prior = own
     kept = ("bits_per_example", "bits_per_dimension", "mse", "nmse", "psnr")

@@ -57,7 +57,7 @@ def measured_at_steps(
     original, found = model.prior, {}
     for factor in factors:
         if factor != 1 and with_step(model, factor, data.train):
-            found[factor] = evaluate(model, data.test, data.variance)
+            found[factor] = evaluate(model, data.test, variance=data.variance)
         model.prior = original
     return found
 

@@ -41,7 +41,7 @@ def mask_sites(model: Autoencoder, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complete(
-    model: Autoencoder, code: Code, keep: Tensor, generator: torch.Generator | None = None
+    model: Autoencoder, code: Code, *, keep: Tensor, generator: torch.Generator | None = None
 ) -> Code:
     """Codes whose missing indices are drawn from a learned prior, given those before them.
 
@@ -79,7 +79,7 @@ def complete(
 
 @torch.no_grad()
 def redraw(
-    model: Autoencoder, x: Tensor, draws: int, generator: torch.Generator | None = None
+    model: Autoencoder, x: Tensor, *, draws: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Images whose code's lower half is drawn anew by the prior, `[n, draws, *shape]`.
 
@@ -98,5 +98,5 @@ def redraw(
     many = code.repeat_interleave(draws, dim=0)
     place = torch.arange(code[0].numel(), device=code.device).view(code.shape[1:])
     keep = (place < code[0].numel() // 2).expand_as(many)
-    images = model.decode(complete(model, many, keep, generator))
+    images = model.decode(complete(model, many, keep=keep, generator=generator))
     return images.unflatten(0, (len(x), draws))

@@ -114,7 +114,7 @@ def path_for(space: CodeSpace) -> Path:
 
 @torch.no_grad()
 def interpolate(
-    model: Autoencoder, a: Tensor, b: Tensor, steps: int = 8, path: Path | None = None
+    model: Autoencoder, a: Tensor, *, b: Tensor, steps: int = 8, path: Path | None = None
 ) -> Tensor:
     """Images along a path between the codes of a and b, `[n, steps, *shape]`.
 
@@ -133,7 +133,7 @@ def interpolate(
         >>> data = nw.data.load("digits")
         >>> model = nw.Autoencoder.for_images(data.shape, nw.bottlenecks.Identity(2))
         >>> x = data.test.batch(torch.arange(2))
-        >>> interpolate(model, x[:1], x[1:], steps=5).shape
+        >>> interpolate(model, x[:1], b=x[1:], steps=5).shape
         torch.Size([1, 5, 1, 8, 8])
     """
     if steps < 2 or a.shape != b.shape:

@@ -15,7 +15,11 @@ Setter = Callable[[Code, int, float], Code]
 
 @torch.no_grad()
 def traverse(
-    model: Autoencoder, x: Tensor, values: Sequence[float], dimensions: Sequence[int] | None = None
+    model: Autoencoder,
+    x: Tensor,
+    *,
+    values: Sequence[float],
+    dimensions: Sequence[int] | None = None,
 ) -> Tensor:
     """Images with one dimension of the code set to each value, `[dimensions, values, *shape]`.
 
@@ -38,7 +42,7 @@ def traverse(
     Example:
         >>> import narrows as nw
         >>> model = nw.Autoencoder.for_images((1, 8, 8), nw.bottlenecks.Variational(3))
-        >>> traverse(model, torch.rand(1, 1, 8, 8), [-1.0, 0.0, 1.0]).shape
+        >>> traverse(model, torch.rand(1, 1, 8, 8), values=[-1.0, 0.0, 1.0]).shape
         torch.Size([3, 3, 1, 8, 8])
     """
     if len(x) != 1:

@@ -64,13 +64,17 @@ def explained_by_learned_atoms(
     """
     mean = train.mean(0)
     atoms = learn_dictionary(
-        train - mean, size, lambda signals, atoms: omp(signals, atoms, k), epochs=8, seed=seed
+        train - mean,
+        size,
+        encode=lambda signals, atoms: omp(signals, atoms, k=k),
+        epochs=8,
+        seed=seed,
     )
     return explained_by_atoms(test - mean, atoms, k=k, seed=seed)
 
 
 def _explained(vectors: Tensor, atoms: Tensor, k: int) -> float:
-    left = 2 * omp(vectors, atoms / atoms.norm(dim=1, keepdim=True), k).objective.sum()
+    left = 2 * omp(vectors, atoms / atoms.norm(dim=1, keepdim=True), k=k).objective.sum()
     return 1 - (left / vectors.square().sum()).item()
 
 
@@ -112,7 +116,7 @@ def linear_dictionary(
     generator = torch.Generator().manual_seed(seed)
     directions = torch.linalg.svd(x, full_matrices=False).Vh[:k]
     found = learn_dictionary(
-        x, size, lambda signals, atoms: omp(signals, atoms, k), epochs=epochs, seed=seed
+        x, size, encode=lambda signals, atoms: omp(signals, atoms, k=k), epochs=epochs, seed=seed
     )
     own = x[torch.randperm(len(x), generator=generator)]
     own = own[own.norm(dim=1) > 0][:size]
@@ -124,7 +128,7 @@ def linear_dictionary(
 
 
 def _left(signals: Tensor, atoms: Tensor, k: int, energy: Tensor) -> float:
-    return (2 * omp(signals, atoms, k).objective.sum() / energy).item()
+    return (2 * omp(signals, atoms, k=k).objective.sum() / energy).item()
 
 
 COMPANY = L1(0.3, relative=True, ridge=0.1)
@@ -183,8 +187,8 @@ def subspace_clusters(codes: Tensor, clusters: int, *, seed: int = 0) -> Tensor:
     first, second = _halves(codes, 1, torch.Generator().manual_seed(seed))
     n = len(first)
     graph = torch.zeros(len(codes), len(codes), dtype=first.dtype)
-    graph[:n, n:] = fista(_unit(first), _unit(second), COMPANY).codes.abs()
-    graph[n:, :n] = fista(_unit(second), _unit(first), COMPANY).codes.abs()
+    graph[:n, n:] = fista(_unit(first), _unit(second), penalty=COMPANY).codes.abs()
+    graph[n:, :n] = fista(_unit(second), _unit(first), penalty=COMPANY).codes.abs()
     # A trace of weight everywhere keeps the graph in one piece, as the solver wants it.
     affinity = (graph + graph.mT + 1e-6).numpy()
     found = SpectralClustering(clusters, affinity="precomputed", random_state=seed).fit(affinity)
@@ -203,7 +207,7 @@ def _halves(codes: Tensor, k: int, generator: torch.Generator) -> tuple[Tensor, 
 
 def _unit_omp(signals: Tensor, others: Tensor, k: int) -> SparseSolution:
     """Unit signals as combinations of k unit directions; a zero code's direction is arbitrary."""
-    return omp(_unit(signals), _unit(others), k)
+    return omp(_unit(signals), _unit(others), k=k)
 
 
 def _unit(codes: Tensor) -> Tensor:

@@ -102,8 +102,8 @@ def scatter(
 def cover(
     features: ArrayLike,
     codes: ArrayLike,
-    use: ArrayLike,
     *,
+    use: ArrayLike,
     what: str,
     title: str,
     project: Projection = principal_plane,

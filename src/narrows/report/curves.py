@@ -14,7 +14,7 @@ FEWEST = 12
 
 
 def smooth(
-    values: ArrayLike, window: int = 201, order: int = 7, *, logarithmic: bool = False
+    values: ArrayLike, window: int = 201, *, order: int = 7, logarithmic: bool = False
 ) -> NDArray[np.float64]:
     """Savitzky-Golay: each value becomes that of the least-squares polynomial around it.
 
@@ -35,7 +35,7 @@ def smooth(
     """
     values = np.asarray(values, dtype=np.float64)
     if logarithmic:
-        return np.exp(smooth(np.log(values), window, order))
+        return np.exp(smooth(np.log(values), window, order=order))
     window = min(window, len(values) // 4)
     window -= 1 - window % 2
     if window < 3 or not np.isfinite(values).all():

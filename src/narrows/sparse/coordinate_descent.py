@@ -21,8 +21,8 @@ _SETTLE = 4
 def coordinate_descent(
     signals: Tensor,
     dictionary: Tensor,
-    penalty: L1 | float,
     *,
+    penalty: L1 | float,
     tolerance: float = 1e-4,
     max_iterations: int = 20_000,
     start: Tensor | None = None,
@@ -60,7 +60,7 @@ def coordinate_descent(
         enter at once, and the gap decides when to stop).
 
     Example:
-        >>> coordinate_descent(torch.tensor([[3.0, -1.0]]), torch.eye(2), 0.5).codes
+        >>> coordinate_descent(torch.tensor([[3.0, -1.0]]), torch.eye(2), penalty=0.5).codes
         tensor([[ 2.5000, -0.5000]])
     """
     check_problem(signals, dictionary, unit_norm=False)

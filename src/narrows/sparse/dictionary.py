@@ -100,7 +100,7 @@ class Gradient(Rule):
 
     def __call__(self, dictionary: Tensor, signals: Tensor, solution: SparseSolution) -> Tensor:
         """One step."""
-        residual = signals - combine(solution.atoms, solution.values, dictionary)
+        residual = signals - combine(solution.atoms, solution.values, dictionary=dictionary)
         step = adjoint(solution.atoms, solution.values, residual, len(dictionary))
         return dictionary + self.rate / max(len(signals), 1) * step
 
@@ -108,8 +108,8 @@ class Gradient(Rule):
 def learn_dictionary(
     signals: Tensor,
     size: int,
-    encode: Encode,
     *,
+    encode: Encode,
     rule: Rule | None = None,
     epochs: int = 30,
     batch: int | None = 256,
@@ -145,7 +145,7 @@ def learn_dictionary(
     Example:
         >>> from narrows.sparse import omp
         >>> signals = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
-        >>> learn_dictionary(signals, 12, lambda x, d: omp(x, d, 2), epochs=2).shape
+        >>> learn_dictionary(signals, 12, encode=lambda x, d: omp(x, d, k=2), epochs=2).shape
         torch.Size([12, 8])
     """
     if signals.dim() != 2 or len(signals) == 0 or size < 1 or epochs < 0:

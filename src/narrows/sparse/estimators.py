@@ -54,13 +54,15 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _encode(self, signals: Tensor, atoms: Tensor) -> SparseSolution:
         if self.algorithm == "lasso":
-            return coordinate_descent(signals, atoms, L1(self.alpha, nonnegative=self.positive))
+            return coordinate_descent(
+                signals, atoms, penalty=L1(self.alpha, nonnegative=self.positive)
+            )
         k = self.n_nonzero_coefs
         if k is None:
             k = min(max(signals.shape[1] // 10, 1), len(atoms))
         if self.algorithm == "top_k":
-            return top_k(signals, atoms, k, nonnegative=self.positive)
-        return omp(signals, atoms, k)
+            return top_k(signals, atoms, k=k, nonnegative=self.positive)
+        return omp(signals, atoms, k=k)
 
     def _validate(self, X: Any) -> Tensor:
         """Checks the parameters and X; returns X as a tensor."""
@@ -208,7 +210,7 @@ class DictionaryLearner(_Coder):
         atoms = learn_dictionary(
             signals,
             self.n_components or signals.shape[1],
-            self._encode,
+            encode=self._encode,
             rule=MOD() if self.batch_size is None else Online(),
             epochs=self.max_iter,
             batch=self.batch_size,

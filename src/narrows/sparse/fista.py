@@ -17,8 +17,8 @@ _CHECK_EVERY = 10
 def fista(
     signals: Tensor,
     dictionary: Tensor,
-    penalty: L1 | float,
     *,
+    penalty: L1 | float,
     tolerance: float = 1e-4,
     max_iterations: int = 2000,
     start: Tensor | None = None,
@@ -52,7 +52,7 @@ def fista(
         Gradient Schemes" (gradient scheme, here per signal).
 
     Example:
-        >>> fista(torch.tensor([[3.0, -1.0]]), torch.eye(2), 0.5).codes
+        >>> fista(torch.tensor([[3.0, -1.0]]), torch.eye(2), penalty=0.5).codes
         tensor([[ 2.5000, -0.5000]])
     """
     check_problem(signals, dictionary, unit_norm=False)

@@ -12,6 +12,7 @@ from narrows.sparse.products import adjoint, combine, correlations_at, solve_on_
 def differentiate(
     signals: Tensor,
     dictionary: Tensor,
+    *,
     atoms: Tensor,
     values: Tensor,
     weights: Tensor | None = None,
@@ -54,7 +55,7 @@ def differentiate(
     return _Differentiate.apply(*parts)  # pyright: ignore[reportReturnType]
 
 
-def refit(signals: Tensor, dictionary: Tensor, atoms: Tensor, active: Tensor) -> Tensor:
+def refit(signals: Tensor, dictionary: Tensor, *, atoms: Tensor, active: Tensor) -> Tensor:
     """Least squares on chosen atoms: the coefficients of the projection onto their span.
 
     Exactly differentiable in signals and dictionary, the support held fixed.
@@ -71,7 +72,7 @@ def refit(signals: Tensor, dictionary: Tensor, atoms: Tensor, active: Tensor) ->
     with torch.no_grad():
         right = correlations_at(atoms, signals, dictionary) * active
         values = solve_on_support(dictionary, atoms, active, right)
-    return differentiate(signals, dictionary, atoms, values)
+    return differentiate(signals, dictionary, atoms=atoms, values=values)
 
 
 class _Differentiate(torch.autograd.Function):
@@ -96,10 +97,10 @@ class _Differentiate(torch.autograd.Function):
         signals, dictionary, atoms, values = ctx.saved_tensors
         active = values != 0
         b = solve_on_support(dictionary, atoms, active, gradients[0], ctx.ridge)
-        for_signals = combine(atoms, b, dictionary)
+        for_signals = combine(atoms, b, dictionary=dictionary)
         for_dictionary = for_weights = None
         if ctx.needs_input_grad[1]:
-            residual = signals - combine(atoms, values, dictionary)
+            residual = signals - combine(atoms, values, dictionary=dictionary)
             size = len(dictionary)
             for_dictionary = adjoint(atoms, b, residual, size)
             for_dictionary -= adjoint(atoms, values, for_signals, size)

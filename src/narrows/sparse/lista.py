@@ -38,7 +38,7 @@ class Lista(nn.Module):
     dictionary: Tensor
 
     def __init__(
-        self, dictionary: Tensor, weight: float, steps: int = 3, *, nonnegative: bool = False
+        self, dictionary: Tensor, weight: float, *, steps: int = 3, nonnegative: bool = False
     ) -> None:
         super().__init__()
         if not weight >= 0 or steps < 1:

@@ -13,7 +13,7 @@ from narrows.sparse.solution import (
 )
 
 
-def omp(signals: Tensor, dictionary: Tensor, k: int, *, tolerance: float = 0.0) -> SparseSolution:
+def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) -> SparseSolution:
     r"""Codes each signal with up to k atoms, chosen greedily and refitted after each choice.
 
     .. math:: S \leftarrow S \cup \arg\max_j |d_j^T r|, \qquad

@@ -12,7 +12,7 @@ from narrows.kernels import sparse as kernels
 _TILE = 1024
 
 
-def combine(atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
+def combine(atoms: Tensor, values: Tensor, *, dictionary: Tensor) -> Tensor:
     """The signals sum_j values_j d_j that codes stand for, z D.
 
     Args:
@@ -161,6 +161,6 @@ class _CorrelationsAt(torch.autograd.Function):
         _, for_signals, for_dictionary = ctx.needs_input_grad
         return (
             None,
-            combine(atoms, gradients[0], dictionary) if for_signals else None,
+            combine(atoms, gradients[0], dictionary=dictionary) if for_signals else None,
             adjoint(atoms, gradients[0], signals, len(dictionary)) if for_dictionary else None,
         )

@@ -62,8 +62,8 @@ def strongest(
 def top_k(
     signals: Tensor,
     dictionary: Tensor,
-    k: int,
     *,
+    k: int,
     refit: bool = False,
     nonnegative: bool = False,
 ) -> SparseSolution:
@@ -100,11 +100,11 @@ def top_k(
     check_count(k, dictionary.shape[0])
     atoms, values = strongest(signals, dictionary, k, nonnegative=nonnegative)
     if refit:
-        values = refit_values(signals, dictionary, atoms, values != 0)
+        values = refit_values(signals, dictionary, atoms=atoms, active=values != 0)
         if nonnegative:
             values = values.clamp_min(0)
         atoms, values = canonical(atoms, values)
-    residual = signals - combine(atoms, values, dictionary)
+    residual = signals - combine(atoms, values, dictionary=dictionary)
     objective = residual.square().sum(-1) / 2
     check_finite(objective)
     return SparseSolution(

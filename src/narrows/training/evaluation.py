@@ -14,7 +14,7 @@ from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
 
 
-def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator[Latent]:
+def latents(model: Autoencoder, split: Split, *, batch_size: int = 256) -> Iterator[Latent]:
     """The eval latents of a split, batch by batch, without gradients.
 
     Args:
@@ -33,7 +33,7 @@ def latents(model: Autoencoder, split: Split, batch_size: int = 256) -> Iterator
 
 @torch.no_grad()
 def evaluate(
-    model: Autoencoder, split: Split, variance: float, batch_size: int = 256, seed: int = 0
+    model: Autoencoder, split: Split, *, variance: float, batch_size: int = 256, seed: int = 0
 ) -> dict[str, float]:
     """Distortion, rate and code measures of a whole split.
 
@@ -65,7 +65,9 @@ def evaluate(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         done = 0
-        for latent in latents(model, split, batch_size):  # the model is in eval meanwhile
+        for latent in latents(
+            model, split, batch_size=batch_size
+        ):  # the model is in eval meanwhile
             x = split.batch(torch.arange(done, done + latent.batch)).to(device)
             done += latent.batch
             for name, value in _measure(model, x, latent).items():

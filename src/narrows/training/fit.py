@@ -175,7 +175,7 @@ class _Training:
         with contextlib.ExitStack() as stack:
             for callback in self.callbacks:
                 stack.enter_context(callback.evaluating(model))
-            held_out = evaluate(model, self.data.validation, self.data.variance)
+            held_out = evaluate(model, self.data.validation, variance=self.data.variance)
             row |= {f"validation_{name}": value for name, value in held_out.items()}
             self.history.append({"epoch": self.loop.epoch, **row})
             self._write_history(self.history[-1:])
@@ -246,8 +246,8 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     seed_step(loop.seed, -1, device=loop.fabric.device)
     model.eval()
     model.prior.fit(latents(model, loop.train))
-    validation = evaluate(model, data.validation, data.variance)
-    test = evaluate(model, data.test, data.variance)
+    validation = evaluate(model, data.validation, variance=data.variance)
+    test = evaluate(model, data.test, variance=data.variance)
     advice = model.bottleneck.advice(test)
     name = data.origin.source or data.name
     if folder is not None and loop.fabric.is_global_zero:

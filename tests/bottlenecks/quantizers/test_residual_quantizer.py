@@ -25,7 +25,7 @@ def _started(stages=3, **kwargs):
 def test_every_kind_keeps_the_contract(shared, dropout):
     for codebook in ("ema", "gradient"):
         stage = VectorQuantizer(16, 5, learning=CodebookLearning(method=codebook))
-        check_bottleneck(ResidualQuantizer(stage, 3, shared, dropout), export=False)
+        check_bottleneck(ResidualQuantizer(stage, 3, shared=shared, dropout=dropout), export=False)
 
 
 def test_coding_exports():

@@ -207,7 +207,9 @@ def test_a_sparse_model_gets_a_prior_over_its_tokens():
 def test_rates_of_a_split_do_not_depend_on_the_batch_size(data):
     torch.manual_seed(0)
     prior, model = PixelCNN((4, 4), 4, hidden=8, layers=1), Codes(CategoricalPrior((4, 4), 4))
-    figures = [mean_bits(prior, latents(model, data.test, size)) for size in (100, 256, 2000)]
+    figures = [
+        mean_bits(prior, latents(model, data.test, batch_size=size)) for size in (100, 256, 2000)
+    ]
     assert figures == pytest.approx([figures[0]] * 3, rel=1e-6)
 
 

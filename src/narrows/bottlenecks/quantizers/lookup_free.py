@@ -59,6 +59,7 @@ class LookupFreeQuantizer(Indexed):
         self,
         dim: int,
         spherical: bool = False,
+        *,
         commitment: float = 0.25,
         entropy: float = 0.1,
         sharpness: float = 1.0,

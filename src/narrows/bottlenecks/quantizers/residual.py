@@ -52,7 +52,7 @@ class ResidualQuantizer(Bottleneck):
     gradient = "straight_through"
 
     def __init__(
-        self, stage: VectorQuantizer, stages: int, shared: bool = False, dropout: float = 0.0
+        self, stage: VectorQuantizer, stages: int, *, shared: bool = False, dropout: float = 0.0
     ) -> None:
         if not isinstance(stage, VectorQuantizer):
             raise TypeError(

@@ -49,6 +49,7 @@ class SimVQ(Indexed):
         self,
         size: int,
         dim: int,
+        *,
         commitment: float = 0.25,
         estimator: Literal["straight_through", "rotation"] = "straight_through",
     ) -> None:

@@ -125,7 +125,7 @@ class SparseDictionary(UnitDictionary):
             chosen, values = found = self.coder.encode(problem)
         if self.gradient == "exact":
             values = self.coder.differentiate(problem, found)
-        approximation = combine(chosen, values, atoms).view(features.shape)
+        approximation = combine(chosen, values, dictionary=atoms).view(features.shape)
         z = self._place(approximation)
         signals = signals.view(features.shape)
         if self.gradient == "exact":
@@ -148,7 +148,9 @@ class SparseDictionary(UnitDictionary):
         width = chosen.shape[-1]
         with torch.autocast(values.device.type, enabled=False):
             atoms = self.atoms.to(values.dtype)
-            approximation = combine(chosen.reshape(-1, width), values.reshape(-1, width), atoms)
+            approximation = combine(
+                chosen.reshape(-1, width), values.reshape(-1, width), dictionary=atoms
+            )
             return self._place(approximation.view(*chosen.shape[:-1], *self.shape))
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":

@@ -49,7 +49,9 @@ class OMP(Coder):
 
     def differentiate(self, problem: Problem, code: Atoms) -> Tensor:
         """Through the least squares with the support held fixed."""
-        return differentiate(problem.signals, problem.dictionary, code.atoms, code.values)
+        return differentiate(
+            problem.signals, problem.dictionary, atoms=code.atoms, values=code.values
+        )
 
 
 class Lasso(Coder):
@@ -106,7 +108,7 @@ class Lasso(Coder):
             width=self.width(*dictionary.shape),
         )
         if self.refit:
-            values = refit(signals, dictionary, atoms, values != 0)
+            values = refit(signals, dictionary, atoms=atoms, active=values != 0)
         return Atoms(atoms, values)
 
     def _penalties(self, problem: Problem) -> Tensor:
@@ -118,9 +120,11 @@ class Lasso(Coder):
         """Through the optimality conditions, and through a relative lambda."""
         signals, dictionary = problem.signals, problem.dictionary
         if self.refit:
-            return refit(signals, dictionary, code.atoms, code.values != 0)
+            return refit(signals, dictionary, atoms=code.atoms, active=code.values != 0)
         weights = self._penalties(problem)
-        return differentiate(signals, dictionary, code.atoms, code.values, weights)
+        return differentiate(
+            signals, dictionary, atoms=code.atoms, values=code.values, weights=weights
+        )
 
     def next_level(self, usage: Usage) -> Tensor:
         """Feedback on log lambda: up where too many atoms are active."""

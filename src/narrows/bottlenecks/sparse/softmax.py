@@ -54,7 +54,7 @@ class SoftmaxDictionary(Bottleneck):
 
     gradient = "straight_through"
 
-    def __init__(self, size: int, dim: int, k: int, commitment: float = 0.25) -> None:
+    def __init__(self, size: int, dim: int, *, k: int, commitment: float = 0.25) -> None:
         super().__init__(in_features=dim, out_features=dim)
         check_count(k, size)
         if not commitment >= 0:
@@ -89,7 +89,7 @@ class SoftmaxDictionary(Bottleneck):
             signals, self.logits.weight.to(features.dtype), self.logits.bias.to(features.dtype)
         )
         weights = logits.gather(1, atoms).softmax(-1)
-        mean = combine(atoms, weights, dictionary)
+        mean = combine(atoms, weights, dictionary=dictionary)
         code_shape = (*features.shape[:-1], self.k)
         z = straight_through(features, mean.detach().view(features.shape))
         return Latent(
@@ -109,7 +109,9 @@ class SoftmaxDictionary(Bottleneck):
         width = atoms.shape[-1]
         with torch.autocast(weights.device.type, enabled=False):
             dictionary = self.dictionary.to(weights.dtype)
-            mean = combine(atoms.reshape(-1, width), weights.reshape(-1, width), dictionary)
+            mean = combine(
+                atoms.reshape(-1, width), weights.reshape(-1, width), dictionary=dictionary
+            )
         return mean.view(*atoms.shape[:-1], self.out_features)
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":

@@ -124,7 +124,7 @@ class UnitDictionary(Bottleneck):
         features, chosen, values = draw_coded(latents, number, seed, like)
         fresh = (features - self.centre) / self.scale
         if coded:
-            fresh = fresh - combine(chosen, values.to(fresh.dtype), self.atoms)
+            fresh = fresh - combine(chosen, values.to(fresh.dtype), dictionary=self.atoms)
         spots = which.nonzero()[: len(fresh), 0]
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)

@@ -37,7 +37,7 @@ class ByCorrelation(Coder):
         signals, dictionary = problem.signals, problem.dictionary
         active = code.values != 0
         if self.refit:
-            return refit(signals, dictionary, code.atoms, active)
+            return refit(signals, dictionary, atoms=code.atoms, active=active)
         return correlations_at(code.atoms, signals, dictionary) * active
 
 
@@ -68,7 +68,7 @@ class TopK(ByCorrelation):
         signals, dictionary = problem.signals, problem.dictionary
         atoms, values = strongest(signals, dictionary, self.k, nonnegative=self.nonnegative)
         if self.refit:
-            values = refit(signals, dictionary, atoms, values != 0)
+            values = refit(signals, dictionary, atoms=atoms, active=values != 0)
             atoms, values = canonical(atoms, values)
         return Atoms(atoms, values)
 
@@ -119,7 +119,9 @@ class BatchTopK(ByCorrelation):
             keep &= (level > 0) | (torch.arange(width, device=atoms.device) < self.k)
         atoms, values = canonical(atoms, correlations.gather(-1, atoms) * keep)
         if self.refit:
-            atoms, values = canonical(atoms, refit(signals, dictionary, atoms, values != 0))
+            atoms, values = canonical(
+                atoms, refit(signals, dictionary, atoms=atoms, active=values != 0)
+            )
         return Atoms(atoms, values)
 
     def _threshold(self, magnitudes: Tensor, level: Tensor) -> Tensor:

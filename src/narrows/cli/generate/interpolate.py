@@ -29,6 +29,6 @@ def run(arguments: list[str]) -> None:
     x = data.test.batch(torch.arange(2 * config.rows))
     path = getattr(generation, config.path) if config.path else None
     images = generation.interpolate(
-        loaded.model, x[: config.rows], x[config.rows :], config.steps, path
+        loaded.model, x[: config.rows], b=x[config.rows :], steps=config.steps, path=path
     )
     pictures.write(config, "interpolation", images, config.steps)

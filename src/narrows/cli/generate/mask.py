@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> None:
         parts = generation.mask_sites(model, x)
     else:
         generator = torch.Generator().manual_seed(config.seed)
-        parts = generation.redraw(model, x, config.draws, generator)
+        parts = generation.redraw(model, x, draws=config.draws, generator=generator)
     images = torch.cat([whole, parts], dim=1)
     name = "masked" if config.prior is None else f"masked-{config.prior}"
     pictures.write(config, name, images, images.shape[1])

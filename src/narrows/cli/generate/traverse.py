@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> None:
     others = data.test.batch(torch.arange(min(_LOOKED_AT, len(data.test))))
     dimensions, values = usual(loaded.model.encode(others), config.rows, config.steps)
     x = data.test.batch(torch.tensor([config.image]))
-    images = generation.traverse(loaded.model, x, values, dimensions)
+    images = generation.traverse(loaded.model, x, values=values, dimensions=dimensions)
     print(f"dimensions {', '.join(map(str, dimensions))}")
     print(f"values {', '.join(f'{value:.3g}' for value in values)}")
     pictures.write(config, "traversal", images, len(values))

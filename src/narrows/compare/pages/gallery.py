@@ -45,9 +45,9 @@ def sections(
         found[section.heading] = list(section.blocks)
     if spectrum := pictures.spectra(models, x):
         found["Structure of the codes"] = [spectrum]
-    scatters = pictures.scatters(models, x, labels, project)
+    scatters = pictures.scatters(models, x, labels=labels, project=project)
     found["Codes by class" if labels is not None else "Codes"] = [Gallery(scatters)]
-    if covers := pictures.covers(models, x, project):
+    if covers := pictures.covers(models, x, project=project):
         found["Codebooks and dictionaries"] = [Gallery(covers), *found.pop("Single units", [])]
     for heading, section in (measured or {}).items():
         found[heading] = [*section.blocks, *found.get(heading, [])]
@@ -81,7 +81,7 @@ def _images(
             *_gallery(pictures.masked(models, few), maps.MASKED),
         ],
         "Receptive fields": _gallery(pictures.receptive_fields(models, x), fields.ABOUT),
-        "Between codes": pictures.interpolations(models, one, two),
+        "Between codes": pictures.interpolations(models, one, b=two),
         "Along single features": _gallery(pictures.traversals(models, x), paths.ABOUT),
     }
     return {heading: blocks for heading, blocks in made.items() if blocks}

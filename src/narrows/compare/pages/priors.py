@@ -59,8 +59,8 @@ def _about(coded: Sequence[Coded], plan: Plan) -> str:
     )
     if any(one.request.kind == KL for one in coded):
         said += (
-            f" {KL}: of a random code under the prior it was trained with; a draw "
-            "costs by bits-back; its distortion is that of a draw."
+            f" {KL}: of a random code under the prior it was trained with, the cost of a draw by "
+            "bits-back; its distortion is that of a draw."
         )
     learned = [
         f"{recipe.name} ({recipe.settings})" for recipe in plan.after.priors if recipe.learned

@@ -19,6 +19,7 @@ SIDE, FLOOR = 12, 0.003
 def scatters(
     models: Mapping[str, Autoencoder],
     x: Tensor,
+    *,
     labels: Tensor | None,
     project: Projection = principal_plane,
 ) -> list[Picture]:

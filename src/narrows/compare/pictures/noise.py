@@ -11,7 +11,7 @@ from narrows.objectives import Denoising
 from narrows.report import Strips, strips
 
 
-def denoised(models: Mapping[str, Autoencoder], x: Tensor, weight: float = 0.5) -> Strips:
+def denoised(models: Mapping[str, Autoencoder], x: Tensor, *, weight: float = 0.5) -> Strips:
     """Clean images, the same with noise, and what each model makes of the latter."""
     noisy = corrupt(x, weight, generator=torch.Generator(x.device).manual_seed(0))
     rows = {"clean": x, f"noise {weight:g}": noisy}

@@ -18,14 +18,14 @@ ABOUT = (
 )
 
 
-def interpolations(models: Mapping[str, Autoencoder], a: Tensor, b: Tensor) -> list[Strips]:
+def interpolations(models: Mapping[str, Autoencoder], a: Tensor, *, b: Tensor) -> list[Strips]:
     """One strip per model from image a[i] to b[i], on the path that suits the model's code."""
     found = []
     for one, two in zip(a.split(1), b.split(1), strict=True):
         blend = torch.stack([torch.lerp(one[0], two[0], i / (STEPS - 1)) for i in range(STEPS)])
         rows = {"pixels blended": blend.cpu().numpy()}
         for name, model in models.items():
-            path = interpolate(model, one, two, STEPS)[0]
+            path = interpolate(model, one, b=two, steps=STEPS)[0]
             rows[name] = path.clamp(0, 1).cpu().numpy()
         caption = (
             "From the left image's code to the right one's: spherically for continuous codes, "
@@ -54,7 +54,7 @@ def traversals(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
         rows = []
         for j in loud:
             values = torch.linspace(float(low[j]), float(high[j]), STEPS).tolist()
-            rows.append(traverse(model, x[:1], values, [j])[0])
+            rows.append(traverse(model, x[:1], values=values, dimensions=[j])[0])
         images = torch.cat(rows).clamp(0, 1).cpu().numpy()
         room = STEPS * FEATURES
         found.append(

@@ -47,7 +47,7 @@ def responses(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
 
 
 def covers(
-    models: Mapping[str, Autoencoder], x: Tensor, project: Projection = principal_plane
+    models: Mapping[str, Autoencoder], x: Tensor, *, project: Projection = principal_plane
 ) -> list[Picture]:
     """Codebooks and dictionaries on the principal plane of the features that they code."""
     found = []
@@ -64,7 +64,12 @@ def covers(
             codes = centre + codes * (features - centre).norm(dim=1).mean()
         found.append(
             cover(
-                features.numpy(), codes.numpy(), use.numpy(), what=what, title=name, project=project
+                features.numpy(),
+                codes.numpy(),
+                use=use.numpy(),
+                what=what,
+                title=name,
+                project=project,
             )
         )
     return found

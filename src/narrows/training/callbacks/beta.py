@@ -29,7 +29,7 @@ class LinearBeta(Callback):
         0.5
     """
 
-    def __init__(self, start: float = 0.0, end: float = 1.0, until: float = 0.25) -> None:
+    def __init__(self, start: float = 0.0, end: float = 1.0, *, until: float = 0.25) -> None:
         _check(start=start, end=end)
         if not 0 < until <= 1:
             raise ValueError(f"LinearBeta: until is a fraction of training in (0, 1], got {until}")
@@ -64,7 +64,7 @@ class CyclicalBeta(Callback):
         0.0
     """
 
-    def __init__(self, cycles: int = 4, rise: float = 0.5, largest: float = 1.0) -> None:
+    def __init__(self, cycles: int = 4, rise: float = 0.5, *, largest: float = 1.0) -> None:
         _check(largest=largest)
         if cycles < 1 or not 0 < rise <= 1:
             raise ValueError(
@@ -110,6 +110,7 @@ class Geco(Callback):
         self,
         target: float,
         speed: float = 0.1,
+        *,
         decay: float = 0.99,
         bounds: tuple[float, float] = (1e-4, 1e4),
     ) -> None:

@@ -26,7 +26,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, patience: int = 5, measure: str = "validation_loss", least: float = 0.0
+        self, patience: int = 5, measure: str = "validation_loss", *, least: float = 0.0
     ) -> None:
         if patience < 1 or least < 0:
             raise ValueError(
