@@ -12,7 +12,7 @@ is the likelihood (`nw.distributions.Normal` the posterior or prior of a `Variat
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from narrows import bottlenecks as bottlenecks
