@@ -32,7 +32,7 @@ from narrows.data.dataset import Split
 from narrows.networks import Conv
 from narrows.training import Checkpoints, Engine, Optimization, keep_memory
 from narrows.training.checkpoint import save_checkpoint
-from narrows.training.checkpoint_writer import Keeper
+from narrows.training.checkpoint_writer import CheckpointWriter
 from narrows.training.loop import Loop
 from narrows.training.progress import Interruption
 
@@ -72,11 +72,11 @@ def ours(made: nw.Autoencoder, train: Split, batch: int, engine: Engine) -> Call
     loop = Loop(fabric, made, train, Optimization(), engine, batch, 0)
     interruption = Interruption(fabric)
     with tempfile.TemporaryDirectory() as folder:
-        keeper = Keeper(Path(folder), Checkpoints(seconds=1e9), loop.state)
+        writer = CheckpointWriter(Path(folder), Checkpoints(seconds=1e9), loop.state)
 
     def after_step() -> None:
         interruption.asked()
-        keeper.save_if_due()
+        writer.save_if_due()
 
     return lambda: loop.finish_epoch(10**6, (), after_step)
 

@@ -1,4 +1,4 @@
-"""The plain and the variational model of document 002: one trial gives all its claims ask."""
+"""The plain and the variational model of the guide: one trial gives what all its claims ask."""
 
 from dataclasses import replace
 from pathlib import Path

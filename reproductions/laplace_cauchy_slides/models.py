@@ -1,4 +1,4 @@
-"""The three models of document 001 on its tasks: one trial gives all that its claims ask."""
+"""The three models of the slides on their tasks: one trial gives all that its claims ask."""
 
 from dataclasses import dataclass
 from pathlib import Path

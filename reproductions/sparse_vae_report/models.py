@@ -1,4 +1,4 @@
-"""The models of document 000: its VQ-VAE and sparse VAE as written, and both without faults."""
+"""The models of the sparse VAE report: VQ-VAE and sparse VAE as written, and without faults."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The models of document 003, as its notebook wrote them and without their faults."""
+"""The models of the VQ notebook, as written and without their faults."""
 
 import math
 from pathlib import Path

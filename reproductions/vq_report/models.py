@@ -1,4 +1,4 @@
-"""The models of document 004: its VQ-VAE, and the AE and VAE that it is set against."""
+"""The models of the VQ report: its VQ-VAE, and the AE and VAE that it is set against."""
 
 import math
 from dataclasses import replace

@@ -1,5 +1,6 @@
 """The command: exit codes, sentences, suggestions."""
 
+import re
 import subprocess
 import sys
 
@@ -99,3 +100,31 @@ def test_check_says_where_data_is_looked_for(capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "nowhere-at-all (missing)" in text
     assert "torch" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("learning.inti", "kmeans", "did you mean init?"),
+        ("init", "kmeans", "did you mean learning.init?"),
+        ("learning.init", "kmeens", "'kmeans'"),
+        ("learning.decay", "3", r"expected decay in \[0, 1\), got 3"),
+    ],
+)
+def test_a_wrong_option_of_a_group_is_met_with_its_place(option, value, said, tmp_path, capsys):
+    command = ["train", "vq", "--data", "digits", "--out", str(tmp_path / "run")]
+    assert main([*command, f"--model.bottleneck.{option}", value]) != 0
+    error = capsys.readouterr().err
+    assert re.search(said, error)
+    assert "Union" not in error
+
+
+def test_a_folder_that_is_gone_is_no_traceback(tmp_path):
+    gone = tmp_path / "gone"
+    script = (
+        f"import os; os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\n"
+        "from narrows.cli.main import main; raise SystemExit(main(['recipes']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "vq-fast" in done.stdout

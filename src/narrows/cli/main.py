@@ -1,7 +1,6 @@
 """The `narrows` command: finds the verb, runs it, turns errors into sentences."""
 
 import difflib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -19,10 +18,10 @@ COMMANDS = {
     "interpolate": "decode paths between the codes of test images",
     "traverse": "decode a code with one dimension moved at a time",
     "mask": "decode codes with parts missing, or completed by a prior",
-    "denoise": "noisy test images, encoded and decoded",
-    "compress": "image files to a run's codes, as small as their rate",
-    "decompress": "back to images",
-    "export": "a run's model as torch.export or ONNX programs, or as a folder for the hub",
+    "denoise": "add noise to test images, encode and decode them",
+    "compress": "write image files as a run's codes, as small as their rate",
+    "decompress": "decode compressed files to images",
+    "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
     "check": "show versions, device and where data is looked for",
@@ -51,8 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # the user's own parts, as `python -m` would find them
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -82,6 +79,8 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
 
 def _run(given: Sequence[str]) -> int:
     command = given[0]
+    if "" not in sys.path:
+        sys.path.append("")  # the user's own parts, as `python -m` would find them
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`narrows --help` lists them"

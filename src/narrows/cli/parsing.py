@@ -6,6 +6,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -89,16 +90,23 @@ def _meant(text: str, options: Sequence[str]) -> str:
     unknown += [f"--{name}" for name in re.findall(r"[Kk]ey ['\"]([\w.]+)['\"] is not", text)]
     known = [option for option in options if option not in unknown]
     pairs = [(word, known) for word in unknown]
-    for path, word in re.findall(r"class_path '([\w.]+)'.*Option '(\w+)' is not", text):
-        pairs.append((word, _arguments(path)))
+    # The last class named before the option is the one that does not take it.
+    innermost = r"class_path '([\w.]+)'(?:(?!class_path).)*Option '(\w+)' is not"
+    pairs += [(word, _arguments(path)) for path, word in re.findall(innermost, text)]
     for word, choices in pairs:
-        near = difflib.get_close_matches(word, choices, 1, 0.5)
+        nested = [choice for choice in choices if choice.endswith(f".{word}")]
+        near = nested or difflib.get_close_matches(word, choices, 1, 0.5)
         if near:
             return f"; did you mean {near[0]}?"
     return ""
 
 
 def _arguments(class_path: str) -> list[str]:
-    """The constructor's arguments of a class that jsonargparse has found already."""
+    """The constructor's arguments of a class, and those of the options that it groups."""
     module, _, name = class_path.rpartition(".")
-    return list(inspect.signature(getattr(import_module(module), name)).parameters)
+    found = []
+    for parameter in inspect.signature(getattr(import_module(module), name)).parameters.values():
+        found.append(parameter.name)
+        if is_dataclass(parameter.default):
+            found += [f"{parameter.name}.{option.name}" for option in fields(parameter.default)]
+    return found

@@ -59,13 +59,13 @@ class Checkpoints(Recorded):
         return value if not math.isnan(value) else math.inf
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes one run's checkpoints; without a folder it does nothing.
 
     Args:
         folder: of the run, or None.
         policy: when, and what is best.
-        state: gives everything that a resumed run needs, but what the keeper itself knows.
+        state: gives everything that a resumed run needs, but what the writer itself knows.
         writes: False on all ranks but the first, which only read.
         together: where the state lies in shards, gives every rank the first rank's answer to
             whether a thing is due; then all of them gather it, for the first to write.

@@ -13,7 +13,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset
 from narrows.recorded import FORMAT, spec
 from narrows.training.callbacks.base import Callback
-from narrows.training.checkpoint_writer import Checkpoints, Keeper
+from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
 from narrows.training.engine import Engine
 from narrows.training.evaluation import evaluate, latents
 from narrows.training.loop import Loop, NonFiniteLossError
@@ -44,8 +44,8 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     """Trains a model on a data set, evaluates it, and writes a run folder if asked.
 
     One optimiser step minimises the mean `Autoencoder.loss` of a batch, then calls
-    `bottleneck.update` and `likelihood.update` once with what the step saw. After the last
-    epoch the prior is fitted to the training codes. The test split is touched once, at the end.
+    `Autoencoder.update` once with what the step saw. After the last epoch the prior is fitted to
+    the training codes. The test split is touched once, at the end.
 
     A run that was stopped, however, goes on with `resume=True` and the same arguments, and ends
     with the weights that it would have had: bit for bit on a CPU with as many threads.
@@ -100,15 +100,15 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
     training = _Training(loop, data, epochs, callbacks, written)
     together = fabric.broadcast if engine.sharded else None
-    keeper = Keeper(folder, checkpoints, training.state, fabric.is_global_zero, together)
+    writer = CheckpointWriter(folder, checkpoints, training.state, fabric.is_global_zero, together)
     training.settings = _settings(config, data, fabric)
     for callback in callbacks:
         callback.begin(loop.model, written)
     if resume:
-        state = keeper.load(training.settings, resume if isinstance(resume, str) else "last")
+        state = writer.load(training.settings, resume if isinstance(resume, str) else "last")
         if state is not None:
             training.restore(state)
-    training.run(keeper, show=show and fabric.is_global_zero)
+    training.run(writer, show=show and fabric.is_global_zero)
     return _finish(training, folder)
 
 
@@ -129,7 +129,7 @@ class _Training:
         self.settings: dict[str, Any] = {}
         self.stopped = False
 
-    def run(self, keeper: Keeper, *, show: bool) -> None:
+    def run(self, writer: CheckpointWriter, *, show: bool) -> None:
         """Trains what is left to train."""
         total, fabric = self.epochs * self.loop.steps_per_epoch, self.loop.fabric
         self._write_history()
@@ -140,18 +140,18 @@ class _Training:
 
             def after_step() -> None:
                 if interruption.asked():
-                    keeper.save()
+                    writer.save()
                     raise TrainingInterruptedError(self._farewell())
-                keeper.save_if_due()
+                writer.save_if_due()
 
             while self.loop.epoch < self.epochs and not self.stopped:
                 began, before = time.perf_counter(), self.loop.examples * fabric.world_size
                 row = self.loop.finish_epoch(total, self.callbacks, after_step)
                 elapsed = time.perf_counter() - began
                 row["examples_per_second"] = (self.loop.last_examples - before) / elapsed
-                self._end_epoch(row, keeper)
+                self._end_epoch(row, writer)
                 progress.epoch(self.history[-1])
-            keeper.save()
+            writer.save()
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
@@ -170,7 +170,7 @@ class _Training:
         for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
             callback.restore(kept)
 
-    def _end_epoch(self, row: dict[str, float], keeper: Keeper) -> None:
+    def _end_epoch(self, row: dict[str, float], writer: CheckpointWriter) -> None:
         model = self.loop.model
         with contextlib.ExitStack() as stack:
             for callback in self.callbacks:
@@ -179,11 +179,11 @@ class _Training:
             row |= {f"validation_{name}": value for name, value in held_out.items()}
             self.history.append({"epoch": self.loop.epoch, **row})
             self._write_history(self.history[-1:])
-            keeper.compare(model, self.history[-1])  # the weights that were measured
+            writer.compare(model, self.history[-1])  # the weights that were measured
         for callback in self.callbacks:
             self.stopped |= callback.after_epoch(model, self.history[-1])
         self.stopped = self.loop.fabric.broadcast(self.stopped)  # all ranks stop, or none
-        keeper.save_if_due()
+        writer.save_if_due()
 
     def _write_history(self, rows: Sequence[Mapping[str, float]] | None = None) -> None:
         """Appends rows to `metrics.jsonl`; without any, writes it anew."""

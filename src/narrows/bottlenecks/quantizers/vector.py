@@ -58,7 +58,7 @@ class VectorQuantizer(Indexed):
         size: int,
         dim: int,
         *,
-        learning: CodebookLearning | None = None,
+        learning: CodebookLearning = CodebookLearning(),  # noqa: B008 (frozen)
         metric: Literal["euclidean", "cosine"] = "euclidean",
         estimator: Literal["straight_through", "rotation"] = "straight_through",
         commitment: float = 0.25,
@@ -78,7 +78,6 @@ class VectorQuantizer(Indexed):
         self.gradient = "straight_through" if plain else "estimated"
         self.estimator = estimator
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        learning = learning or CodebookLearning()
         self.codebook = Codebook(size, dim, learning=learning, unit=metric == "cosine", seed=seed)
         self._passes = 0  # training passes since the last update; not state, only a reminder
 
