@@ -83,21 +83,17 @@ def train_classifier(
     return model.eval()
 
 
-@torch.no_grad()
 def accuracy(
     classifier: nn.Module, images: Tensor, *, labels: Tensor, batch_size: int = 512
 ) -> float:
     """Share of images whose most probable class is their label."""
-    right = 0
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        right += int((classifier(x).argmax(1) == y).sum())
-    return right / len(labels)
+    answers = in_batches(classifier, images, batch_size).argmax(1)
+    return int((answers == labels).sum()) / len(labels)
 
 
-@torch.no_grad()
 def extract(classifier: Classifier, images: Tensor, *, batch_size: int = 512) -> Tensor:
     """Features `[n, 64]` of images, batch by batch, in float64 for the distances."""
-    return torch.cat([classifier.features(x) for x in images.split(batch_size)]).double()
+    return in_batches(classifier.features, images, batch_size).double()
 
 
 def retention(

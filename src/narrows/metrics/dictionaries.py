@@ -8,7 +8,6 @@ from narrows.sparse.dictionary import learn_dictionary
 from narrows.sparse.fista import fista
 from narrows.sparse.omp import omp
 from narrows.sparse.penalty import L1
-from narrows.sparse.solution import SparseSolution
 
 
 def explained_by_atoms(
@@ -44,8 +43,8 @@ def explained_by_atoms(
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randn(len(atoms), len(svd.S), generator=generator, dtype=torch.float64)
     return {
-        "atoms": _explained(vectors, atoms, k),
-        "random": _explained(vectors, draws @ (svd.S[:, None] * svd.Vh), k),
+        "atoms": 1 - _left(vectors, _unit(atoms), k),
+        "random": 1 - _left(vectors, _unit(draws @ (svd.S[:, None] * svd.Vh)), k),
         "pca": (svd.S[:k].square().sum() / energy).item(),
     }
 
@@ -71,11 +70,6 @@ def explained_by_learned_atoms(
         seed=seed,
     )
     return explained_by_atoms(test - mean, atoms, k=k, seed=seed)
-
-
-def _explained(vectors: Tensor, atoms: Tensor, k: int) -> float:
-    left = 2 * omp(vectors, atoms / atoms.norm(dim=1, keepdim=True), k=k).objective.sum()
-    return 1 - (left / vectors.square().sum()).item()
 
 
 def linear_dictionary(
@@ -121,14 +115,15 @@ def linear_dictionary(
     own = x[torch.randperm(len(x), generator=generator)]
     own = own[own.norm(dim=1) > 0][:size]
     return {
-        "learned": _left(y, found, k, energy),
+        "learned": _left(y, found, k),
         "pca": 1 - ((y @ directions.T).square().sum() / energy).item(),
-        "data": _left(y, own / own.norm(dim=1, keepdim=True), k, energy),
+        "data": _left(y, _unit(own), k),
     }
 
 
-def _left(signals: Tensor, atoms: Tensor, k: int, energy: Tensor) -> float:
-    return (2 * omp(signals, atoms, k=k).objective.sum() / energy).item()
+def _left(signals: Tensor, atoms: Tensor, k: int) -> float:
+    """Share of the signals' energy that k unit atoms leave."""
+    return (2 * omp(signals, atoms, k=k).objective.sum() / signals.square().sum()).item()
 
 
 COMPANY = L1(0.3, relative=True, ridge=0.1)
@@ -205,12 +200,8 @@ def _halves(codes: Tensor, k: int, generator: torch.Generator) -> tuple[Tensor, 
     return codes[: len(codes) // 2], codes[len(codes) // 2 :]
 
 
-def _unit_omp(signals: Tensor, others: Tensor, k: int) -> SparseSolution:
-    """Unit signals as combinations of k unit directions; a zero code's direction is arbitrary."""
-    return omp(_unit(signals), _unit(others), k=k)
-
-
 def _unit(codes: Tensor) -> Tensor:
+    """Codes at unit norm; a zero code gets an arbitrary direction."""
     norms = codes.norm(dim=1, keepdim=True)
     fallback = torch.zeros_like(codes)
     fallback[:, 0] = 1
@@ -219,5 +210,6 @@ def _unit(codes: Tensor) -> Tensor:
 
 def _left_over(first: Tensor, second: Tensor, k: int) -> float:
     """Mean share of a unit code's energy that k codes of the other half leave."""
-    parts = [_unit_omp(a, b, k).objective * 2 for a, b in ((first, second), (second, first))]
+    first, second = _unit(first), _unit(second)
+    parts = [omp(a, b, k=k).objective * 2 for a, b in ((first, second), (second, first))]
     return torch.cat(parts).mean().item()

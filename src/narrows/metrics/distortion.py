@@ -90,20 +90,14 @@ def ssim(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
 
 def _windowed(images: Tensor) -> Tensor:
     """Gaussian-weighted local means of `[batch, channels, h, w]`, where the window fits."""
+    flat = images.flatten(0, 1)[:, None]
     for axis in (2, 3):
         size = min(WINDOW, images.shape[axis] - (1 - images.shape[axis] % 2))
         offsets = torch.arange(size, dtype=images.dtype, device=images.device) - size // 2
         weights = (-0.5 * (offsets / SIGMA) ** 2).exp()
         weights = (weights / weights.sum()).reshape(1, 1, *((size, 1) if axis == 2 else (1, size)))
-        flat = images.reshape(-1, 1, *images.shape[2:])
-        images = F.conv2d(flat, weights).reshape(*images.shape[:2], *_fitted(images, axis, size))
-    return images
-
-
-def _fitted(images: Tensor, axis: int, size: int) -> tuple[int, int]:
-    """Height and width after a window of this size has passed along an axis."""
-    height, width = images.shape[2:]
-    return (height - size + 1, width) if axis == 2 else (height, width - size + 1)
+        flat = F.conv2d(flat, weights)
+    return flat.squeeze(1).unflatten(0, images.shape[:2])
 
 
 def denoising(

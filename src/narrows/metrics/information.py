@@ -28,12 +28,8 @@ def entropies(columns: Tensor) -> Tensor:
         >>> entropies(torch.tensor([[0, 7], [1, 7]]))
         tensor([0.6931, 0.0000], dtype=torch.float64)
     """
-    return torch.cat(
-        [
-            _entropy(t.sum(2))
-            for t in _counts(columns, torch.zeros_like(columns[:, 0], dtype=torch.int64))
-        ]
-    )
+    one_class = torch.zeros(len(columns), dtype=torch.int64, device=columns.device)
+    return torch.cat([_entropy(table.sum(2)) for table in _counts(columns, one_class)])
 
 
 def class_information(columns: Tensor, classes: Tensor) -> Tensor:
@@ -46,10 +42,10 @@ def class_information(columns: Tensor, classes: Tensor) -> Tensor:
         columns: `[n, units]`, whole numbers, or values that repeat exactly.
         classes: `[n]`, numbered from 0.
     """
-    found = []
-    for table in _counts(columns, classes):
-        both = _entropy(table.flatten(1))
-        found.append(_entropy(table.sum(2)) + _entropy(table.sum(1)) - both)
+    found = [
+        _entropy(table.sum(2)) + _entropy(table.sum(1)) - _entropy(table.flatten(1))
+        for table in _counts(columns, classes)
+    ]
     return torch.cat(found).clamp(min=0)
 
 

@@ -11,15 +11,13 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
 from narrows.modes import evaluating
+from narrows.networks.base import at_least
 from narrows.objectives import log_q
 
 
 @contextmanager
 def measuring(model: Autoencoder, seed: int) -> Iterator[None]:
-    """A block in which the model is in eval and random numbers are drawn from the seed.
-
-    Modes of the model's parts and the caller's random numbers are as before afterwards.
-    """
+    """Runs a block in eval and from a seed, then restores modes and the caller's random state."""
     device = next(model.parameters()).device
     with evaluating(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -80,16 +78,11 @@ def evidence(
 
     Source: Kingma & Welling (2014), eq. 3.
     """
-    for name, value in (("draws", draws), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"evidence: {name} must be at least 1, got {value}")
-    nll, rate = [], []
+    at_least(1, "evidence", draws=draws, batch_size=batch_size)
     with measuring(model, seed):
-        for x in batches(model, examples, batch_size):
-            one, two = _costs(model, x, draws)
-            nll.append(one)
-            rate.append(two)
-    return Evidence(torch.cat(nll).cpu(), torch.cat(rate).cpu())
+        costs = [_costs(model, x, draws) for x in batches(model, examples, batch_size)]
+    nll, rate = (torch.cat(parts).cpu() for parts in zip(*costs, strict=True))
+    return Evidence(nll, rate)
 
 
 def _costs(model: Autoencoder, x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
@@ -161,9 +154,7 @@ def importance_estimate(
 
     Source: Burda, Grosse & Salakhutdinov (2016), eq. 8, who report K = 5000.
     """
-    for name, value in (("draws", draws), ("batch_size", batch_size), ("chunk", chunk)):
-        if value < 1:
-            raise ValueError(f"importance_estimate: {name} must be at least 1, got {value}")
+    at_least(1, "importance_estimate", draws=draws, batch_size=batch_size, chunk=chunk)
     nll, sizes = [], []
     with measuring(model, seed):
         for x in batches(model, examples, batch_size):

@@ -11,12 +11,15 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 Labelled = tuple[Tensor, Tensor]
 """Codes or data `[n, ...]`, and their labels `[n]`."""
+
+Floats = NDArray[np.float64]
+Classes = NDArray[np.int64]
 
 
 def linear_probe(train: Labelled, test: Labelled, *, penalty: float = 1.0) -> float:
@@ -29,11 +32,15 @@ def linear_probe(train: Labelled, test: Labelled, *, penalty: float = 1.0) -> fl
         penalty: weight of the squared coefficients; choose it on validation data.
     """
     codes, answers, new, expected = arrays(train, test)
+    return float(_regression(codes, answers, penalty).score(new, expected))
+
+
+def _regression(codes: Floats, answers: Classes, penalty: float = 1.0) -> Pipeline:
+    """A logistic regression of standardised codes, fitted."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():  # not all the way to the optimum is near enough here
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(codes, answers)
-    return float(probe.score(new, expected))
+        return probe.fit(codes, answers)
 
 
 def knn_probe(train: Labelled, test: Labelled, *, k: int = 5) -> float:
@@ -70,17 +77,17 @@ def baselines(
     pca = PCA(min(d, *x.shape), svd_solver="full").fit(x)
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], d)) / x.shape[1] ** 0.5
     mean = x.mean(0)
+    codes: dict[str, Callable[[Floats], Floats]] = {
+        "raw": lambda data: data,
+        "pca": pca.transform,
+        "random": lambda data: np.maximum((data - mean) @ directions, 0),
+    }
     return {
-        "raw": (torch.from_numpy(x), torch.from_numpy(y)),
-        "pca": (torch.from_numpy(pca.transform(x)), torch.from_numpy(pca.transform(y))),
-        "random": (
-            torch.from_numpy(np.maximum((x - mean) @ directions, 0)),
-            torch.from_numpy(np.maximum((y - mean) @ directions, 0)),
-        ),
+        name: (torch.from_numpy(code(x)), torch.from_numpy(code(y))) for name, code in codes.items()
     }
 
 
-def arrays(train: Labelled, test: Labelled) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def arrays(train: Labelled, test: Labelled) -> tuple[Floats, Classes, Floats, Classes]:
     """Flat float64 codes and labels.
 
     Raises:
@@ -146,16 +153,13 @@ def decodable_information(
     return float(gain[np.arange(len(new)), np.searchsorted(classes, expected)].mean())
 
 
-def _reader(codes: NDArray, answers: NDArray, kinds: int) -> Callable[[NDArray], NDArray]:
+def _reader(codes: Floats, answers: Classes, kinds: int) -> Callable[[Floats], Floats]:
     """Log probability of every class, of a logistic regression."""
     if len(np.unique(answers)) < 2:
         return lambda new: np.zeros((len(new), kinds))
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    with warnings.catch_warnings():  # not all the way to the optimum is near enough here
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(codes, answers)
+    probe = _regression(codes, answers)
 
-    def read(new: NDArray) -> NDArray:
+    def read(new: Floats) -> Floats:
         found = np.full((len(new), kinds), _NEVER)
         found[:, probe.classes_] = probe.predict_log_proba(new).clip(min=_NEVER)
         return found
@@ -163,12 +167,12 @@ def _reader(codes: NDArray, answers: NDArray, kinds: int) -> Callable[[NDArray],
     return read
 
 
-def _log_share(read: NDArray, prior: NDArray, sure: float) -> NDArray:
+def _log_share(read: Floats, prior: Floats, sure: float) -> Floats:
     """The reader's log probabilities drawn towards the frequencies."""
     return log_softmax(sure * read + (1 - sure) * prior, axis=1)
 
 
-def _sureness(read: NDArray, prior: NDArray, answers: NDArray) -> float:
+def _sureness(read: Floats, prior: Floats, answers: Classes) -> float:
     """What of the reader's word is to be believed, by examples that it has not seen."""
     if not len(answers):
         return 0.0

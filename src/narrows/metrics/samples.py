@@ -169,7 +169,7 @@ def against_floor(
         >>> from narrows.metrics.samples import kid
         >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
         <torch._C.Generator object at ...>
-        >>> distance, floor = against_floor(kid, torch.randn(200, 8) + 1, torch.randn(400, 8))
+        >>> distance, floor = against_floor(kid, torch.randn(200, 8) + 1, real=torch.randn(400, 8))
         >>> distance > 10 * abs(floor)
         True
     """

@@ -36,14 +36,12 @@ def high_frequency_energy(images: Tensor, above: float = 0.25) -> Tensor:
     _check(images)
     height, width = images.shape[-2:]
     centred = images - images.mean((2, 3), keepdim=True)
-    windows = (
+    rows, columns = (
         torch.hann_window(n + 2, periodic=False, dtype=images.dtype, device=images.device)[1:-1]
         for n in (height, width)
     )
-    rows, columns = windows
     spectrum = torch.fft.fft2(centred * rows[:, None] * columns)
-    frequencies = (torch.fft.fftfreq(n, device=images.device) for n in (height, width))
-    vertical, horizontal = frequencies
+    vertical, horizontal = (torch.fft.fftfreq(n, device=images.device) for n in (height, width))
     high = torch.hypot(vertical[:, None], horizontal[None]) > above
     return (spectrum.abs().square() * high).sum((1, 2, 3)) / (height * width)
 

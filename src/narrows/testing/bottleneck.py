@@ -1,7 +1,7 @@
 """The contract of a bottleneck."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -9,16 +9,21 @@ from torch import Tensor
 from narrows.bottlenecks.base import Bottleneck
 from narrows.codes import Code, tensors
 from narrows.latent import Latent
-from narrows.recorded import build, spec
 from narrows.testing.contract import (
     ContractError,
     apply,
     close,
     must_refuse,
+    random_numbers_untouched,
     require,
     require_finite,
+    require_per_example,
+    require_shape,
     require_unchanged,
+    rules_below,
+    same,
     state,
+    twin_of,
 )
 
 
@@ -32,7 +37,7 @@ def check_bottleneck(
     """Proves the contract for a bottleneck, the user's own included.
 
     The checked copy is exercised as constructed and again after a few training updates; the
-    object passed in is left as it was. Use it as scikit-learn's `check_estimator` is used.
+    object passed in is left as it was.
 
     Args:
         bottleneck: any instance.
@@ -47,28 +52,26 @@ def check_bottleneck(
         >>> import narrows as nw
         >>> nw.testing.check_bottleneck(nw.bottlenecks.Identity(4), export=False)
     """
+    rules = [rule for rule in rules_below(check_bottleneck) if rule is not exports]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         subject = copy.deepcopy(bottleneck)
         features = torch.randn(24, *sites, subject.in_features)
-        apply([*RULES, exports] if export else RULES, subject, features)
+        apply([*rules, exports] if export else rules, subject, features)
         trained = copy.deepcopy(subject).train()
         for _ in range(3):
             trained.update([trained(torch.randn_like(features)) for _ in range(2)])
-        apply(RULES, trained, features)
+        apply(rules, trained, features)
 
 
-# Each rule gets its own copy of the bottleneck and of the features.
+# Each public function below is a rule, and gets its own copy of the bottleneck and the features.
 
 
 def shapes_agree(bottleneck: Bottleneck, features: Tensor) -> None:
     """z is [batch, *sites, out_features]; code, terms and log_q start with the batch axis."""
     expected = (*features.shape[:-1], bottleneck.out_features)
     for latent in _both_modes(bottleneck, features):
-        require(
-            tuple(latent.z.shape) == expected,
-            f"z must have shape {expected}, got {tuple(latent.z.shape)}",
-        )
+        require_shape(latent.z, expected, "z")
         require(latent.z.is_floating_point(), f"z must be floating-point, got {latent.z.dtype}")
         for part in tensors(latent.code):
             require(
@@ -77,11 +80,7 @@ def shapes_agree(bottleneck: Bottleneck, features: Tensor) -> None:
                 f"got shape {tuple(part.shape)}",
             )
         for name, term in latent.terms.items():
-            require(
-                tuple(term.shape) == (len(features),) and bool(term.isfinite().all()),
-                f"term {name!r} must be finite and [batch] = [{len(features)}], got "
-                f"{tuple(term.shape)}",
-            )
+            require_per_example(term, len(features), f"term {name!r}")
         unknown = set(bottleneck.weights) - set(latent.terms)
         require(not unknown, f"weights name terms that the latent lacks: {sorted(unknown)}")
         for name, value in latent.stats.items():
@@ -122,14 +121,10 @@ def update_is_self_contained(bottleneck: Bottleneck, features: Tensor) -> None:
     """update leaves finite state and neither it nor eval touches the caller's random numbers."""
     bottleneck.train()
     latents = [bottleneck(features), bottleneck(features + 0.1)]
-    generator = torch.random.get_rng_state()
-    bottleneck.update(latents)
-    bottleneck.eval()
-    bottleneck(features)
-    require(
-        torch.equal(generator, torch.random.get_rng_state()),
-        "update() and eval must not touch the global random numbers; keep an own generator",
-    )
+    with random_numbers_untouched("update() and eval"):
+        bottleneck.update(latents)
+        bottleneck.eval()
+        bottleneck(features)
     require_finite(bottleneck, "update()")
 
 
@@ -137,7 +132,7 @@ def eval_is_deterministic(bottleneck: Bottleneck, features: Tensor) -> None:
     """Coding twice in eval gives the same code."""
     bottleneck.eval()
     require(
-        _same(bottleneck(features).code, bottleneck(features).code),
+        same(bottleneck(features).code, bottleneck(features).code),
         "two codings of the same features in eval must be equal",
     )
 
@@ -253,22 +248,19 @@ def precision_does_not_change_codes(bottleneck: Bottleneck, features: Tensor) ->
     half = features.bfloat16()
     code = bottleneck(half.float()).code
     require(
-        _same(code, bottleneck(half).code),
+        same(code, bottleneck(half).code),
         "bfloat16 features must give the code of the same values in float32",
     )
     with torch.autocast("cpu", torch.bfloat16):
         under = bottleneck(half.float()).code
-    require(_same(code, under), "autocast must not change the code")
+    require(same(code, under), "autocast must not change the code")
 
 
 def empty_batches_work(bottleneck: Bottleneck, features: Tensor) -> None:
     """A batch of no examples gives a latent of no examples."""
     for latent in _both_modes(bottleneck, features[:0]):
         expected = (0, *features.shape[1:-1], bottleneck.out_features)
-        require(
-            tuple(latent.z.shape) == expected,
-            f"an empty batch must give z of shape {expected}, got {tuple(latent.z.shape)}",
-        )
+        require_shape(latent.z, expected, "z of an empty batch")
 
 
 def stats_are_additive(bottleneck: Bottleneck, features: Tensor) -> None:
@@ -286,10 +278,9 @@ def stats_are_additive(bottleneck: Bottleneck, features: Tensor) -> None:
 
 def state_can_be_saved(bottleneck: Bottleneck, features: Tensor) -> None:
     """A twin made from the constructor's arguments and the state_dict codes alike."""
-    twin = build(spec(bottleneck))
-    twin.load_state_dict(bottleneck.state_dict())
+    twin = twin_of(bottleneck)
     require(
-        _same(bottleneck.eval()(features).code, twin.eval()(features).code),
+        same(bottleneck.eval()(features).code, twin.eval()(features).code),
         "a twin with the same arguments and state_dict must give the same codes",
     )
 
@@ -300,11 +291,7 @@ def prior_fits_the_code(bottleneck: Bottleneck, features: Tensor) -> None:
     prior = bottleneck.default_prior(sites)
     latent = bottleneck.eval()(features)
     if latent.has_rate:
-        rate = prior.rate(latent)
-        require(
-            tuple(rate.shape) == (len(features),) and bool(rate.isfinite().all()),
-            f"the prior's rate must be finite and [batch] = [{len(features)}], got {rate.shape}",
-        )
+        require_per_example(prior.rate(latent), len(features), "the prior's rate")
     else:
         try:
             prior.rate(latent)
@@ -315,11 +302,7 @@ def prior_fits_the_code(bottleneck: Bottleneck, features: Tensor) -> None:
             "the prior must raise ValueError"
         )
     z = bottleneck.embed(prior.sample(5))
-    expected = (5, *sites, bottleneck.out_features)
-    require(
-        tuple(z.shape) == expected,
-        f"embed(prior.sample(5)) must have shape {expected}, got {tuple(z.shape)}",
-    )
+    require_shape(z, (5, *sites, bottleneck.out_features), "embed(prior.sample(5))")
 
 
 def exports(bottleneck: Bottleneck, features: Tensor) -> None:
@@ -342,26 +325,6 @@ def exports(bottleneck: Bottleneck, features: Tensor) -> None:
     require(all(close(one, two) for one, two in codes), "the exported program codes otherwise")
 
 
-RULES: list[Callable[[Bottleneck, Tensor], None]] = [
-    shapes_agree,
-    refuses_what_cannot_be_coded,
-    codes_are_as_declared,
-    forward_changes_no_state,
-    update_is_self_contained,
-    eval_is_deterministic,
-    decoder_sees_only_the_code,
-    codes_follow_the_features,
-    gradient_is_as_declared,
-    codes_do_not_depend_on_the_batch,
-    sites_are_coded_alone,
-    precision_does_not_change_codes,
-    empty_batches_work,
-    stats_are_additive,
-    state_can_be_saved,
-    prior_fits_the_code,
-]
-
-
 def _must_refuse(bottleneck: Bottleneck, features: Tensor, what: str) -> None:
     for mode in (True, False):
         bottleneck.train(mode)
@@ -372,7 +335,3 @@ def _both_modes(bottleneck: Bottleneck, features: Tensor) -> Iterator[Latent]:
     for mode in (True, False):
         bottleneck.train(mode)
         yield bottleneck(features)
-
-
-def _same(one: Code, two: Code) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(two), strict=True))

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +9,19 @@ from torch import Tensor
 
 from narrows.likelihoods import Likelihood
 from narrows.likelihoods.base import LEVELS
-from narrows.recorded import build, spec
 from narrows.testing.contract import (
     apply,
     close,
     must_refuse,
+    random_numbers_untouched,
     require,
     require_finite,
+    require_per_example,
+    require_shape,
     require_unchanged,
+    rules_below,
     state,
+    twin_of,
 )
 
 DRAWS = 20_000
@@ -71,13 +74,13 @@ def check_likelihood(
         subject = copy.deepcopy(likelihood).eval()
         output = torch.randn(6, subject.channels(shape[0]), *shape[1:])
         case = _Case(subject.sample(output).detach(), output, support)
-        apply(RULES, subject, case)
+        apply(rules_below(check_likelihood), subject, case)
         for _ in range(3):
             subject.train().update(case.x, output)
-        apply(RULES, subject, case)
+        apply(rules_below(check_likelihood), subject, case)
 
 
-# Each rule gets its own copy of the likelihood and of the case.
+# Each public function below is a rule, and gets its own copy of the likelihood and the case.
 
 
 def shapes_agree(likelihood: Likelihood, case: _Case) -> None:
@@ -85,18 +88,9 @@ def shapes_agree(likelihood: Likelihood, case: _Case) -> None:
     for mode in (True, False):
         likelihood.train(mode)
         for x, output in ((case.x, case.output), (case.x[:0], case.output[:0])):
-            value = likelihood.log_prob(x, output)
-            require(
-                tuple(value.shape) == (len(x),) and bool(value.isfinite().all()),
-                f"log_prob must be finite and [batch] = [{len(x)}], got {tuple(value.shape)}",
-            )
-            for name in ("mean", "sample"):
-                made = getattr(likelihood, name)(output)
-                require(
-                    made.shape == x.shape,
-                    f"{name}(output) must have the shape of x, {tuple(x.shape)}, got "
-                    f"{tuple(made.shape)}",
-                )
+            require_per_example(likelihood.log_prob(x, output), len(x), "log_prob")
+            require_shape(likelihood.mean(output), tuple(x.shape), "mean(output)")
+            require_shape(likelihood.sample(output), tuple(x.shape), "sample(output)")
 
 
 def refuses_what_does_not_fit(likelihood: Likelihood, case: _Case) -> None:
@@ -122,13 +116,9 @@ def use_changes_no_state(likelihood: Likelihood, case: _Case) -> None:
 
 def update_is_self_contained(likelihood: Likelihood, case: _Case) -> None:
     """update leaves finite state and the global random numbers alone, also for no examples."""
-    generator = torch.random.get_rng_state()
-    likelihood.train().update(case.x, case.output)
-    likelihood.update(case.x[:0], case.output[:0])
-    require(
-        torch.equal(generator, torch.random.get_rng_state()),
-        "update() must not touch the global random numbers; keep an own generator",
-    )
+    with random_numbers_untouched("update()"):
+        likelihood.train().update(case.x, case.output)
+        likelihood.update(case.x[:0], case.output[:0])
     require_finite(likelihood, "update()")
 
 
@@ -225,42 +215,23 @@ def half_precision_is_computed_in_float32(likelihood: Likelihood, case: _Case) -
 
 def samples_repeat_with_the_generator(likelihood: Likelihood, case: _Case) -> None:
     """The same seed of a given generator draws the same, and global numbers are not used."""
-    before = torch.random.get_rng_state()
-    one, two = (
-        likelihood.sample(case.output, generator=torch.Generator().manual_seed(1)) for _ in range(2)
-    )
+    with random_numbers_untouched("sample, given a generator,"):
+        one, two = (
+            likelihood.sample(case.output, generator=torch.Generator().manual_seed(1))
+            for _ in range(2)
+        )
     require(torch.equal(one, two), "two draws with generators of the same seed must be equal")
-    require(
-        torch.equal(before, torch.random.get_rng_state()),
-        "with a generator, sample must not touch the global random numbers",
-    )
 
 
 def state_can_be_saved(likelihood: Likelihood, case: _Case) -> None:
     """A twin made from the constructor's arguments and the state_dict gives the same log_prob."""
-    twin = build(spec(likelihood))
-    twin.load_state_dict(likelihood.state_dict())
-    same = torch.equal(
-        likelihood.eval().log_prob(case.x, case.output), twin.eval().log_prob(case.x, case.output)
+    one, two = (
+        part.eval().log_prob(case.x, case.output) for part in (likelihood, twin_of(likelihood))
     )
-    require(same, "a twin with the same arguments and state_dict must give the same log_prob")
-
-
-RULES: list[Callable[[Likelihood, _Case], None]] = [
-    shapes_agree,
-    refuses_what_does_not_fit,
-    use_changes_no_state,
-    update_is_self_contained,
-    examples_are_independent,
-    probabilities_sum_to_one,
-    samples_follow_the_density,
-    mean_is_the_expectation,
-    samples_follow_the_joint_density,
-    gradient_is_exact,
-    half_precision_is_computed_in_float32,
-    samples_repeat_with_the_generator,
-    state_can_be_saved,
-]
+    require(
+        torch.equal(one, two),
+        "a twin with the same arguments and state_dict must give the same log_prob",
+    )
 
 
 def _slope(likelihood: Likelihood, x: Tensor, output: Tensor, way: Tensor, step: float) -> Tensor:

@@ -1,14 +1,20 @@
 """The contract of a network."""
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from narrows.networks import Network
 from narrows.recorded import build, spec
-from narrows.testing.contract import apply, close, must_refuse, require
+from narrows.testing.contract import (
+    apply,
+    close,
+    must_refuse,
+    require,
+    require_shape,
+    rules_below,
+)
 
 FEATURES, CHANNELS = 5, 7
 """Width of the features and of the decoder's output that the rules ask for."""
@@ -31,10 +37,10 @@ def check_network(network: Network, shape: tuple[int, ...] = (2, 11, 14), *, see
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        apply(RULES, copy.deepcopy(network), torch.rand(4, *shape))
+        apply(rules_below(check_network), copy.deepcopy(network), torch.rand(4, *shape))
 
 
-# Each rule gets its own copy of the network and of the data.
+# Each public function below is a rule, and gets its own copy of the network and the data.
 
 
 def shapes_agree(network: Network, x: Tensor) -> None:
@@ -42,16 +48,10 @@ def shapes_agree(network: Network, x: Tensor) -> None:
     encoder, decoder = _pair(network, x)
     for data in (x, x[:0]):
         features = encoder(data)
-        expected = (len(data), *network.sites(tuple(x.shape[1:])), FEATURES)
-        require(
-            tuple(features.shape) == expected,
-            f"features must have shape {expected}, got {tuple(features.shape)}",
-        )
-        output, expected = decoder(features), (len(data), CHANNELS, *x.shape[2:])
-        require(
-            tuple(output.shape) == expected,
-            f"the decoder's output must have shape {expected}, got {tuple(output.shape)}",
-        )
+        sites = network.sites(tuple(x.shape[1:]))
+        require_shape(features, (len(data), *sites, FEATURES), "features")
+        output = decoder(features)
+        require_shape(output, (len(data), CHANNELS, *x.shape[2:]), "the decoder's output")
 
 
 def refuses_data_of_another_shape(network: Network, x: Tensor) -> None:
@@ -126,18 +126,6 @@ def a_description_rebuilds_it(network: Network, x: Tensor) -> None:
     )
     for one, two in zip(_pair(network, x), _pair(twin, x), strict=True):
         two.load_state_dict(one.state_dict())
-
-
-RULES: list[Callable[[Network, Tensor], None]] = [
-    shapes_agree,
-    refuses_data_of_another_shape,
-    each_call_makes_new_weights,
-    gradient_reaches_every_weight,
-    examples_are_independent_in_eval,
-    nothing_is_lost,
-    autocast_is_finite,
-    a_description_rebuilds_it,
-]
 
 
 def _pair(network: Network, x: Tensor) -> tuple[nn.Module, nn.Module]:
