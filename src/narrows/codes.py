@@ -202,9 +202,8 @@ class CodeSpace(ABC):
         """The sites of a code, given those of the features."""
         return sites
 
-    def narrowed(self, codes: Iterable[Code]) -> "CodeSpace":
+    def narrowed(self, _codes: Iterable[Code], /) -> "CodeSpace":
         """This space with the tightest bounds that hold for the given codes."""
-        del codes
         return self
 
     def assemble(self, parts: Iterator[Tensor]) -> Code:

@@ -8,7 +8,7 @@ Source: constriction (Bamler 2022, Understanding Entropy Coding With Asymmetric 
 """
 
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class Located(NamedTuple):
         known: the cells `[m]` that are written; None when they are read.
     """
 
-    family: Any
+    family: object
     location: np.ndarray
     scale: np.ndarray
     known: Tensor | None = None
@@ -132,7 +132,7 @@ class Stack:
 
     def push(self, walk: GridWalk[Result]) -> Result:
         """Puts the known symbols of a walk on the stack, the last one first."""
-        steps: list[tuple[np.ndarray, tuple[Any, ...]]] = []
+        steps: list[tuple[np.ndarray, tuple[object, ...]]] = []
 
         def note(step: Conditional | Located) -> Tensor:
             assert step.known is not None
@@ -154,7 +154,7 @@ class Stack:
         return torch.from_numpy(found.astype(np.int64))
 
 
-def _distribution(step: Conditional | Located) -> tuple[Any, ...]:
+def _distribution(step: Conditional | Located) -> tuple[object, ...]:
     """The coder's model of a step, and the parameters that each symbol has of its own."""
     if isinstance(step, Located):
         return step.family, step.location, step.scale
@@ -162,7 +162,7 @@ def _distribution(step: Conditional | Located) -> tuple[Any, ...]:
     return (_table(weights),) if weights.ndim == 1 else (_FAMILY, weights)
 
 
-def _table(weights: np.ndarray) -> Any:
+def _table(weights: np.ndarray) -> object:
     """The coder's model of symbols that share one row of weights."""
     return stream.model.Categorical(weights, perfect=False)
 

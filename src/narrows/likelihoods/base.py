@@ -50,19 +50,18 @@ class Likelihood(Recorded, nn.Module, ABC):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draws x given output, of the shape of x."""
 
-    def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
+    def level_conditionals(self, _output: Tensor, _levels: Tensor | None = None, /) -> Walk[Tensor]:
         """Walks over the 8-bit values of images (see `narrows.functional.conditionals`).
 
         Lossless files follow it. It returns the levels, int64, of the shape of x.
 
         Args:
-            output: of the decoder, `[n, channels, ...]`.
-            levels: the images in 0..255 if they are known; None to be told them.
+            _output: of the decoder, `[n, channels, ...]`.
+            _levels: the images in 0..255 if they are known; None to be told them.
 
         Raises:
             TypeError: if this likelihood says nothing about 256 levels.
         """
-        del output, levels
         raise TypeError(
             f"lossless coding needs a probability for each of 256 levels, which "
             f"{type(self).__name__} does not give; train with DiscretizedLogisticMixture, "

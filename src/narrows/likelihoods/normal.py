@@ -61,9 +61,9 @@ class Normal(Likelihood):
     def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
         super().__init__()
         self.sigma = sigma
-        self.whole_batch = sigma == "optimal"
+        self.whole_batch: bool = sigma == "optimal"
         if sigma == "learned":
-            self.log_sigma = nn.Parameter(torch.zeros(()))
+            self.log_sigma: nn.Parameter = nn.Parameter(torch.zeros(()))
         elif sigma == "optimal":
             self.register_buffer("mean_square", torch.ones(()))
             self.register_buffer("updates", torch.zeros((), dtype=torch.long))

@@ -151,20 +151,19 @@ class Prior(Recorded, nn.Module, ABC):
             "log_prob(code) -> [batch]"
         )
 
-    def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
+    def conditionals(self, _n: int, _code: Code | None = None, /) -> Conditionals:
         """Walks over n codes symbol by symbol (see `narrows.functional.conditionals`).
 
         Drawing and files both follow it, so the probabilities that it yields are to be those of
         `rate`. It is called before anything is coded, and should refuse then what it can.
 
         Args:
-            n: number of codes.
-            code: the codes, quantised by this prior, if they are known; None to be told them.
+            _n: number of codes.
+            _code: the codes, quantised by this prior, if they are known; None to be told them.
 
         Raises:
             TypeError: if codes cannot be written under this prior.
         """
-        del n, code
         raise TypeError(f"codes cannot be written under {type(self).__name__}: {self.obstacle}")
 
     @torch.no_grad()
@@ -194,9 +193,8 @@ class Prior(Recorded, nn.Module, ABC):
         nothing = torch.zeros(length(code), 0, device=tensors(code)[0].device)
         return self.rate(Latent(z=nothing, code=code, features=nothing))
 
-    def fit(self, latents: Iterable[Latent]) -> Self:
+    def fit(self, _latents: Iterable[Latent], /) -> Self:
         """Fits what can be fitted to training latents in one pass and returns itself."""
-        del latents
         return self
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -187,7 +187,9 @@ class QuantizedHistogram(ValuePrior):
         inside = self.log_bins.gather(1, place.clamp(0, bins - 1).long().T).T
         return torch.where((place >= 0) & (place < bins), inside, escape)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
         # The histogram's size comes from the data, so a fresh prior takes the stored one's.
         for name in self._buffers:
             stored = state_dict.get(prefix + name)
