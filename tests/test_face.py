@@ -10,12 +10,12 @@ import pytest
 
 import narrows as nw
 
-SOURCE = ast.parse(Path(nw.__file__).read_text())
-BLOCK = next(
-    n for n in SOURCE.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"
-)
+STUB = ast.parse(Path(nw.__file__).with_suffix(".pyi").read_text())
 SHOWN = {
-    alias.asname: (node.module, alias.name) for node in BLOCK.body for alias in node.names
+    alias.asname: (node.module, alias.name)
+    for node in STUB.body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
 }  # what an editor sees
 
 

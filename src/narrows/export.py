@@ -13,14 +13,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from narrows.autoencoder import Autoencoder
 from narrows.codes import tensors
+from narrows.modes import evaluating
 
 LIMIT = 2_000_000_000
 """Bytes of weights that one ONNX file can hold (a protocol buffer's limit)."""
@@ -60,7 +62,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        self.model = model
+        self.model: Autoencoder = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The code of images `[batch, *shape]` in [0, 1]."""
@@ -72,7 +74,7 @@ class Decoder(nn.Module):
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        self.model = model
+        self.model: Autoencoder = model
 
     def forward(self, *code: Tensor) -> tuple[Tensor, ...]:
         """The images `[batch, *shape]` of a code."""
@@ -96,9 +98,10 @@ def export_torch(
     Raises:
         ExportError: if the part cannot be exported, or computes something else.
     """
+    Path(folder).mkdir(parents=True, exist_ok=True)
     with _leaving(model):
         program, inputs, outputs = _program(model, examples, part)
-        path = _place(folder, f"{part}.pt2")
+        path = Path(folder) / f"{part}.pt2"
         torch.export.save(program, path)
         module = torch.export.load(path).module()
         return _compare(path, lambda given: list(module(*given)), inputs, outputs)
@@ -126,33 +129,33 @@ def export_onnx(
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     if size >= LIMIT:
         raise ExportError(f"an ONNX file holds less than 2 GB of weights, these are {size:,} bytes")
+    Path(folder).mkdir(parents=True, exist_ok=True)
     with _leaving(model):
         program, inputs, outputs = _program(model, examples, part)
-        path = _place(folder, f"{part}.onnx")
-        names = [_names("images", 1), _names("code", len(outputs))]
-        if part == "decoder":
-            names = [_names("code", len(inputs)), _names("images", 1)]
+        path = Path(folder) / f"{part}.onnx"
+        stems = ("images", "code") if part == "encoder" else ("code", "images")
+        takes, gives = _names(stems[0], len(inputs)), _names(stems[1], len(outputs))
         try:
             made = torch.onnx.export(
-                program, dynamo=True, verbose=False, input_names=names[0], output_names=names[1]
+                program, dynamo=True, verbose=False, input_names=takes, output_names=gives
             )
         except torch.onnx.OnnxExporterError as error:
             cause = str(error.__cause__ or error).strip().splitlines()[0]
-            raise ExportError(f"the {part} cannot be said in ONNX: {cause}") from error
+            raise ExportError(f"the {part} cannot be written as ONNX: {cause}") from error
         assert made is not None
         made.save(path, external_data=False)
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
         def run(given: Sequence[Tensor]) -> list[Tensor]:
-            feed = dict(zip(names[0], (tensor.numpy() for tensor in given), strict=True))
-            return [torch.from_numpy(value) for value in session.run(names[1], feed)]
+            feed = dict(zip(takes, (tensor.numpy() for tensor in given), strict=True))
+            return [torch.from_numpy(value) for value in session.run(gives, feed)]
 
         return _compare(path, run, inputs, outputs)
 
 
 def _program(
     model: Autoencoder, examples: Tensor, part: str
-) -> tuple[Any, tuple[Tensor, ...], tuple[Tensor, ...]]:
+) -> tuple[ExportedProgram, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The program of a part, with inputs and the model's own outputs for them."""
     if len(examples) < 2:
         raise ExportError(f"expected two or more examples to compare on, got {len(examples)}")
@@ -164,7 +167,7 @@ def _program(
     elif part != "encoder":
         raise ExportError(f"expected the part encoder or decoder, got {part!r}")
     batch = torch.export.Dim("batch", min=1)
-    shapes: Any = tuple({0: batch} for _ in inputs)
+    shapes = tuple({0: batch} for _ in inputs)
     try:
         program = torch.export.export(
             module.eval(), inputs, dynamic_shapes=shapes if part == "encoder" else (shapes,)
@@ -178,7 +181,7 @@ def _program(
     return program, inputs, outputs
 
 
-def _refuse_own_operations(program: Any, model: Autoencoder, part: str) -> None:
+def _refuse_own_operations(program: ExportedProgram, model: Autoencoder, part: str) -> None:
     """Refuses programs that would need narrows to run."""
     graphs = (m.graph for m in program.graph_module.modules() if isinstance(m, GraphModule))
     targets = (node.target for graph in graphs for node in graph.nodes)
@@ -218,16 +221,11 @@ def _compare(path: Path, run: Run, inputs: Sequence[Tensor], outputs: Sequence[T
     return Exported(path, largest, share)
 
 
-def _place(folder: str | Path, name: str) -> Path:
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder) / name
-
-
 def _names(stem: str, count: int) -> list[str]:
     return [stem] if count == 1 else [f"{stem}_{place}" for place in range(count)]
 
 
-def _runtime() -> Any:
+def _runtime() -> ModuleType:
     try:
         import onnx  # noqa: F401
         import onnxruntime
@@ -241,17 +239,13 @@ def _runtime() -> Any:
 
 @contextlib.contextmanager
 def _leaving(model: Autoencoder) -> Iterator[None]:
-    """Eval, no gradients, and no word of torch's about its own exporter, for a while."""
-    modes = {part: part.training for part in model.modules()}
+    """A block in eval, without gradients and without torch's remarks on its own exporter."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with evaluating(model), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            model.eval()
             yield
     finally:
         logger.setLevel(level)
-        for part, mode in modes.items():
-            part.training = mode

@@ -7,7 +7,6 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 FORMAT = 2
@@ -22,10 +21,15 @@ class Recorded:
     derive from it too; its fields are its arguments.
     """
 
-    # What a class without a constructor of its own is made with.
-    _arguments: Mapping[str, Any] = MappingProxyType({})
+    @property
+    def _arguments(self) -> Mapping[str, object]:
+        """What the object was made with."""
+        recorded: Mapping[str, object] | None = self.__dict__.get("_recorded")
+        if recorded is None and dataclasses.is_dataclass(self):
+            recorded = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return recorded or {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" not in cls.__dict__:
             return
@@ -33,12 +37,12 @@ class Recorded:
         signature = inspect.signature(original)
 
         @functools.wraps(original)
-        def init(self: Any, *args: Any, **kwargs: Any) -> None:
-            if "_arguments" not in self.__dict__:  # the outermost class is what the user made
+        def init(self: Recorded, *args: object, **kwargs: object) -> None:
+            if "_recorded" not in self.__dict__:  # the outermost class is what the user made
                 bound = signature.bind(self, *args, **kwargs)
                 bound.apply_defaults()  # so that a later default does not change an old run
                 # __dict__ directly: a Module's __setattr__ is not ready before its __init__.
-                self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
+                self.__dict__["_recorded"] = dict(list(bound.arguments.items())[1:])
             original(self, *args, **kwargs)
 
         # Not `cls.__init__ = init`, which would hide the signature from type checkers.
@@ -61,21 +65,16 @@ class Recorded:
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
-def spec(value: Any) -> Any:
+def spec(value: object) -> Any:
     """Describes an object made of `Recorded` parts and plain values as plain data.
 
     Raises:
         TypeError: if a part is neither plain nor `Recorded`.
     """
     if isinstance(value, Recorded):
-        kind = type(value)
-        if dataclasses.is_dataclass(value):
-            arguments = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        else:
-            arguments = value._arguments
         return {
-            "class_path": public_path(kind),
-            "init_args": {name: spec(part) for name, part in arguments.items()},
+            "class_path": public_path(type(value)),
+            "init_args": {name: spec(part) for name, part in value._arguments.items()},
         }
     if isinstance(value, (list, tuple)):
         return [spec(part) for part in value]
@@ -103,7 +102,7 @@ def public_path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def check_format(content: Mapping[str, Any], path: Path) -> None:
+def check_format(content: Mapping[str, object], path: Path) -> None:
     """Refuses a model or configuration that another version of narrows wrote.
 
     Raises:
@@ -142,7 +141,7 @@ def class_at(path: str) -> "type[Recorded]":
     return kind
 
 
-def build(value: Any) -> Any:
+def build(value: object) -> Any:
     """Makes what `spec` described.
 
     Raises:

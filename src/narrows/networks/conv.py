@@ -1,6 +1,7 @@
 """The convolutional networks of the VQ-VAE."""
 
 import itertools
+from dataclasses import KW_ONLY, dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from narrows.networks.base import Network, at_least, grid
 from narrows.networks.images import ChannelsFirst, ChannelsLast, Crop, Pad
 
 
+@dataclass(eq=False, repr=False)
 class Conv(Network):
     """Strided convolutions and a residual stack, mirrored in the decoder.
 
@@ -40,20 +42,16 @@ class Conv(Network):
         torch.Size([2, 3, 27, 27])
     """
 
-    def __init__(
-        self,
-        hidden: int = 128,
-        residual_layers: int = 2,
-        *,
-        residual_hidden: int = 32,
-        downsamplings: int = 2,
-    ) -> None:
-        at_least(1, "Conv", hidden=hidden, residual_hidden=residual_hidden)
-        at_least(0, "Conv", residual_layers=residual_layers, downsamplings=downsamplings)
-        self.hidden = hidden
-        self.residual_layers = residual_layers
-        self.residual_hidden = residual_hidden
-        self.downsamplings = downsamplings
+    hidden: int = 128
+    residual_layers: int = 2
+    _: KW_ONLY
+    residual_hidden: int = 32
+    downsamplings: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(1, "Conv", hidden=self.hidden, residual_hidden=self.residual_hidden)
+        counts = {"residual_layers": self.residual_layers, "downsamplings": self.downsamplings}
+        at_least(0, "Conv", **counts)
 
     @property
     def stride(self) -> int:

@@ -1,11 +1,15 @@
 """Convolutional networks with batch normalisation, free or bounded output."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from narrows.networks.base import Network, at_least, grid
 from narrows.networks.images import ChannelsFirst, ChannelsLast, Crop, Pad
 
 
+@dataclass(eq=False, repr=False)
 class ResNet(Network):
     """Two strided convolutions and two residual blocks with batch normalisation, and back.
 
@@ -38,12 +42,13 @@ class ResNet(Network):
         (True, torch.Size([5, 1, 8, 8]))
     """
 
-    stride = 4
+    hidden: int = 256
+    bounded: bool = False
 
-    def __init__(self, hidden: int = 256, bounded: bool = False) -> None:
-        at_least(1, "ResNet", hidden=hidden)
-        self.hidden = hidden
-        self.bounded = bounded
+    stride: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        at_least(1, "ResNet", hidden=self.hidden)
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width divided by 4, rounded up."""
@@ -96,7 +101,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.block = nn.Sequential(
+        self.block: nn.Sequential = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(hidden, hidden, 3, padding=1),
             nn.BatchNorm2d(hidden),

@@ -1,5 +1,7 @@
 """Pre-norm transformers over patches."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from narrows.networks.base import Network, at_least, grid
 from narrows.networks.images import ChannelsFirst, ChannelsLast, Crop, Pad
 
 
+@dataclass(eq=False, repr=False)
 class Transformer(Network):
     """Patches as tokens, learned positions, pre-norm blocks; one site per patch.
 
@@ -34,14 +37,19 @@ class Transformer(Network):
         torch.Size([2, 5, 9, 5])
     """
 
-    def __init__(self, patch: int = 4, dim: int = 128, *, depth: int = 4, heads: int = 4) -> None:
-        at_least(1, "Transformer", patch=patch, dim=dim, depth=depth, heads=heads)
-        if dim % heads:
-            raise ValueError(f"Transformer: heads must divide dim, got {heads} heads for {dim}")
-        self.patch = patch
-        self.dim = dim
-        self.depth = depth
-        self.heads = heads
+    patch: int = 4
+    dim: int = 128
+    _: KW_ONLY
+    depth: int = 4
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        sizes = {"patch": self.patch, "dim": self.dim, "depth": self.depth, "heads": self.heads}
+        at_least(1, "Transformer", **sizes)
+        if self.dim % self.heads:
+            raise ValueError(
+                f"Transformer: heads must divide dim, got {self.heads} heads for {self.dim}"
+            )
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Height and width divided by the patch's side, rounded up."""
@@ -91,7 +99,7 @@ class Positions(nn.Module):
 
     def __init__(self, tokens: int, dim: int) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(tokens, dim) * 0.02)
+        self.positions: nn.Parameter = nn.Parameter(torch.randn(tokens, dim) * 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Maps `[batch, tokens, dim]` to the same shape."""
@@ -108,11 +116,11 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(
+        self.heads: int = heads
+        self.attention_norm: nn.LayerNorm = nn.LayerNorm(dim)
+        self.qkv: nn.Linear = nn.Linear(dim, 3 * dim)
+        self.out: nn.Linear = nn.Linear(dim, dim)
+        self.mlp: nn.Sequential = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
         )
 
