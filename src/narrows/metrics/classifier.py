@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         if len(shape) == 1:
-            self.body = nn.Sequential(nn.Linear(shape[0], 2 * FEATURES), nn.ReLU())
+            self.body: nn.Sequential = nn.Sequential(nn.Linear(shape[0], 2 * FEATURES), nn.ReLU())
             self.body.append(nn.Linear(2 * FEATURES, FEATURES))
         else:
             layers: list[nn.Module] = []
@@ -29,7 +29,7 @@ class Classifier(nn.Module):
                 layers += [nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU()]
             self.body = nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(2), nn.Flatten())
             self.body.append(nn.Linear(4 * FEATURES, FEATURES))
-        self.head = nn.Linear(FEATURES, classes)
+        self.head: nn.Linear = nn.Linear(FEATURES, classes)
 
     def features(self, x: Tensor) -> Tensor:
         """`[batch, 64]`, what the classes are read from."""

@@ -27,8 +27,8 @@ class Normalize(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-        self.shift = nn.Parameter(torch.zeros(width))
+        self.gain: nn.Parameter = nn.Parameter(torch.ones(width))
+        self.shift: nn.Parameter = nn.Parameter(torch.zeros(width))
         self.arithmetic: Floating = FLOATING
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,10 +45,12 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm_attention, self.norm_mlp = Normalize(width), Normalize(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm_attention: Normalize = Normalize(width)
+        self.norm_mlp: Normalize = Normalize(width)
+        self.qkv: nn.Linear = nn.Linear(width, 3 * width)
+        self.out: nn.Linear = nn.Linear(width, width)
+        self.up: nn.Linear = nn.Linear(width, 4 * width)
+        self.down: nn.Linear = nn.Linear(4 * width, width)
         self.arithmetic: Floating = FLOATING
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,12 +92,13 @@ class CausalTransformer(nn.Module):
                 "expected positive length, width, depth and heads, and heads dividing width; got "
                 f"length={length}, width={width}, depth={depth}, heads={heads}"
             )
-        self.length, self.width = length, width
-        self.tokens = nn.Parameter(0.02 * torch.randn(vocabulary, width))
-        self.places = nn.Parameter(0.02 * torch.randn(length, width))
-        self.start = nn.Parameter(0.02 * torch.randn(width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = Normalize(width)
+        self.length: int = length
+        self.width: int = width
+        self.tokens: nn.Parameter = nn.Parameter(0.02 * torch.randn(vocabulary, width))
+        self.places: nn.Parameter = nn.Parameter(0.02 * torch.randn(length, width))
+        self.start: nn.Parameter = nn.Parameter(0.02 * torch.randn(width))
+        self.blocks: nn.ModuleList = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm: Normalize = Normalize(width)
         self.arithmetic: Floating = FLOATING
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:

@@ -108,7 +108,7 @@ class ResidualStack(nn.Module):
 
     def __init__(self, hidden: int, layers: int, inner: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.blocks: nn.ModuleList = nn.ModuleList(
             nn.Sequential(
                 nn.ReLU(),
                 nn.Conv2d(hidden, inner, 3, padding=1, bias=False),
