@@ -125,9 +125,9 @@ class Claim:
     @property
     def lacks(self) -> str:
         """Says what is missing on this machine; "" if nothing is."""
-        from narrows.data.loading import data_root, sources
+        from narrows.data.loading import data_root, present
 
-        if self.needs is None or sources()[self.needs].present(data_root()):
+        if self.needs is None or present(self.needs, data_root()):
             return ""
         return f"not run: data {self.needs!r} are not here; `narrows data {self.needs}` says more"
 

@@ -23,7 +23,7 @@ def test_one_set_is_shown_with_variance_classes_and_a_contact_sheet(capsys, tmp_
     assert "0.141" in text
     assert "8 122, 9 126 (training)" in text
     with Image.open(sheet) as image:
-        assert image.size == (12 * 34, 8 * 34)
+        assert image.size == (12 * 36 - 4, 8 * 36 - 4)  # digits enlarged by 4, and gaps
         assert len(np.unique(np.asarray(image))) > 10
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from narrows.data import load
-from narrows.data.dataset import subset
+from narrows.data.splitting import subset
 
 
 def test_a_part_has_the_asked_numbers_and_says_so_in_its_name():

@@ -44,7 +44,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
-from narrows.data.mapped import MappedSplit, map_array
+from narrows.data.mapped import MappedSplit
 from narrows.distributions import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
@@ -186,7 +186,7 @@ def mapped(split):
     """The same examples, backwards in a file of which each rank reads the rows it needs."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/images.npy", split.images.flip(0).numpy())
-        source = torch.from_numpy(map_array(Path(folder) / "images.npy"))
+        source = torch.from_numpy(np.load(Path(folder) / "images.npy", mmap_mode="c"))
     return MappedSplit(source, torch.arange(len(split)).flip(0))
 
 

@@ -40,8 +40,7 @@ def run(arguments: list[str]) -> None:
 
 def listing(root: str | None) -> list[str]:
     """One line for each set."""
-    from narrows.data import sources
-    from narrows.data.loading import data_root
+    from narrows.data.loading import data_root, present, sources
 
     folder = data_root(root)
     lines = [f"{'name':14} {'shape':12} {'examples':>9}  {'here':5} about"]
@@ -51,7 +50,7 @@ def listing(root: str | None) -> list[str]:
             lines.append(f"{f'{name}:{argument}':37} {'':5} {module.ABOUT}")
             continue
         shape = "x".join(map(str, module.SHAPE))
-        here = "yes" if module.present(folder) else "no"
+        here = "yes" if present(name, folder) else "no"
         lines.append(f"{name:14} {shape:12} {module.EXAMPLES:>9,}  {here:5} {module.ABOUT}")
     return lines
 
@@ -76,25 +75,16 @@ def facts(data: "Dataset") -> list[str]:
     return lines + [f"left out         {reason}" for reason in data.origin.skipped]
 
 
-def contact_sheet(data: "Dataset", path: Path, rows: int = 8, columns: int = 12) -> None:
+def contact_sheet(data: "Dataset", path: Path, *, rows: int = 8, columns: int = 12) -> None:
     """Writes training images, the classes by rows where there are labels, as one picture."""
-    import numpy as np
     import torch
-    from PIL import Image
+
+    from narrows.report.images import tile, to_png
+    from narrows.writing import write_bytes
 
     labels = data.train.labels
     chosen = torch.arange(min(rows * columns, len(data.train)))
     if labels is not None:
         present = labels.unique().tolist()[:rows]
         chosen = torch.cat([(labels == label).nonzero()[:columns, 0] for label in present])
-    images = data.train.batch(chosen).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
-    height, width, channels = images.shape[1:]
-    scale = max(1, 32 // max(height, width))
-    images = images.repeat(scale, 1).repeat(scale, 2)
-    tall, wide = images.shape[1:3]
-    count = -(-len(images) // columns)
-    sheet = np.full((count * (tall + 2), columns * (wide + 2), channels), 255, np.uint8)
-    for place, image in enumerate(images):
-        top, left = place // columns * (tall + 2), place % columns * (wide + 2)
-        sheet[top : top + tall, left : left + wide] = image
-    Image.fromarray(sheet[..., 0] if channels == 1 else sheet[..., :3]).save(path)
+    write_bytes(path, to_png(tile(data.train.batch(chosen).numpy(), columns)))

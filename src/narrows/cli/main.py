@@ -28,15 +28,11 @@ COMMANDS = {
 }
 
 _PLACES = {
-    **{
-        name: f"generate.{name}"
-        for name in ("sample", "interpolate", "traverse", "mask", "denoise")
-    },
-    "compress": "files.compress",
-    "decompress": "files.decompress",
+    **dict.fromkeys(("sample", "interpolate", "traverse", "mask", "denoise"), "generate"),
+    **dict.fromkeys(("compress", "decompress"), "files.compression"),
     "export": "files.export",
 }
-"""Commands whose module stands in a folder of its kind."""
+"""Modules that hold several commands, or stand in a folder of their kind."""
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -86,7 +82,8 @@ def _run(given: Sequence[str]) -> int:
         hint = f"did you mean {near[0]!r}?" if near else "`narrows --help` lists them"
         raise UsageError(f"there is no command {command!r}; {hint}")
     module = import_module(f"narrows.cli.{_PLACES.get(command, command)}")
-    return module.run(list(given[1:])) or 0
+    verb = getattr(module, command if command in _PLACES else "run")
+    return verb(list(given[1:])) or 0
 
 
 def _help() -> str:

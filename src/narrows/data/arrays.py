@@ -1,14 +1,14 @@
 """A user's own array as a data set: what it is taken for is said, what is unclear is refused."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.data.dataset import Dataset, Split, split_rows
+from narrows.data.dataset import Array, Dataset, Split
 from narrows.data.mapped import MappedSplit
+from narrows.data.splitting import Rows, split_rows
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd"]
 FEWEST = 10  # below this a validation and a test split would say nothing
@@ -17,8 +17,8 @@ _AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2}
 
 
 def from_array(
-    array: NDArray[Any] | Tensor,
-    labels: NDArray[Any] | Tensor | None = None,
+    array: Array | Tensor,
+    labels: Array | Tensor | None = None,
     *,
     name: str = "array",
     layout: Layout = "auto",
@@ -54,11 +54,9 @@ def from_array(
     chosen = infer_layout(values.shape) if layout == "auto" else _check_layout(values, layout)
     low, high = _check_values(values, images=chosen != "nd")
     classes, numbers = _classes(labels, len(values))
+    whole = _whole(values, chosen, None if numbers is None else torch.from_numpy(numbers))
     rows = _rows(len(values), numbers, fractions, seed)
-    if isinstance(values, np.memmap):
-        parts = _mapped(values, chosen, numbers, rows)
-    else:
-        parts = _held(to_tensor(values, chosen), numbers, rows)
+    parts = [whole.take(torch.from_numpy(part)) for part in rows]
     kind = "vectors" if chosen == "nd" else "images"
     note = (
         f"{len(values)} {kind}, layout {chosen}, {values.dtype} with range {low:.4g} to "
@@ -101,7 +99,7 @@ def infer_layout(shape: tuple[int, ...]) -> Layout:
     )
 
 
-def to_tensor(values: NDArray[Any], layout: Layout) -> Tensor:
+def to_tensor(values: Array, layout: Layout) -> Tensor:
     """Stores checked values as uint8 or float32 with channels first."""
     if values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
@@ -115,14 +113,14 @@ def to_tensor(values: NDArray[Any], layout: Layout) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(channels_first(values, layout)))
 
 
-def channels_first(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
+def channels_first(values: Array, layout: Layout) -> Array:
     """The same numbers as `[n, channels, height, width]` or `[n, d]`, without copying."""
     if layout == "nhw":
         return values[:, None]
     return np.moveaxis(values, -1, 1) if layout == "nhwc" else values
 
 
-def _check_type(values: NDArray[Any]) -> None:
+def _check_type(values: Array) -> None:
     if values.dtype == object or (values.dtype.kind not in "bfu" and values.dtype != np.uint8):
         convert = ".astype('uint8')" if values.dtype.kind in "iu" else ".astype('float32')"
         raise ValueError(
@@ -144,7 +142,7 @@ def _check_type(values: NDArray[Any]) -> None:
         raise ValueError(f"the array is empty: shape {values.shape}")
 
 
-def _check_layout(values: NDArray[Any], layout: Layout) -> Layout:
+def _check_layout(values: Array, layout: Layout) -> Layout:
     if layout not in _AXES:
         raise ValueError(f"expected a layout of auto, {', '.join(_AXES)}, got {layout!r}")
     if values.ndim != _AXES[layout]:
@@ -155,7 +153,7 @@ def _check_layout(values: NDArray[Any], layout: Layout) -> Layout:
     return layout
 
 
-def _check_values(values: NDArray[Any], *, images: bool) -> tuple[Any, Any]:
+def _check_values(values: Array, *, images: bool) -> tuple[float, float]:
     """The smallest and the largest value, a slice of rows at a time."""
     step = max(1, (1 << 24) // max(1, values[:1].size))
     slices = [values[start : start + step] for start in range(0, len(values), step)]
@@ -187,9 +185,7 @@ def _check_values(values: NDArray[Any], *, images: bool) -> tuple[Any, Any]:
     return low, high
 
 
-def _classes(
-    labels: NDArray[Any] | Tensor | None, n: int
-) -> tuple[tuple[str, ...] | None, NDArray[np.int64] | None]:
+def _classes(labels: Array | Tensor | None, n: int) -> tuple[tuple[str, ...] | None, Rows | None]:
     """Class names and `[n]` class numbers of labels that may be names or integers."""
     if labels is None:
         return None, None
@@ -203,8 +199,8 @@ def _classes(
 
 
 def _rows(
-    n: int, numbers: NDArray[np.int64] | None, fractions: tuple[float, float], seed: int
-) -> tuple[NDArray[np.int64], ...]:
+    n: int, numbers: Rows | None, fractions: tuple[float, float], seed: int
+) -> tuple[Rows, ...]:
     """Rows of the three parts, which are never empty."""
     validation, test = fractions
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
@@ -214,27 +210,14 @@ def _rows(
     return split_rows(n, (max(1, round(n * validation)), max(1, round(n * test))), seed, numbers)
 
 
-def _held(
-    stored: Tensor, numbers: NDArray[np.int64] | None, rows: tuple[NDArray[np.int64], ...]
-) -> list[Split]:
-    labels = None if numbers is None else torch.from_numpy(numbers)
-    return [Split(stored[part], None if labels is None else labels[part]) for part in rows]
-
-
-def _mapped(
-    values: NDArray[Any],
-    layout: Layout,
-    numbers: NDArray[np.int64] | None,
-    rows: tuple[NDArray[np.int64], ...],
-) -> list[Split]:
+def _whole(values: Array, layout: Layout, labels: Tensor | None) -> Split:
+    """All examples, in memory or where a mapped array has them."""
+    if not isinstance(values, np.memmap):
+        return Split(to_tensor(values, layout), labels)
     if values.dtype not in (np.uint8, np.float32):
         raise ValueError(
             f"a mapped array must be uint8 or float32, which need no conversion, got "
             f"{values.dtype}; convert the file, or load it whole"
         )
     source = torch.from_numpy(channels_first(values, layout))
-    labels = None if numbers is None else torch.from_numpy(numbers)
-    return [
-        MappedSplit(source, torch.from_numpy(part), None if labels is None else labels[part])
-        for part in rows
-    ]
+    return MappedSplit(source, torch.arange(len(source)), labels=labels)

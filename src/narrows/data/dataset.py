@@ -1,15 +1,17 @@
 """A data set: three splits of examples with what they are."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Array: TypeAlias = NDArray[Any]
+"""A NumPy array of any element type."""
 _CHUNK = 1 << 24  # values looked at together, so that statistics need little memory
 
 
@@ -57,12 +59,17 @@ class Split:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: `(channels, height, width)` or `(d,)`."""
-        return tuple(self.images.shape[1:])
+        return tuple(self._storage.shape[1:])
 
     @property
     def dtype(self) -> torch.dtype:
         """How values are stored: uint8 or float32."""
-        return self.images.dtype
+        return self._storage.dtype
+
+    @property
+    def _storage(self) -> Tensor:
+        """The tensor that holds the examples, these and perhaps others."""
+        return self.images
 
     @property
     def device(self) -> torch.device:
@@ -92,9 +99,13 @@ class Split:
         labels = None if self.labels is None else self.labels.to(device)
         return Split(self.images.to(device), labels)
 
+    def take(self, index: Tensor) -> "Split":
+        """The examples of these rows as a split of their own."""
+        return Split(self.stored(index), self.batch_labels(index))
+
     def head(self, n: int) -> "Split":
         """The first n examples."""
-        return Split(self.images[:n], None if self.labels is None else self.labels[:n])
+        return self.take(torch.arange(min(n, len(self))))
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Origin:
     """
 
     source: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
 
 
@@ -166,10 +177,7 @@ class Dataset:
     @property
     def dimensions(self) -> int:
         """Numbers in one example; bits per dimension divide by it."""
-        total = 1
-        for size in self.shape:
-            total *= size
-        return total
+        return math.prod(self.shape)
 
     @cached_property
     def variance(self) -> float:
@@ -199,9 +207,7 @@ def as_unit(values: Tensor) -> Tensor:
 
 def _variance(split: Split) -> float:
     """Scalar variance in float64, exact for uint8, reading a slice of rows at a time."""
-    numbers = 1
-    for size in split.shape:
-        numbers *= size
+    numbers = math.prod(split.shape)
     rows = max(1, _CHUNK // max(1, numbers))
 
     def chunks() -> Iterator[Tensor]:
@@ -218,71 +224,3 @@ def _variance(split: Split) -> float:
     mean = sum(float(values.double().sum()) for values in chunks()) / (numbers * len(split))
     squares = sum(float((values.double() - mean).square().sum()) for values in chunks())
     return squares / (numbers * len(split))
-
-
-def split_rows(
-    n: int, sizes: tuple[int, int], seed: int, labels: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of training, validation and test, each sorted; stratified where there are labels.
-
-    Every class gives each part its share up to rounding: within a class rows are shuffled, and
-    each is placed at its quantile; cutting all rows by quantile cuts every class alike.
-
-    Args:
-        n: number of examples.
-        sizes: numbers of validation and test examples; the rest is for training.
-        seed: of the shuffle.
-        labels: `[n]` classes, or None for a plain shuffle.
-    """
-    random = np.random.default_rng(seed)
-    order = random.permutation(n)
-    if labels is not None:
-        quantile = np.empty(n)
-        for label in np.unique(labels):
-            rows = order[labels[order] == label]
-            quantile[rows] = (np.arange(len(rows)) + random.random()) / len(rows)
-        order = order[np.argsort(quantile[order], kind="stable")]
-    validation, test = sizes
-    parts = order[validation + test :], order[:validation], order[validation : validation + test]
-    return tuple(np.sort(part) for part in parts)  # pyright: ignore[reportReturnType]
-
-
-def subset(
-    data: Dataset, train_examples: int | None = None, test_examples: int | None = None
-) -> Dataset:
-    """The same data set with fewer examples, drawn with a fixed seed; its name says so.
-
-    Args:
-        data: the whole.
-        train_examples: at most this many for training.
-        test_examples: at most this many for validation, and for test.
-
-    Raises:
-        ValueError: if a number is below 1.
-
-    Example:
-        >>> import narrows as nw
-        >>> subset(nw.data.load("digits"), train_examples=200).name
-        'digits (200 training examples)'
-    """
-    for name, count in (("train_examples", train_examples), ("test_examples", test_examples)):
-        if count is not None and count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
-    train = _some(data.train, train_examples)
-    held, test = _some(data.validation, test_examples), _some(data.test, test_examples)
-    said = [
-        f"{len(part):,} {kind} examples"
-        for part, whole, kind in ((train, data.train, "training"), (test, data.test, "test"))
-        if len(part) < len(whole)
-    ]
-    name = f"{data.name} ({', '.join(said)})" if said else data.name
-    return replace(data, name=name, train=train, validation=held, test=test)
-
-
-def _some(split: Split, count: int | None) -> Split:
-    """Rows drawn without replacement, in their order: a folder's first rows are one class."""
-    if count is None or count >= len(split):
-        return split
-    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
-    rows = rows.sort().values
-    return Split(split.stored(rows), split.batch_labels(rows))

@@ -5,11 +5,12 @@ import os
 import pkgutil
 from dataclasses import replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from narrows.data.dataset import Dataset, subset
+from narrows.data.dataset import Dataset
+from narrows.data.splitting import subset
 
 
 def sources() -> dict[str, ModuleType]:
@@ -24,13 +25,19 @@ def sources() -> dict[str, ModuleType]:
     return dict(sorted(found.items()))
 
 
+def present(name: str, root: Path | None = None) -> bool:
+    """Whether the files of a data set are in the root or in the cache, or none are needed."""
+    check = getattr(_find(name), "present", None)
+    return check is None or check(root)
+
+
 def load(
     name: str,
     root: str | Path | None = None,
     *,
     train_examples: int | None = None,
     test_examples: int | None = None,
-    **options: Any,
+    **options: object,
 ) -> Dataset:
     """Loads a data set by name: `"digits"`, `"mnist"`, `"folder:PATH"`, `"array:FILE"`, ...
 
@@ -61,8 +68,9 @@ def load(
             f"{source}:{module.ARGUMENT}"
         )
     _check_options(module, source, options)
-    extra = {"argument": argument} if colon else {}
-    data = module.load(root=data_root(root), **extra, **options)
+    given = {"root": data_root(root), "argument": argument}
+    accepted = given.keys() & signature(module.load).parameters.keys()
+    data = module.load(**{name: given[name] for name in accepted}, **options)
     limits = {"train_examples": train_examples, "test_examples": test_examples}
     kept = {limit: count for limit, count in limits.items() if count is not None}
     origin = replace(data.origin, source=name, options={**options, **kept})
@@ -95,10 +103,8 @@ def _find(source: str) -> ModuleType:
     raise ValueError(f"there is no data set {source!r}; {hint}known are {', '.join(found)}")
 
 
-def _check_options(module: ModuleType, source: str, options: dict[str, Any]) -> None:
+def _check_options(module: ModuleType, source: str, options: dict[str, object]) -> None:
     """Refuses an option that the source's `load` does not have."""
-    from inspect import signature
-
     hidden = ("root", "argument")
     known = [name for name in signature(module.load).parameters if name not in hidden]
     known += ["train_examples", "test_examples"]

@@ -1,11 +1,6 @@
 """Data larger than memory: a split whose examples stay in a file until a batch is cut."""
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.data.dataset import Split
@@ -19,26 +14,29 @@ class MappedSplit(Split):
     The system reads the pages that a batch touches and keeps as many as memory allows, shared
     between the processes of one machine.
 
-    Attributes:
+    Args:
         source: all rows of the file, in the layout of `Split.images`, on the CPU.
         rows: `[n]` int64, those of this split.
+        labels: `[n]` int64 class numbers of these rows, or None.
+        device: where batches are made.
     """
 
     source: Tensor
     rows: Tensor
+    target: torch.device
 
     def __init__(
         self,
         source: Tensor,
         rows: Tensor,
+        *,
         labels: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        for name, value in (("source", source), ("rows", rows), ("target", torch.device(device))):
-            object.__setattr__(self, name, value)  # the class is frozen
-        # The labels of all rows in, those of this split kept.
-        object.__setattr__(self, "labels", labels)
-        Split.__post_init__(self._sample())
+        self.__dict__.update(  # the class is frozen
+            source=source, rows=rows, labels=labels, target=torch.device(device)
+        )
+        Split(source[: min(1, len(rows))], None if labels is None else labels[:1])  # its checks
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,19 +47,13 @@ class MappedSplit(Split):
         return self.source.index_select(0, self.rows)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return tuple(self.source.shape[1:])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """How values are stored."""
-        return self.source.dtype
+    def _storage(self) -> Tensor:
+        return self.source
 
     @property
     def device(self) -> torch.device:
         """Where batches are made."""
-        return self.target  # pyright: ignore[reportAttributeAccessIssue]
+        return self.target
 
     def stored(self, index: Tensor) -> Tensor:
         """Reads these rows from the file and brings them to the split's device."""
@@ -71,19 +63,9 @@ class MappedSplit(Split):
     def to(self, device: torch.device | str) -> "MappedSplit":
         """The same split whose batches are made on another device; the file stays."""
         labels = None if self.labels is None else self.labels.to(device)
-        return MappedSplit(self.source, self.rows, labels, device)
+        return MappedSplit(self.source, self.rows, labels=labels, device=device)
 
-    def head(self, n: int) -> "MappedSplit":
-        """The first n examples."""
-        labels = None if self.labels is None else self.labels[:n]
-        return MappedSplit(self.source, self.rows[:n], labels, self.device)
-
-    def _sample(self) -> Split:
-        """The first example as a plain split, for its checks."""
-        labels = None if self.labels is None else self.labels[:1]
-        return Split(self.source[: min(1, len(self.rows))], labels)
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """Opens a `.npy` file without reading it; writes to it stay in memory."""
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+    def take(self, index: Tensor) -> "MappedSplit":
+        """These rows as a split of their own; the file stays where it is."""
+        labels = self.batch_labels(index)
+        return MappedSplit(self.source, self.rows[index], labels=labels, device=self.device)

@@ -1,20 +1,28 @@
 """A torchvision data set that the user already has, or any sequence of (image, label)."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from narrows.data.arrays import from_array, infer_layout, to_tensor
-from narrows.data.dataset import Dataset, Split
+from narrows.data.dataset import Array, Dataset, Split
 from narrows.data.pictures import UnusableImageError, read_picture
-from narrows.data.reading.idx import set_aside
+from narrows.data.splitting import Rows, set_aside
+
+
+class Items(Protocol):
+    """What torchvision's data sets are: `len(d)`, and `d[i]` -> image or (image, label)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> object: ...
 
 
 def from_torchvision(
-    train: Any, test: Any = None, *, name: str | None = None, validation: float = 0.1
+    train: Items, test: Items | None = None, *, name: str | None = None, validation: float = 0.1
 ) -> Dataset:
     """Makes a data set of objects with `len(d)` and `d[i] -> (image, label)`.
 
@@ -32,35 +40,37 @@ def from_torchvision(
     """
     title = name or type(train).__name__
     classes = getattr(train, "classes", None)
+    names = tuple(map(str, classes)) if classes else None
     images, labels = _arrays(train)
     if test is None:
         data = from_array(images, labels, name=title, fractions=(validation, validation))
-        names = tuple(map(str, classes)) if classes else data.classes
-        return Dataset(title, data.train, data.validation, data.test, names, data.note)
-    parts = [_split(images, labels), _split(*_arrays(test))]
-    kept, held = set_aside(parts[0], round(validation * len(parts[0])))
-    names = tuple(map(str, classes)) if classes else None
-    return Dataset(title, kept, held, parts[1], names, "published test split")
+        return replace(data, classes=names or data.classes)
+    whole, published = _split(images, labels), _split(*_arrays(test))
+    kept, held = set_aside(whole, round(validation * len(whole)))
+    return Dataset(title, kept, held, published, names, "published test split")
 
 
-def _split(images: NDArray[Any], labels: NDArray[np.int64] | None) -> Split:
+def _split(images: Array, labels: Rows | None) -> Split:
     stored = to_tensor(images, infer_layout(images.shape))
     return Split(stored, None if labels is None else torch.from_numpy(labels))
 
 
-def _arrays(source: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+def _arrays(source: Items) -> tuple[Array, Rows | None]:
     """All images in one array, and their labels where they are integers."""
     whole = getattr(source, "data", None)
     targets = getattr(source, "targets", getattr(source, "labels", None))
     plain = getattr(source, "transform", None) is None
     if plain and isinstance(whole, (np.ndarray, torch.Tensor)) and len(whole) == len(source):
         return np.asarray(whole), None if targets is None else np.asarray(targets, np.int64)
-    images, labels = [], []
+    images: list[Array] = []
+    labels: list[object] = []
     for place in range(len(source)):
-        item = source[place]
-        image, label = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+        match source[place]:
+            case (image, label):
+                labels.append(label)
+            case image:
+                labels.append(None)
         images.append(_item(image, place))
-        labels.append(label)
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
         raise ValueError(f"expected images of one shape, got {sorted(shapes)[:3]}; resize them")
@@ -68,7 +78,7 @@ def _arrays(source: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
     return np.stack(images), np.array(labels, np.int64) if numbered else None
 
 
-def _item(image: Any, place: int) -> NDArray[Any]:
+def _item(image: object, place: int) -> Array:
     if isinstance(image, Image.Image):
         try:
             return read_picture(image)

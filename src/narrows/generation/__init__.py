@@ -10,7 +10,7 @@ from narrows.generation.paths import (
     spherical,
     switching,
 )
-from narrows.generation.traversal import set_coefficient, set_feature, set_index, traverse
+from narrows.generation.traversal import set_coefficient, set_feature, set_index, traverse, usual
 
 __all__ = [
     "Path",
@@ -27,4 +27,5 @@ __all__ = [
     "spherical",
     "switching",
     "traverse",
+    "usual",
 ]

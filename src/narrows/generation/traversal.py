@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from narrows.autoencoder import Autoencoder
-from narrows.codes import AtomValues, Code, Indices, Values, atoms_of, one_tensor
+from narrows.codes import AtomValues, Code, Indices, Values, atoms_of, one_tensor, tensors
 from narrows.sparse.solution import canonical
 
 Setter = Callable[[Code, int, float], Code]
@@ -95,3 +95,42 @@ def set_coefficient(code: Code, dimension: int, value: float) -> Code:
     atoms, values = atoms_of(code)
     others = values.masked_fill(atoms == dimension, 0)
     return canonical(pad(atoms, (0, 1), value=dimension), pad(others, (0, 1), value=value))
+
+
+def usual(code: Code, rows: int, *, steps: int) -> tuple[list[int], list[float]]:
+    """Dimensions and values worth a look in a traversal, from codes of many images.
+
+    Continuous: the features that vary most, from their 1st to their 99th percentile. Sparse: the
+    atoms used most, over the range of coefficients. Integers: places spread over the code, and
+    the indices used most.
+
+    Args:
+        code: of some hundred images.
+        rows: most dimensions.
+        steps: most values of each.
+    """
+    first, *values = tensors(code)
+    if values:
+        active = values[0] != 0
+        return _often(first[active], rows), _range(values[0][active], steps)
+    if first.is_floating_point():
+        flat = first.flatten(0, -2)
+        order = flat.var(0).argsort(descending=True)[:rows]
+        return sorted(order.tolist()), _range(flat[:, order], steps)
+    count = first[0].numel()
+    places = torch.linspace(0, count - 1, min(rows, count)).round().long()
+    return places.tolist(), [float(index) for index in _often(first, steps)]
+
+
+def _often(indices: Tensor, count: int) -> list[int]:
+    """The integers that occur most, ascending."""
+    used = indices.flatten().bincount()
+    most = used.argsort(descending=True, stable=True)[:count]
+    return sorted(index for index in most.tolist() if used[index])
+
+
+def _range(values: Tensor, steps: int) -> list[float]:
+    if not values.numel():
+        raise ValueError("the codes of these images are empty: nothing to traverse")
+    low, high = values.flatten()[: 1 << 20].float().cpu().quantile(torch.tensor([0.01, 0.99]))
+    return torch.linspace(float(low), float(high), steps).tolist()

@@ -1,6 +1,7 @@
 import gzip
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from narrows.data import load
 from narrows.data.loaders import mnist
-from narrows.data.reading.idx import NAMES, parse_idx
+from narrows.data.reading.idx import NAMES, read_idx
 
 RANDOM = np.random.default_rng(0)
 ROOT = Path(os.environ.get("NARROWS_DATA") or "/nonexistent")
@@ -92,9 +93,24 @@ def test_a_truncated_file_is_refused_by_name(folder):
 @pytest.mark.parametrize(
     "content", [b"", b"<html>404</html>", _idx(np.zeros((2, 2), np.uint8))[:6]]
 )
-def test_something_else_is_refused(content):
+def test_something_else_is_refused(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
     with pytest.raises(ValueError, match=r"not an IDX file|truncated"):
-        parse_idx(content, Path("x"))
+        read_idx(tmp_path / "x")
+
+
+def test_no_more_is_decompressed_than_the_header_announces(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(_idx(np.zeros((3, 5), np.uint8)) + bytes(1 << 26)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="should hold 15 bytes after its header, but holds more"):
+        read_idx(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 1 << 20, 1 << 10, 1 << 10)))
+    with pytest.raises(ValueError, match="announces 1099511627776 bytes"):
+        read_idx(path)
 
 
 def test_files_that_do_not_belong_together_are_refused(folder):

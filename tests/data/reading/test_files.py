@@ -73,11 +73,8 @@ def test_a_file_with_the_wrong_checksum_is_refused_and_not_kept(publisher):
 
 
 def test_a_file_with_the_wrong_content_is_refused_and_not_kept(publisher):
-    def check(path):
-        raise ValueError("its content is not the published one")
-
     with pytest.raises(FileNotFoundError, match="not the published one"):
-        download([publisher + "set.bin"], "set", check=check)
+        download([publisher + "set.bin"], "set", check=lambda path: path.read_bytes() != CONTENT)
     assert find(["set.bin"], ["set"], None) is None
 
 

@@ -1,16 +1,9 @@
 """`narrows export RUN`: programs that run elsewhere, or a folder to share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from jsonargparse import Namespace
 
 from narrows.cli import parsing, trained
 
-if TYPE_CHECKING:
-    from narrows.autoencoder import Autoencoder
-
-FORMATS = ("torch", "onnx", "hub")
 _ABOUT = """Export a run's model.
 
 torch  encoder.pt2 and decoder.pt2, programs of torch.export
@@ -21,14 +14,18 @@ Programs are compared with the model on test images of the run's own data.
 """
 
 
-def run(arguments: list[str]) -> int:
+def export(arguments: list[str]) -> int:
     """Writes the files and says how they compare; 1 if a part was refused."""
+    import torch
+
     from narrows.cli.prior import load
+    from narrows.export import ExportError, export_onnx, export_torch
+    from narrows.training.run import Run
 
     parser = parsing.parser("export", _ABOUT)
     trained.add_options(parser)
     parser.add_argument(
-        "--format", type=str, default="torch", choices=list(FORMATS), help="as above"
+        "--format", type=str, default="torch", choices=["torch", "onnx", "hub"], help="as above"
     )
     parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
     parser.add_argument("--n", type=int, default=16, help="test images to compare on")
@@ -36,40 +33,24 @@ def run(arguments: list[str]) -> int:
     config = parsing.parse(parser, arguments)
     model = load(config.run, config.prior)
     if config.format == "hub":
-        return _share(model, config)
-    return _programs(model, config)
-
-
-def _share(model: "Autoencoder", config: Namespace) -> int:
-    from narrows.training.run import Run
-
-    folder = Path(config.out or Path(config.run) / "hub")
-    print(model.save_pretrained(folder, Run.load(config.run)))
-    return 0
-
-
-def _programs(model: "Autoencoder", config: Namespace) -> int:
-    """Both parts; one that is refused does not keep the other."""
-    import torch
-
-    from narrows.export import ExportError, export_onnx, export_torch
-
+        folder = Path(config.out or Path(config.run) / "hub")
+        print(model.save_pretrained(folder, Run.load(config.run)))
+        return 0
     folder = Path(config.out or Path(config.run) / "export")
     _, data = trained.load(config)
     examples = data.test.batch(torch.arange(min(config.n, len(data.test))))
-    export = export_onnx if config.format == "onnx" else export_torch
+    write = export_onnx if config.format == "onnx" else export_torch
     refused = 0
-    for part in ("encoder", "decoder"):
+    for part in ("encoder", "decoder"):  # one that is refused does not keep the other
         try:
-            made = export(model, folder, examples=examples, part=part)
+            made = write(model, folder, examples=examples, part=part)
         except ExportError as error:
             print(f"{part}: refused: {error}")
-            refused += 1
+            refused = 1
             continue
-        size = made.path.stat().st_size / 1e6
         print(
-            f"{made.path}: {size:.2f} MB; on {len(examples)} test examples of {data.name} its "
-            f"largest difference from the model is {made.largest:.2g}, {made.differing:.2%} of "
-            "values differ"
+            f"{made.path}: {made.path.stat().st_size / 1e6:.2f} MB; on {len(examples)} test "
+            f"examples of {data.name} its largest difference from the model is "
+            f"{made.largest:.2g}, {made.differing:.2%} of values differ"
         )
-    return min(refused, 1)
+    return refused

@@ -1,14 +1,14 @@
 """`array:FILE`: the user's own images or vectors from .npy, .npz or .safetensors."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from narrows.data.arrays import Layout, from_array
-from narrows.data.dataset import Dataset
-from narrows.data.mapped import LARGE, map_array
+from narrows.data.dataset import Array, Dataset
+from narrows.data.mapped import LARGE
 
 ABOUT = "your own images or vectors from a file of arrays"
 ARGUMENT = "FILE.npy|npz|safetensors"
@@ -44,17 +44,22 @@ def load(
     path = find_path(argument, root)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {argument!r}; give the path of an array file")
-    arrays = _read(path)
-    name = key or _choose(arrays, _EXAMPLES, path)
-    if name not in arrays:
-        raise ValueError(f"{path} has no array {name!r}; it has {', '.join(arrays)}")
+    if path.suffix not in (".npy", ".npz", ".safetensors"):
+        raise ValueError(f"expected a file .npy, .npz or .safetensors, got {path.name!r}")
+    with _damage_named(path):
+        names, read = _open(path)
+    chosen = key or _choose(names, path)
+    if chosen not in names:
+        raise ValueError(f"{path} has no array {chosen!r}; it has {', '.join(names)}")
+    usual = next((name for name in _LABELS if name in names and name != chosen), None)
+    beside = labels or usual
+    with _damage_named(path):
+        examples = read(chosen)
+        classes = read(beside) if beside in names else None
+    if labels is not None and classes is None:
+        classes = _label_file(labels, root)
     return from_array(
-        arrays[name],
-        _labels(arrays, labels, name, root),
-        name=path.stem,
-        layout=layout,
-        fractions=fractions,
-        seed=seed,
+        examples, classes, name=path.stem, layout=layout, fractions=fractions, seed=seed
     )
 
 
@@ -66,47 +71,46 @@ def find_path(argument: str, root: Path | None) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name; those of pickled objects are refused unread."""
-    try:
-        if path.suffix == ".npy":
-            mapped = path.stat().st_size >= LARGE
-            array = map_array(path) if mapped else np.load(path, allow_pickle=False)
-            return {"array": array}
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
+def _open(path: Path) -> tuple[list[str], Callable[[str], Array]]:
+    """The names of a file's arrays, and what reads one of them."""
+    if path.suffix == ".npy":
+        mode = "c" if path.stat().st_size >= LARGE else None
+        return ["array"], lambda _: np.load(path, mmap_mode=mode, allow_pickle=False)
+    if path.suffix == ".npz":
+        file = np.load(path, allow_pickle=False)
+        return list(file.files), lambda name: file[name]
+    from safetensors.numpy import load_file
 
-            return load_file(path)
-    except Exception as error:  # NumPy, zip and safetensors each raise their own
+    arrays = load_file(path)
+    return list(arrays), lambda name: arrays[name]
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Names the file in whatever NumPy, zip and safetensors raise."""
+    try:
+        yield
+    except Exception as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"{path} holds pickled Python objects, which are never loaded; save plain arrays"
             ) from None
         raise ValueError(f"{path} is truncated or damaged ({error})") from None
-    raise ValueError(f"expected a file .npy, .npz or .safetensors, got {path.name!r}")
 
 
-def _choose(arrays: dict[str, NDArray[Any]], usual: tuple[str, ...], path: Path) -> str:
-    known = [name for name in usual if name in arrays]
-    if known or len(arrays) == 1:
-        return known[0] if known else next(iter(arrays))
+def _choose(names: list[str], path: Path) -> str:
+    usual = [name for name in _EXAMPLES if name in names]
+    if usual or len(names) == 1:
+        return (usual or names)[0]
     raise ValueError(
-        f"{path} has the arrays {', '.join(arrays) or 'none'}; say by key=NAME which holds the "
+        f"{path} has the arrays {', '.join(names) or 'none'}; say by key=NAME which holds the "
         "examples"
     )
 
 
-def _labels(
-    arrays: dict[str, NDArray[Any]], wanted: str | None, examples: str, root: Path | None
-) -> NDArray[Any] | None:
-    if wanted is None:
-        return next((arrays[name] for name in _LABELS if name in arrays and name != examples), None)
-    if wanted in arrays:
-        return arrays[wanted]
-    path = find_path(wanted, root)
+def _label_file(labels: str, root: Path | None) -> Array:
+    path = find_path(labels, root)
     if not path.is_file():
-        raise ValueError(f"labels {wanted!r} are neither an array of the file nor a file")
-    return np.load(path, allow_pickle=False)
+        raise ValueError(f"labels {labels!r} are neither an array of the file nor a file")
+    with _damage_named(path):
+        return np.load(path, allow_pickle=False)

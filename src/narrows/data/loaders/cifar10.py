@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from narrows.data.dataset import Dataset, Split
 from narrows.data.reading.files import cache_folder, download, find
-from narrows.data.reading.idx import set_aside
 from narrows.data.reading.plain_pickle import read_plain
+from narrows.data.splitting import set_aside
 
 ABOUT = "photographs of ten kinds of things, colour"
 SHAPE = (3, 32, 32)
@@ -128,7 +127,7 @@ def _parse(content: bytes, path: str) -> tuple[NDArray[np.uint8], NDArray[np.int
     return np.array(pixels).reshape(-1, *SHAPE), labels  # a copy, which may be written to
 
 
-def _from_python(plain: Any, path: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _from_python(plain: object, path: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The two entries that matter of the python version's dict; Python 2 wrote bytes as keys."""
     entries = {}
     if isinstance(plain, dict):

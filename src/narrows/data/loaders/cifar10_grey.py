@@ -11,13 +11,8 @@ from narrows.data.loaders import cifar10
 
 ABOUT = "CIFAR-10 in grey, sub-sampled"
 SHAPE = (1, 16, 16)
-EXAMPLES = cifar10.EXAMPLES
+EXAMPLES, present = cifar10.EXAMPLES, cifar10.present
 _CHUNK = 5000
-
-
-def present(root: Path | None = None) -> bool:
-    """Whether CIFAR-10 is there."""
-    return cifar10.present(root)
 
 
 def load(root: Path | None = None, *, size: int = 16, validation: int = 5000) -> Dataset:

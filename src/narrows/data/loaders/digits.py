@@ -1,11 +1,10 @@
 """scikit-learn's digits: 1,797 grey images of 8x8, the real data that needs no download."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from narrows.data.dataset import Dataset, Split, split_rows
+from narrows.data.dataset import Dataset, Split
+from narrows.data.splitting import split_rows
 
 ABOUT = "handwritten digits of 8x8, shipped with scikit-learn"
 SHAPE = (1, 8, 8)
@@ -14,13 +13,7 @@ SEED = 0
 VALIDATION, TEST = 180, 360
 
 
-def present(root: Path | None = None) -> bool:
-    """Always: scikit-learn ships it."""
-    del root
-    return True
-
-
-def load(root: Path | None = None) -> Dataset:
+def load() -> Dataset:
     """Loads the digits: 1,257 training, 180 validation and 360 test images, stratified.
 
     The 17 grey levels 0..16 become `round(255 v / 16)` in uint8, so that black and white stay
@@ -29,7 +22,6 @@ def load(root: Path | None = None) -> Dataset:
     Source: scikit-learn's copy of the test set of the UCI optical recognition of handwritten
     digits data set (Alpaydin and Kaynak, 1998).
     """
-    del root
     from sklearn.datasets import load_digits
 
     pixels, target = load_digits(return_X_y=True)

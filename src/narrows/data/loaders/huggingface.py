@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def load(
             "data of the Hugging Face hub need its library: pip install 'narrows[huggingface]'"
         ) from None
     local = root / argument if root is not None and (root / argument).is_dir() else argument
-    rows: Any = load_dataset(str(local), split=split, streaming=True)
+    rows = load_dataset(str(local), split=split, streaming=True)
     features = rows.features or {}
     pictures = column or next((k for k, f in features.items() if isinstance(f, ImageFeature)), None)
     if pictures is None or (features and pictures not in features):

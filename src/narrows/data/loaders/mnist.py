@@ -1,28 +1,27 @@
 """MNIST: 70,000 grey images of handwritten digits, 28x28."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from narrows.data.dataset import Dataset
-from narrows.data.reading.idx import load_idx, locate
+from narrows.data.reading.idx import Published
 
 ABOUT = "handwritten digits, grey"
 SHAPE = (1, 28, 28)
 EXAMPLES = 70_000
-FOLDERS = ("mnist", "MNIST/raw", "MNIST", "")
-ADDRESS = "http://yann.lecun.com/exdb/mnist/"
-# Of the decompressed files: recompressed copies carry other headers around the same bytes.
-CONTENT = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-
-
-def present(root: Path | None = None) -> bool:
-    """Whether all four files are in the root or in the cache."""
-    return None not in locate(FOLDERS, root)
+_PUBLISHED = Published(
+    "MNIST",
+    folders=("mnist", "MNIST/raw", "MNIST", ""),
+    address="http://yann.lecun.com/exdb/mnist/",
+    classes=tuple(str(digit) for digit in range(10)),
+    # Of the decompressed files: recompressed copies carry other headers around the same bytes.
+    content={
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+)
+present = _PUBLISHED.present
 
 
 def load(root: Path | None = None, *, validation: int = 5000) -> Dataset:
@@ -31,5 +30,4 @@ def load(root: Path | None = None, *, validation: int = 5000) -> Dataset:
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document
     recognition, 1998.
     """
-    data = load_idx("MNIST", FOLDERS, ADDRESS, root=root, validation=validation, content=CONTENT)
-    return replace(data, classes=tuple(str(digit) for digit in range(10)))
+    return _PUBLISHED.load(root, validation=validation)

@@ -1,6 +1,5 @@
 """Patches of natural photographs, whitened or as they are: the classical food of sparse coding."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,14 +15,7 @@ Photographs = Literal["scikit-learn", "scikit-image"]
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def present(root: Path | None = None) -> bool:
-    """Always: the default photographs come with scikit-learn."""
-    del root
-    return True
-
-
 def load(
-    root: Path | None = None,
     *,
     size: int = 8,
     n: int = EXAMPLES,
@@ -38,7 +30,6 @@ def load(
     patches are vectors `[size^2]` with unit variance over training; others are 8-bit images.
 
     Args:
-        root: not used.
         size: side of a patch.
         n: number of patches; two thirds are for training, a sixth for each other part.
         whiten: whether to flatten the spectrum of each photograph first.
@@ -49,7 +40,6 @@ def load(
         ValueError: if the patches are too large or too few.
         ModuleNotFoundError: if scikit-image is asked for and not installed.
     """
-    del root
     pictures = _photographs(photographs)
     widest = min(int(min(picture.shape[0], 0.15 * picture.shape[1])) for picture in pictures)
     if not 2 <= size <= widest or n < 60:

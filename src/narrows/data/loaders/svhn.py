@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from narrows.data.dataset import Dataset, Split
 from narrows.data.reading.files import download, find
-from narrows.data.reading.idx import set_aside
+from narrows.data.splitting import set_aside
 
 ABOUT = "house numbers from street views, colour"
 SHAPE = (3, 32, 32)

@@ -4,27 +4,19 @@ After Pyle's slides "Sparse Variational Autoencoder" (2019), which use 10x10 and
 show neither the templates nor the law of the weights; ours are stated below.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from narrows.data.dataset import Dataset, Split, split_rows
+from narrows.data.dataset import Dataset, Split
+from narrows.data.splitting import split_rows
 
 ABOUT = "weighted sums of two templates plus noise, made on the spot"
 SHAPE = (1, 10, 10)
 EXAMPLES = 6000
 
 
-def present(root: Path | None = None) -> bool:
-    """Always: it is made on the spot."""
-    del root
-    return True
-
-
 def load(
-    root: Path | None = None,
     *,
     size: int = 10,
     n: int = EXAMPLES,
@@ -34,7 +26,6 @@ def load(
     """Makes the images; labels say which template weighs more.
 
     Args:
-        root: not used.
         size: side of the images; the slides have 10 and 5.
         n: number of images, of which a sixth each is for validation and test.
         noise: standard deviation of the normal noise on each pixel.
@@ -43,7 +34,6 @@ def load(
     Raises:
         ValueError: if the size is below 3, n below 30 or the noise negative.
     """
-    del root
     if size < 3 or n < 30 or noise < 0:
         raise ValueError(
             f"expected size >= 3, n >= 30 and noise >= 0, got size={size}, n={n}, noise={noise}"

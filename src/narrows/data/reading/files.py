@@ -7,8 +7,8 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
 
 _TIMEOUT = 20  # seconds without a byte
 _BLOCK = 1 << 18
@@ -40,7 +40,7 @@ def download(
     folder: str,
     *,
     known_hash: str | None = None,
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], bool] | None = None,
 ) -> Path:
     """Downloads a file into the cache from the first address that works, and verifies it.
 
@@ -51,7 +51,7 @@ def download(
         urls: the data set's published addresses, in the order to be tried.
         folder: below the cache folder.
         known_hash: of the file as published, such as "md5:...", if it is known.
-        check: raises ValueError if the file's content is not what it should be.
+        check: True if the file's content is the published one.
 
     Raises:
         FileNotFoundError: if no address gave the right file; the message says where to put it.
@@ -64,10 +64,11 @@ def download(
     for url in urls:
         name = url.rsplit("/", 1)[1]
         try:
-            downloader: Any = resume_download  # pooch's protocol names its parameters otherwise
-            path = Path(pooch.retrieve(url, known_hash, name, target, downloader=downloader))
-            if check is not None:
-                check(path)
+            path = Path(
+                pooch.retrieve(url, known_hash, name, target, downloader=_resume_download)  # pyright: ignore[reportArgumentType]
+            )
+            if check is not None and not check(path):
+                raise ValueError("its content is not the published one")
             return path
         except ValueError as error:  # a wrong file must not be found by the next run
             (target / name).unlink(missing_ok=True)
@@ -82,11 +83,8 @@ def download(
     )
 
 
-def resume_download(url: str, output_file: Any, pooch: Any, check_only: bool = False) -> bool:
+def _resume_download(url: str, output_file: str, _pooch: object) -> None:
     """Downloads as pooch asks, continuing where an earlier attempt broke off."""
-    del pooch
-    if check_only:
-        return True
     output = Path(output_file)
     part = output.parent / f".{url.rsplit('/', 1)[1]}.part"
     have = part.stat().st_size if part.exists() else 0
@@ -99,15 +97,14 @@ def resume_download(url: str, output_file: Any, pooch: Any, check_only: bool = F
         if error.code != 416:  # 416: nothing beyond what we have, so it is whole, or not the file
             raise
     part.replace(output)
-    return True
 
 
-def digest(data: bytes, algorithm: str = "md5") -> str:
-    """Hexadecimal checksum of content; a guard against damage, not against malice."""
-    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+def digest(data: bytes) -> str:
+    """MD5 of content in hexadecimal; a guard against damage, not against malice."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _copy(answer: Any, part: Path, have: int) -> None:
+def _copy(answer: HTTPResponse, part: Path, have: int) -> None:
     """Appends the answer's body to `part`, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress

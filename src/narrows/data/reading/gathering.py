@@ -4,15 +4,13 @@ import io
 import tempfile
 import warnings
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.data.arrays import FEWEST
 from narrows.data.pictures import UnusableImageError, match_channels, read_picture
-
-Source = Path | IO[bytes] | Any
 
 
 class Gathered:
@@ -33,8 +31,8 @@ class Gathered:
         self._held: list[NDArray[np.uint8]] = []
         self._file: IO[bytes] | None = None
 
-    def read(self, name: str, source: Source) -> None:
-        """Adds a picture of a file, of bytes or of Pillow, or notes why it cannot be used."""
+    def read(self, name: str, source: Path | bytes) -> None:
+        """Adds the picture of a file or of its content, or notes why it cannot be used."""
         try:
             opened = io.BytesIO(source) if isinstance(source, bytes) else source
             picture = read_picture(opened, self.size, self.channels)

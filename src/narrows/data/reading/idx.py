@@ -4,14 +4,18 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from narrows.data.dataset import Dataset, Split, split_rows
+from narrows.data.dataset import Dataset, Split
+from narrows.data.mapped import LARGE
 from narrows.data.reading.files import digest, download, find
+from narrows.data.splitting import set_aside
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -21,129 +25,107 @@ NAMES = (
 )
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, decompressed if it is gzip by its first bytes.
+def read_idx(path: Path) -> bytes:
+    """The content of an IDX file of unsigned bytes, decompressed if it is gzip.
 
-    Raises:
-        ValueError: if the compressed file is truncated or damaged.
-    """
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is truncated or damaged ({error}); fetch it again") from None
-
-
-def parse_idx(content: bytes, path: Path) -> NDArray[np.uint8]:
-    """The array of unsigned bytes in an IDX file's content.
+    No more is decompressed than the header announces, and a byte to see whether there is more.
 
     Raises:
         ValueError: if it is not such a file, or is longer or shorter than its header says.
     """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes; fetch it again")
-    axes = content[3]
-    start = 4 + 4 * axes
-    sizes = struct.unpack(f">{axes}I", content[4:start]) if len(content) >= start else (0,)
-    expected, found = math.prod(sizes), max(0, len(content) - start)
-    if expected != found or not expected:
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            header = file.read(4)
+            if len(header) < 4 or header[:3] != b"\x00\x00\x08" or not 1 <= header[3] <= 4:
+                raise ValueError(f"{path} is not an IDX file of unsigned bytes; fetch it again")
+            header += file.read(4 * header[3])
+            expected = math.prod(_sizes(header))
+            if expected > LARGE:
+                raise ValueError(
+                    f"{path} announces {expected} bytes, of which at most {LARGE} are read"
+                )
+            body = file.read(expected + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is truncated or damaged ({error}); fetch it again") from None
+    if len(body) != expected or not expected:
+        found = f"{len(body)}" if len(body) <= expected else "more"
         raise ValueError(
             f"{path} should hold {expected} bytes after its header, but holds {found}: it is "
             "truncated or damaged; fetch it again"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+    return header + body
 
 
-def locate(folders: tuple[str, ...], root: Path | None) -> list[Path | None]:
-    """The four files, each with or without gzip, where they are; None for the absent."""
-    spellings = [(name, name.replace("-idx", ".idx")) for name in NAMES]
-    return [
-        find([f"{word}{end}" for word in words for end in ("", ".gz")], folders, root)
-        for words in spellings
-    ]
+def _sizes(header: bytes) -> tuple[int, ...]:
+    whole = len(header) == 4 + 4 * header[3]
+    return struct.unpack(f">{header[3]}I", header[4:]) if whole else (0,)
 
 
-def load_idx(
-    title: str,
-    folders: tuple[str, ...],
-    address: str,
-    *,
-    root: Path | None,
-    validation: int,
-    content: dict[str, str] | None = None,
-    wrapper: dict[str, str] | None = None,
-) -> Dataset:
-    """Loads four IDX files as a data set; a stratified part of training is for validation.
+def _array(content: bytes) -> NDArray[np.uint8]:
+    start = 4 + 4 * content[3]
+    return np.frombuffer(content, np.uint8, offset=start).reshape(_sizes(content[:start]))
 
-    Args:
+
+@dataclass(frozen=True)
+class Published:
+    """A data set of four IDX files.
+
+    Attributes:
         title: the name shown; "(altered)" is added if the content is not the published one.
         folders: looked in below the root and the cache; the first is where downloads go.
         address: folder of the published files.
-        root: the user's own folder, or None.
-        validation: number of training images set aside, by seed 0.
+        classes: names of the labels.
         content: MD5 of each file decompressed, by name, where it is known.
         wrapper: MD5 of each compressed file as published, where only that is known.
     """
-    files = locate(folders, root)
-    arrays, altered = [], False
-    for name, file in zip(NAMES, files, strict=True):
-        path = file or _download(name, address, folders[0], content, wrapper)
-        data = read_bytes(path)
-        if content is not None:
-            altered |= digest(data) != content[name]
-        arrays.append(parse_idx(data, path))
-    images, labels, test_images, test_labels = arrays
-    for pictures, answers, part in ((images, labels, "train"), (test_images, test_labels, "t10k")):
-        if pictures.ndim != 3 or answers.shape != pictures.shape[:1]:
-            raise ValueError(
-                f"the {part} files do not belong together: images of shape {pictures.shape}, "
-                f"labels of shape {answers.shape}; fetch both again"
-            )
-    train = to_split(images[:, None], labels)
-    train, held = set_aside(train, validation)
-    test = to_split(test_images[:, None], test_labels)
-    name = f"{title} (altered)" if altered else title
-    return Dataset(name, train, held, test, note=f"{validation} training images for validation")
 
+    title: str
+    folders: Sequence[str]
+    address: str
+    classes: tuple[str, ...]
+    content: Mapping[str, str] | None = None
+    wrapper: Mapping[str, str] | None = None
 
-def to_split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    """Read-only bytes as a split that owns its memory."""
-    return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.astype(np.int64)))
+    def present(self, root: Path | None = None) -> bool:
+        """Whether all four files are in the root or in the cache."""
+        return all(self._locate(name, root) for name in NAMES)
 
-
-def set_aside(train: Split, validation: int) -> tuple[Split, Split]:
-    """Divides published training examples into those for training and those for validation.
-
-    Stratified, by seed 0 whatever the seed of a run, so that runs can be compared.
-
-    Raises:
-        ValueError: if that leaves none for one of the two.
-    """
-    if not 0 < validation < len(train):
-        raise ValueError(
-            f"expected between 1 and {len(train) - 1} examples for validation, got {validation}"
+    def load(self, root: Path | None, *, validation: int) -> Dataset:
+        """Loads the set; a stratified part of training, by seed 0, is for validation."""
+        contents = [self._content(name, root) for name in NAMES]
+        images, labels, test_images, test_labels = map(_array, contents)
+        train = self._split(images, labels, part="train")
+        test = self._split(test_images, test_labels, part="t10k")
+        train, held = set_aside(train, validation)
+        original = self.content is None or all(
+            digest(content) == self.content[name]
+            for name, content in zip(NAMES, contents, strict=True)
         )
-    labels = None if train.labels is None else train.labels.numpy()
-    rows, held, _ = split_rows(len(train), (validation, 0), 0, labels)
-    parts = [
-        Split(train.images[part], None if train.labels is None else train.labels[part])
-        for part in (rows, held)
-    ]
-    return parts[0], parts[1]
+        name = self.title if original else f"{self.title} (altered)"
+        note = f"{validation} training images for validation"
+        return Dataset(name, train, held, test, self.classes, note)
 
+    def _locate(self, name: str, root: Path | None) -> Path | None:
+        """A file, with or without gzip, in either spelling that is in use."""
+        words = (name, name.replace("-idx", ".idx"))
+        return find([f"{word}{end}" for word in words for end in ("", ".gz")], self.folders, root)
 
-def _download(
-    name: str,
-    address: str,
-    folder: str,
-    content: dict[str, str] | None,
-    wrapper: dict[str, str] | None,
-) -> Path:
-    def check(path: Path) -> None:
-        if content is not None and digest(read_bytes(path)) != content[name]:
-            raise ValueError("its content is not the published one")
+    def _content(self, name: str, root: Path | None) -> bytes:
+        path = self._locate(name, root) or download(
+            [f"{self.address}{name}.gz"],
+            self.folders[0],
+            known_hash=None if self.wrapper is None else f"md5:{self.wrapper[name]}",
+            check=lambda path: self.content is None or digest(read_idx(path)) == self.content[name],
+        )
+        return read_idx(path)
 
-    known = None if wrapper is None else f"md5:{wrapper[name]}"
-    return download([f"{address}{name}.gz"], folder, known_hash=known, check=check)
+    def _split(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, part: str) -> Split:
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"the {part} files do not belong together: images of shape {images.shape}, "
+                f"labels of shape {labels.shape}; fetch both again"
+            )
+        stored = torch.from_numpy(images[:, None].copy())  # a split owns its memory
+        return Split(stored, torch.from_numpy(labels.astype(np.int64)))

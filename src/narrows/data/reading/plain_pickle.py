@@ -7,10 +7,14 @@ they need, and refuses every other. Nothing named in the file is imported or cal
 
 import math
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -20,34 +24,38 @@ class _Name:
     path: str
 
 
-_RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
-_DTYPE = "numpy dtype"
-_KNOWN = _RECONSTRUCT | {"numpy ndarray", _DTYPE}
-_MARK = object()
-
-
 class _Array:
-    """An array of bytes under construction: `shape` and `data` arrive with its state."""
+    """An array of bytes under construction: its content arrives with its state."""
 
-    value: Any = None
+    value: object = None
 
 
 class _UnsignedByte:
     """The one element type that is admitted."""
 
 
+_RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
+_DTYPE = "numpy dtype"
+_KNOWN = _RECONSTRUCT | {"numpy ndarray", _DTYPE}
+_MARK = object()
 _PUSH = {
     "BININT", "BININT1", "BININT2", "INT", "LONG1",
     "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
 }  # fmt: skip
-_CONSTANT = {"NEWTRUE": True, "NEWFALSE": False, "NONE": None}
 _OLD_STRING = {"SHORT_BINSTRING", "BINSTRING", "STRING"}
+_MAKE: dict[str, Callable[[], object]] = {
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "NONE": lambda: None,
+    "MARK": lambda: _MARK,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
 _TUPLE = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_STORE = {"BINPUT", "LONG_BINPUT", "PUT"}
-_FETCH = {"BINGET", "LONG_BINGET", "GET"}
 
 
-def read_plain(content: bytes, path: Any = "the file") -> Any:
+def read_plain(content: bytes, path: str | Path = "the file") -> object:
     """The dict, list, string, number or array of bytes that a pickle describes.
 
     Raises:
@@ -65,24 +73,23 @@ def read_plain(content: bytes, path: Any = "the file") -> Any:
 
 class _Reader:
     def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.stack: list[object] = []
+        self.memo: dict[object, object] = {}
 
-    def read(self, content: bytes) -> Any:
-        argument: Any
+    def read(self, content: bytes) -> object:
         for code, argument, _ in pickletools.genops(content):
             name = code.name
             if name == "STOP":
                 return _finished(self.stack.pop(), {})
             if name in _PUSH:
                 self.stack.append(argument)
-            elif name in _CONSTANT:
-                self.stack.append(_CONSTANT[name])
+            elif name in _MAKE:
+                self.stack.append(_MAKE[name]())
             elif name in _OLD_STRING:  # Python 2's str, which is bytes
-                self.stack.append(argument.encode("latin-1"))
-            elif name in _STORE:
+                self.stack.append(_expect(argument, str).encode("latin-1"))
+            elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
                 self.memo[argument] = self.stack[-1]
-            elif name in _FETCH:
+            elif name in ("BINGET", "LONG_BINGET", "GET"):
                 self.stack.append(self.memo[argument])
             elif name == "MEMOIZE":
                 self.memo[len(self.memo)] = self.stack[-1]
@@ -90,13 +97,9 @@ class _Reader:
                 self._build(name, argument)
         raise EOFError("no end")
 
-    def _build(self, name: str, argument: Any) -> None:
+    def _build(self, name: str, argument: object) -> None:
         stack = self.stack
-        if name == "MARK":
-            stack.append(_MARK)
-        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[name])
-        elif name == "TUPLE":
+        if name == "TUPLE":
             items = self._marked()
             stack.append(tuple(items))
         elif name in _TUPLE:
@@ -111,42 +114,40 @@ class _Reader:
         else:
             self._array(name, argument)
 
-    def _array(self, name: str, argument: Any) -> None:
+    def _array(self, name: str, argument: object) -> None:
         """The instructions by which NumPy describes an array of unsigned bytes."""
         stack = self.stack
         if name in ("GLOBAL", "STACK_GLOBAL"):
-            path = argument if name == "GLOBAL" else " ".join((stack.pop(-2), stack.pop()))
+            path = argument if name == "GLOBAL" else f"{stack.pop(-2)} {stack.pop()}"
             if path not in _KNOWN:
                 raise ValueError(f"it names {path!r}")
-            stack.append(_Name(path))
+            stack.append(_Name(_expect(path, str)))
         elif name == "REDUCE":
-            arguments, called = stack.pop(), _expect(stack.pop(), _Name)
+            arguments, called = _expect(stack.pop(), tuple), _expect(stack.pop(), _Name)
             stack.append(_construct(called.path, arguments))
         elif name == "BUILD":
-            state = stack.pop()
-            if isinstance(stack[-1], _Array):
-                stack[-1].value = _fill(state)
-            elif not isinstance(stack[-1], _UnsignedByte):
+            state, built = _expect(stack.pop(), tuple), stack[-1]
+            if isinstance(built, _Array):
+                built.value = _fill(*state)
+            elif not isinstance(built, _UnsignedByte):
                 raise ValueError("it sets the state of an object")
         else:
             raise ValueError(f"it contains the instruction {name}")
 
-    def _marked(self) -> list[Any]:
-        for at in range(len(self.stack) - 1, -1, -1):
-            if self.stack[at] is _MARK:
-                items = self.stack[at + 1 :]
-                del self.stack[at:]
-                return items
-        raise IndexError("no mark")
+    def _marked(self) -> list[object]:
+        at = max(place for place, value in enumerate(self.stack) if value is _MARK)
+        items = self.stack[at + 1 :]
+        del self.stack[at:]
+        return items
 
 
-def _expect(value: Any, kind: type) -> Any:
+def _expect(value: object, kind: type[Kind]) -> Kind:
     if not isinstance(value, kind):
         raise ValueError(f"it treats a {type(value).__name__} as a {kind.__name__}")
     return value
 
 
-def _construct(path: str, arguments: tuple[Any, ...]) -> Any:
+def _construct(path: str, arguments: tuple[object, ...]) -> object:
     if path in _RECONSTRUCT:
         return _Array()
     if path == _DTYPE and arguments[0] in (b"u1", "u1", b"|u1", "|u1"):
@@ -154,19 +155,17 @@ def _construct(path: str, arguments: tuple[Any, ...]) -> Any:
     raise ValueError(f"it calls {path} with {str(arguments)[:60]}")
 
 
-def _fill(state: tuple[Any, ...]) -> Any:
-    """The array of (version, shape, element type, Fortran order, bytes)."""
-    _, shape, kind, fortran, data = state
+def _fill(_version: object, shape: object, kind: object, fortran: object, data: object) -> object:
+    """The array that NumPy's state describes."""
     _expect(kind, _UnsignedByte)
-    _expect(data, bytes)
-    if not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError(f"it has an array of shape {shape}")
-    if len(data) != math.prod(shape):
-        raise ValueError(f"an array of shape {shape} has {len(data)} bytes")
-    return np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+    content = _expect(data, bytes)
+    sizes = [_expect(size, int) for size in _expect(shape, tuple)]
+    if min(sizes, default=0) < 0 or len(content) != math.prod(sizes):
+        raise ValueError(f"an array of shape {shape} has {len(content)} bytes")
+    return np.frombuffer(content, np.uint8).reshape(sizes, order="F" if fortran else "C")
 
 
-def _finished(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
+def _finished(value: object, done: dict[int, object], depth: int = 0) -> object:
     """The value with its arrays in place; what is shared is converted once, so work is linear."""
     if depth > 8:
         raise ValueError("it nests more than 8 deep")

@@ -1,15 +1,21 @@
-"""`narrows compress RUN IMAGE...`: image files to the model's codes, as small as their rate."""
+"""`narrows compress RUN IMAGE...` and `narrows decompress RUN FILE...`: images as a run's codes."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
 
 from narrows.cli import parsing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUFFIX = ".nrwz"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
-def run(arguments: list[str]) -> None:
+def compress(arguments: list[str]) -> None:
     """Writes NAME.nrwz for each image; says how small and how faithful."""
     import torch
 
@@ -25,12 +31,12 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("images", type=str, nargs="+", help="image files or folders")
     parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
     parser.add_argument("--lossless", type=bool, default=False, help="keep every pixel")
-    parser.add_argument("--out", type=str, default=None, help="folder; default beside each image")
+    _add_out(parser)
     config = parsing.parse(parser, arguments)
     model = load(config.run, config.prior)
     codec = Codec(model, lossless=config.lossless)
     done, refused = 0, []
-    for path, target in targets(config.images, config.out, PICTURES, SUFFIX):
+    for path, target in _targets(config.images, config.out, PICTURES, SUFFIX):
         try:
             image = torch.from_numpy(read_picture(path, channels=model.shape[0]).copy())[None]
         except UnusableImageError as error:
@@ -43,10 +49,42 @@ def run(arguments: list[str]) -> None:
         bits = 8 * len(blob) / image.numel()
         print(f"{target}: {len(blob)} bytes, {bits:.4g} bits per value, {psnr}")
         done += 1
-    finish(done, refused)
+    _finish(done, refused)
 
 
-def targets(
+def decompress(arguments: list[str]) -> None:
+    """Writes NAME.png for each file."""
+    from narrows.cli.prior import load
+    from narrows.codec import Codec, CodecError, Limit
+
+    parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
+    parser.add_argument("run", type=str, help="the run's folder that compressed it")
+    parser.add_argument("files", type=str, nargs="+", help="files or folders")
+    parser.add_argument("--prior", type=str, default=None, help="the kind that compressed it")
+    parser.add_argument("--lossless", type=bool, default=False, help="as when compressing")
+    _add_out(parser)
+    parser.add_class_arguments(Limit, "limit")
+    config = parsing.parse(parser, arguments)
+    limit = Limit(**config.limit.as_dict())
+    codec = Codec(load(config.run, config.prior), lossless=config.lossless)
+    done, refused = 0, []
+    for path, target in _targets(config.files, config.out, {SUFFIX}, ".png"):
+        try:
+            images = codec.decompress(path.read_bytes(), limit)
+        except CodecError as error:
+            refused.append(f"{path}: {error}")
+            continue
+        _write_png(target, images[0])
+        print(target)
+        done += 1
+    _finish(done, refused)
+
+
+def _add_out(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=str, default=None, help="folder; default beside each file")
+
+
+def _targets(
     given: list[str], out: str | None, suffixes: set[str], suffix: str
 ) -> Iterator[tuple[Path, Path]]:
     """Each input file and where its output goes.
@@ -75,13 +113,17 @@ def targets(
         raise FileNotFoundError(f"no files with {', '.join(sorted(suffixes))} in {given}")
 
 
-def finish(done: int, refused: list[str]) -> None:
-    """Names what could not be read; a failure if nothing could.
-
-    Raises:
-        ValueError: if no file was readable.
-    """
+def _finish(done: int, refused: list[str]) -> None:
+    """Names what could not be read; a failure if nothing could."""
     for line in refused:
         print(f"skipped {line}")
     if refused and not done:
         raise ValueError(f"none of {len(refused)} files could be read")
+
+
+def _write_png(target: Path, image: "Tensor") -> None:
+    """One uint8 image `[channels, height, width]` as PNG."""
+    from PIL import Image
+
+    pixels = image.permute(1, 2, 0).numpy()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(target)

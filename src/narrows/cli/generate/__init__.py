@@ -1,1 +1,0 @@
-"""Commands that draw, move or mask the codes of a run; each file is one command."""
