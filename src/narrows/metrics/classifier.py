@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from narrows.networks.standardize import Standardize
+
 FEATURES = 64
 """Few, since the Frechet distance is biased by the ratio of features to samples."""
 
@@ -21,8 +23,10 @@ class Classifier(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         if len(shape) == 1:
-            self.body: nn.Sequential = nn.Sequential(nn.Linear(shape[0], 2 * FEATURES), nn.ReLU())
-            self.body.append(nn.Linear(2 * FEATURES, FEATURES))
+            self.body: nn.Sequential = nn.Sequential(
+                Standardize(shape[0]), nn.Linear(shape[0], 2 * FEATURES), nn.ReLU(),
+                nn.Linear(2 * FEATURES, FEATURES),
+            )  # fmt: skip
         else:
             layers: list[nn.Module] = []
             for before, after, stride in ((shape[0], 32, 1), (32, 64, 2), (64, FEATURES, 2)):
@@ -69,6 +73,9 @@ def train_classifier(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         model = Classifier(tuple(images.shape[1:]), int(labels.max()) + 1).to(images)
+        if isinstance(first := model.body[0], Standardize):
+            exact = images.double()
+            first.learn(exact.mean(0), exact.var(0, correction=0).mean().item())
         batch_size = min(batch_size, len(images))
         steps = epochs * (len(images) // batch_size)
         optimiser = torch.optim.Adam(model.parameters())

@@ -78,6 +78,7 @@ def ssim(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
             "expected two batches of images [batch, channels, height, width], got "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
+    dtype, x, y = x.dtype, x.double(), y.double()  # float32 cancels in the variances
     mean_x, mean_y = _windowed(x), _windowed(y)
     variance_x = _windowed(x * x) - mean_x**2
     variance_y = _windowed(y * y) - mean_y**2
@@ -85,7 +86,7 @@ def ssim(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return (light * structure).flatten(1).mean(1)
+    return (light * structure).flatten(1).mean(1).to(dtype)
 
 
 def _windowed(images: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ def kid(first: Tensor, second: Tensor) -> float:
         whole sets, in the place of a mean over subsets.
     """
     check_features(first, second)
+    first, second = first.double(), second.double()  # cubes cancel in float32
     within = _off_diagonal(first) + _off_diagonal(second)
     return (within - 2 * _kernel(first, second).mean()).item()
 
@@ -103,7 +104,7 @@ def precision_recall(samples: Tensor, real: Tensor, *, k: int = 3) -> dict[str, 
         and 6 (they take k = 5).
     """
     check_features(samples, real, least=k + 1)
-    distances = torch.cdist(samples, real)
+    distances = _distances(samples, real)
     inside_real = distances <= _radii(real, k)
     inside_samples = distances <= _radii(samples, k)[:, None]
     return {
@@ -117,7 +118,13 @@ def precision_recall(samples: Tensor, real: Tensor, *, k: int = 3) -> dict[str, 
 def _radii(features: Tensor, k: int) -> Tensor:
     """Distance of each to its k-th nearest other one."""
     # The nearest is the point itself, at distance 0.
-    return torch.cdist(features, features).kthvalue(k + 1, dim=1).values
+    return _distances(features, features).kthvalue(k + 1, dim=1).values
+
+
+def _distances(first: Tensor, second: Tensor) -> Tensor:
+    """By differences in float64: the expanded square loses all digits far from the origin."""
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(first.double(), second.double(), compute_mode=mode)
 
 
 def one_nearest_neighbour_accuracy(samples: Tensor, real: Tensor) -> float:
@@ -139,7 +146,7 @@ def one_nearest_neighbour_accuracy(samples: Tensor, real: Tensor) -> float:
     if len(samples) != len(real):
         raise ValueError(f"expected sets of one size, got {len(samples)} and {len(real)}")
     everything = torch.cat([samples, real])
-    distances = torch.cdist(everything, everything).fill_diagonal_(torch.inf)
+    distances = _distances(everything, everything).fill_diagonal_(torch.inf)
     from_samples = torch.arange(len(everything), device=samples.device) < len(samples)
     nearest = distances.argmin(1)
     return (from_samples[nearest] == from_samples).double().mean().item()

@@ -16,7 +16,7 @@ def laplacian_variance(images: Tensor) -> Tensor:
 
     Source: Pech-Pacheco et al. (2000), the focus measure LAPV.
     """
-    _check(images)
+    images = _checked(images)
     middle = images[..., 1:-1, 1:-1]
     sides = images[..., :-2, 1:-1] + images[..., 2:, 1:-1]
     sides = sides + images[..., 1:-1, :-2] + images[..., 1:-1, 2:]
@@ -33,7 +33,7 @@ def high_frequency_energy(images: Tensor, above: float = 0.25) -> Tensor:
         images: `[batch, channels, height, width]`.
         above: limit in cycles per pixel; 0.5 is the highest along an axis.
     """
-    _check(images)
+    images = _checked(images)
     height, width = images.shape[-2:]
     centred = images - images.mean((2, 3), keepdim=True)
     rows, columns = (
@@ -76,9 +76,11 @@ def sharpness(reconstructions: Tensor, originals: Tensor) -> dict[str, float]:
     return ratios
 
 
-def _check(images: Tensor) -> None:
+def _checked(images: Tensor) -> Tensor:
+    """Images in float64, where neighbours' differences keep their digits."""
     if images.dim() != 4 or min(images.shape[2:]) < 3:
         raise ValueError(
             "expected images [batch, channels, height, width] of at least 3 x 3 pixels, got "
             f"shape {tuple(images.shape)}"
         )
+    return images.double()

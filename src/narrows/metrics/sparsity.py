@@ -18,7 +18,7 @@ def hoyer(codes: Tensor) -> Tensor:
 
     Source: Hoyer (2004), section 3.1.
     """
-    d = codes.shape[-1]
+    codes, d = codes.double(), codes.shape[-1]
     if d < 2:
         raise ValueError(f"expected vectors of at least 2 entries, got {d}")
     ratio = codes.abs().sum(-1) / codes.square().sum(-1).sqrt()
@@ -37,7 +37,7 @@ def excess_kurtosis(codes: Tensor) -> Tensor:
     Returns:
         `[d]`.
     """
-    centred = codes - codes.mean(0)
+    centred = codes.double() - codes.double().mean(0)
     return centred.pow(4).mean(0) / centred.square().mean(0).square() - 3
 
 
@@ -54,6 +54,7 @@ def near_zero(codes: Tensor, threshold: float = 0.1) -> Tensor:
     Returns:
         `[d]`; NaN where half of the entries or more are equal and no scale is left.
     """
+    codes = codes.double()
     quantiles = torch.tensor([0.25, 0.5, 0.75], dtype=codes.dtype, device=codes.device)
     low, middle, high = torch.quantile(codes, quantiles, dim=0)
     scale = (high - low) / NORMAL_IQR
@@ -81,7 +82,7 @@ def pca_spectrum(codes: Tensor) -> Tensor:
     """
     if codes.dim() != 2:
         raise ValueError(f"expected codes [n, d], got shape {tuple(codes.shape)}; flatten them")
-    codes = codes if codes.dtype == torch.float64 else codes.double()
+    codes = codes.double()
     energies = torch.linalg.svdvals(codes - codes.mean(0)).square()
     total = energies.sum()
     if not total > torch.finfo(torch.float64).eps ** 2 * codes.square().sum():

@@ -1,0 +1,52 @@
+"""Vectors in any unit, seen by the networks in that of their training set."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Standardize(nn.Module):
+    """(x - mean) / scale, with statistics that are saved with the model; at first the identity.
+
+    The mean is each feature's own. The scale is one for all features, so that distances, and with
+    them errors, keep their proportions.
+
+    Args:
+        d: width of the vectors.
+
+    Example:
+        >>> x = torch.tensor([[1000.0, 2.0], [1002.0, 2.0]])
+        >>> part = Standardize(2)
+        >>> part.learn(x.mean(0), variance=0.5)
+        >>> part(x)[0, 0].item()
+        -1.4142135381698608
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("scale", torch.ones(()))
+
+    def learn(self, mean: Tensor, variance: float) -> None:
+        """Takes the statistics of the training set.
+
+        Args:
+            mean: of each feature, `[d]`.
+            variance: about these means, the average over features; 0 leaves the scale at 1.
+        """
+        self.mean.copy_(mean)
+        self.scale.fill_(variance**0.5 or 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vectors `[batch, d]` in the unit of the training set's standard deviation."""
+        return (x - self.mean) / self.scale
+
+
+class Restore(Standardize):
+    """The inverse: mean + scale * x, which gives a decoder's output the unit of the data."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Vectors `[batch, d]` in the unit of the data."""
+        return self.mean + self.scale * x
