@@ -21,7 +21,8 @@ from narrows.likelihoods import Likelihood, Normal
 from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.priors.base import Prior
-from narrows.recorded import FORMAT, Recorded, build, check_format, spec
+from narrows.recorded import FORMAT, Recorded, build, spec
+from narrows.trust import read_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -379,12 +380,24 @@ class Autoencoder(Shared, nn.Module):
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+    def load(
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        *,
+        trust: str | Sequence[str] = (),
+    ) -> Self:
         """Reads what `save` wrote.
+
+        Args:
+            folder: that `save` or a run wrote.
+            device: where the model is put.
+            trust: modules of your own whose parts the folder may name; see `narrows.trust`.
 
         Raises:
             FileNotFoundError: if the folder holds no saved model.
-            ValueError: if another version of narrows wrote it in a form that this one cannot read.
+            ValueError: if a file is damaged, another version of narrows wrote it in a form that
+                this one cannot read, or it names code that is not trusted.
         """
         folder = Path(folder)
         missing = [n for n in ("model.json", "model.safetensors") if not (folder / n).is_file()]
@@ -393,8 +406,7 @@ class Autoencoder(Shared, nn.Module):
                 f"expected a folder written by Autoencoder.save or a run, but {folder} has no "
                 f"{' and no '.join(missing)}"
             )
-        parts = json.loads((folder / "model.json").read_text())
-        check_format(parts, folder / "model.json")
+        parts = read_model(folder / "model.json", trust)
         model = cls(
             tuple(parts["shape"]),
             build(parts["bottleneck"]),

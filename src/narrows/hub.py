@@ -1,15 +1,13 @@
 """Models as folders that can be shared: safetensors, JSON and a card; the hub if one is wanted.
 
 Nothing in such a folder is executed. Its parts are classes that `narrows.recorded` builds from
-their names; a folder from elsewhere may name narrows' own classes, and those of modules that the
-program has imported already, and no others.
+their names; `narrows.trust` says which names a folder may hold.
 """
 
 import json
 import math
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -36,7 +34,7 @@ class Shared:
         raise NotImplementedError
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Self:
         """Reads them."""
         raise NotImplementedError
 
@@ -70,12 +68,15 @@ class Shared:
         return saved
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls, name: str | Path, revision: str | None = None, *, trust: str | Sequence[str] = ()
+    ) -> Self:
         """Reads a model from a folder, or from the Hugging Face hub.
 
         Args:
             name: a folder that `save_pretrained` or a run wrote, or a repository's name.
             revision: branch, tag or commit of the repository.
+            trust: modules of your own whose parts the model may name.
 
         Returns:
             The model in eval.
@@ -83,15 +84,12 @@ class Shared:
         Raises:
             FileNotFoundError: if the folder has no model.
             ModuleNotFoundError: if the hub is needed and its library is not installed.
-            ValueError: if the model names a class that is neither narrows' nor imported.
+            ValueError: if the model names code that is not trusted; see `narrows.trust`.
         """
         folder = Path(name)
         if not folder.is_dir():
             folder = _download(str(name), revision)
-        path = folder / "model.json"
-        if path.is_file():  # otherwise `load` says what is missing
-            refuse_strangers(json.loads(path.read_text()))
-        return cls.load(folder)
+        return cls.load(folder, trust=trust)
 
     def push_to_hub(
         self,
@@ -120,33 +118,6 @@ class Shared:
         with tempfile.TemporaryDirectory() as folder:
             saved = self.save_pretrained(Path(folder) / name.rpartition("/")[2], run)
             return str(api.upload_folder(repo_id=name, folder_path=saved, commit_message=message))
-
-
-def refuse_strangers(parts: Any) -> None:
-    """Refuses descriptions that would import code which nobody has asked for.
-
-    Raises:
-        ValueError: if a class is neither narrows' own nor in a module imported already.
-    """
-    for path in class_paths(parts):
-        module = path.rpartition(".")[0]
-        own = f"{module}.".startswith("narrows.") and not module.endswith("__main__")
-        if not own and module not in sys.modules:
-            raise ValueError(
-                f"the model is made of {path}, which is not a part of narrows; if you trust it, "
-                f"import {module or 'its module'} first"
-            )
-
-
-def class_paths(parts: Any) -> Iterator[str]:
-    """The classes that a description names."""
-    if isinstance(parts, Mapping):
-        if "class_path" in parts:
-            yield str(parts["class_path"])
-        parts = list(parts.values())
-    if isinstance(parts, list):
-        for part in parts:
-            yield from class_paths(part)
 
 
 def card(parts: Mapping[str, Any], name: str, *, run: Measured | None = None) -> str:

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.training.run import fresh
+from narrows.trust import trusting
 
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison
@@ -138,7 +139,8 @@ def _run(config: Namespace, command: str) -> int:
     )  # fmt: skip
     if len(comparison.failures) == total:
         raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
-    path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)
+    with trusting(plan.class_paths):
+        path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)
     _say(comparison, path, out)
     return 1 if comparison.failures or comparison.failed_priors else 0
 

@@ -1,9 +1,11 @@
 """The `narrows` command: finds the verb, runs it, turns errors into sentences."""
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from narrows import __version__
 
@@ -46,13 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    given, trust = _without_trust(given)
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
     if given[0] in ("-V", "--version"):
         print(f"narrows {__version__}")
         return 0
-    return guarded(lambda: _run(given), debug=debug)
+    return guarded(lambda: _run(given, trust), debug=debug)
 
 
 def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
@@ -73,17 +76,42 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
         return _fail(_sentence(error), FAILURE)
 
 
-def _run(given: Sequence[str]) -> int:
+def _without_trust(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without `--trust MODULE`, and the modules."""
+    rest, trust = list[str](), list[str]()
+    words = iter(given)
+    for word in words:
+        option, equals, module = word.partition("=")
+        if option == "--trust":
+            trust.append(module if equals else next(words, ""))
+        else:
+            rest.append(word)
+    return rest, trust
+
+
+def _run(given: Sequence[str], trust: Sequence[str]) -> int:
     command = given[0]
-    if "" not in sys.path:
-        sys.path.append("")  # the user's own parts, as `python -m` would find them
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`narrows --help` lists them"
         raise UsageError(f"there is no command {command!r}; {hint}")
+    if not all(trust):
+        raise UsageError("--trust takes the name of a module, such as --trust mine")
     module = import_module(f"narrows.cli.{_PLACES.get(command, command)}")
+    from narrows.trust import name_modules, trusting
+
+    name_modules(_written(given[1:]), *trust)
     verb = getattr(module, command if command in _PLACES else "run")
-    return verb(list(given[1:])) or 0
+    with trusting(trust):
+        return verb(list(given[1:])) or 0
+
+
+def _written(words: Sequence[str]) -> str:
+    """What the user typed, and what stands in the recipes that it names."""
+    text = " ".join(words)
+    files = [Path(name) for name in re.findall(r"[^\s=,]+\.ya?ml\b", text)]
+    recipes = [path for path in files if path.name != "config.yaml" and path.is_file()]
+    return "\n".join([text, *(path.read_text(errors="replace") for path in recipes)])
 
 
 def _help() -> str:
@@ -97,8 +125,9 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "  --debug    show the traceback of an error",
-            "  --version  show the version",
+            "  --debug         show the traceback of an error",
+            "  --trust MODULE  import this module of yours if a run's folder names parts of it",
+            "  --version       show the version",
         ]
     )
 

@@ -45,6 +45,8 @@ def parser(command: str, description: str) -> ArgumentParser:
     return ArgumentParser(
         prog=f"narrows {command}",
         description=description,
+        epilog="--debug shows the traceback of an error; --trust MODULE lets the folder of a model "
+        "or run name parts of a module of yours (may be repeated)",
         formatter_class=Help,
         exit_on_error=False,
         allow_abbrev=False,

@@ -1,13 +1,15 @@
 """`narrows recipes`: the list, and how a recipe's name becomes a file."""
 
 import difflib
+import re
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from narrows.cli.main import UsageError
-from narrows.recorded import check_format
+from narrows.trust import read_configuration
+
+CONFIG = "config.yaml"
+"""What a run's folder calls its recipe."""
 
 
 def folder() -> Path:
@@ -25,14 +27,18 @@ def find(recipe: str) -> Path:
 
     Raises:
         UsageError: if there is none, with a suggestion.
+        ValueError: if a run's folder names code that is not trusted, or another version wrote it.
     """
     path = Path(recipe)
-    if path.is_dir() and (path / "config.yaml").is_file():
-        return check(path / "config.yaml")
+    if path.is_dir() and (path / CONFIG).is_file():
+        read_configuration(path / CONFIG)
+        return path / CONFIG
     if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
-            return path
-        raise UsageError(f"there is no recipe file {recipe}")
+        if not path.is_file():
+            raise UsageError(f"there is no recipe file {recipe}")
+        if _of_run(path):  # which may come from anywhere
+            read_configuration(path)
+        return path
     shipped = folder() / f"{recipe}.yaml"
     if shipped.is_file():
         return shipped
@@ -41,14 +47,12 @@ def find(recipe: str) -> Path:
     raise UsageError(f"there is no recipe {recipe!r}; {hint}")
 
 
-def check(config: Path) -> Path:
-    """The configuration of a run's folder, if this version of narrows can read it.
-
-    Raises:
-        ValueError: if another version wrote it.
-    """
-    check_format(yaml.safe_load(config.read_text()) or {}, config)
-    return config
+def _of_run(path: Path) -> bool:
+    """True if a file is the configuration of a run, not a recipe that the user wrote."""
+    beside = ("metrics.jsonl", "model.json", "environment.json", "checkpoints")
+    if path.name == CONFIG and any((path.parent / name).exists() for name in beside):
+        return True
+    return re.search(rb"^[\s{,\"']*format[\"']?\s*:", path.read_bytes(), re.MULTILINE) is not None
 
 
 def _about(path: Path) -> str:

@@ -56,8 +56,7 @@ def _resume(arguments: list[str]) -> None:
             f"expected the folder of a stopped run after --resume, but {folder} has no config.yaml"
         )
     root = [] if given.data_root is None else ["--data-root", given.data_root]
-    recipes.check(folder / "config.yaml")
-    config = parsing.parse(parser(), ["--config", str(folder / "config.yaml"), *root])
+    config = parsing.parse(parser(), ["--config", str(recipes.find(given.resume)), *root])
     _show(train(config, folder, given.checkpoint))
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
+
+from narrows.trust import read_configuration
 
 if TYPE_CHECKING:
     from narrows.data.dataset import Dataset
@@ -53,4 +54,4 @@ def _options(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.is_file():
         return {}
-    return yaml.safe_load(path.read_text()).get("data_options") or {}
+    return read_configuration(path).get("data_options") or {}

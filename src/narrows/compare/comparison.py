@@ -15,6 +15,7 @@ from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
 from narrows.tasks import Executor, Local, Outcome, Report
+from narrows.trust import trusting
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,19 @@ def compare(
         executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
         measures: also measure what needs a classifier, samples or noise.
     """
+    with trusting(plan.class_paths):
+        return _compare(plan, out, workers, report, executor, measures)
+
+
+def _compare(
+    plan: Plan,
+    out: Path,
+    workers: int,
+    report: Report[Job] | None,
+    executor: Executor | None,
+    measures: bool,
+) -> Comparison:
+    """Runs and measures, where the plan's class paths are trusted."""
     root = out / "runs"
     with executor or Local(workers, fresh=True) as trainer:
         outcomes = trainer.run(plan.jobs(), root, report=report)

@@ -14,6 +14,7 @@ from narrows.compare.run import Job
 from narrows.recorded import build, spec
 from narrows.training import fit
 from narrows.training.priors import PriorRecipe
+from narrows.trust import dotted_names
 
 Sweep = Mapping[str, Sequence[str]]
 """Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
@@ -70,6 +71,14 @@ class Plan:
                     job = Job(label, str(path), text, self.data, seed, settings, point)
                     found.append(job)
         return found
+
+    @property
+    def class_paths(self) -> list[str]:
+        """What recipes, settings, sweeps and priors name: the user trusts it."""
+        kinds = [f"{one.prior.__module__}.{one.prior.__qualname__}" for one in self.after.priors]
+        values = [value for values in self.sweep.values() for value in values]
+        texts = [path.read_text(errors="replace") for path in self.recipes.values()]
+        return kinds + dotted_names("\n".join([*texts, *self.settings.values(), *values]))
 
     def points(self, label: str) -> list[dict[str, str]]:
         """The grid of a recipe's own and of shared sweeps; one empty point without any."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from narrows.tasks.task import Outcome, T, execute, keep, kept
+from narrows.trust import VARIABLE, trusted
 
 Report = Callable[[Outcome[T]], None]
 
@@ -32,6 +33,7 @@ class Executor(ABC):
         if workers < 1:
             raise ValueError(f"expected at least one worker, got {workers}")
         self.workers = workers
+        self.trust: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +63,7 @@ class Executor(ABC):
             go_on: asked before a task that is to be run; False leaves it out of the outcomes.
         """
         root.mkdir(parents=True, exist_ok=True)
+        self.trust = trusted()  # here, as threads do not see what a `with` block trusts
         lock, stopped = threading.Lock(), threading.Event()
 
         def one(task: T) -> Outcome[T] | None:
@@ -110,14 +113,14 @@ class Local(Executor):
     def compute(self, task: T, root: Path) -> Outcome[T]:
         """Runs one task, and keeps its result if it did not fail."""
         if self.fresh:
-            return alone(task, root, self.threads or threads_each(self.workers))
+            return alone(task, root, self.threads or threads_each(self.workers), self.trust)
         if self.workers == 1:
             with _on_threads(self.threads):
                 return _kept_unless_failed(execute(task, root))
         try:
             worker = self._idle.get_nowait()
         except queue.Empty:
-            worker = _Worker(root, self.threads or threads_each(self.workers))
+            worker = _Worker(root, self.threads or threads_each(self.workers), self.trust)
             self._all.append(worker)
         outcome = worker.run(task, root)
         if worker.process.returncode is None:
@@ -125,9 +128,9 @@ class Local(Executor):
         return _kept_unless_failed(outcome)
 
 
-def alone(task: T, root: Path, threads: int) -> Outcome[T]:
+def alone(task: T, root: Path, threads: int, trust: Sequence[str] = ()) -> Outcome[T]:
     """Runs a task in a process of its own, whose whole time is the task's, and keeps the result."""
-    worker = _Worker(root, threads)
+    worker = _Worker(root, threads, trust)
     outcome = worker.run(task, root)
     seconds, worked = worker.end()
     cost = dataclasses.replace(outcome.cost, seconds=seconds, processor_seconds=worked)
@@ -166,13 +169,18 @@ def _on_threads(threads: int | None) -> Iterator[None]:
 class _Worker:
     """A process of `narrows.tasks.worker` and the pipes to it."""
 
-    def __init__(self, root: Path, threads: int) -> None:
+    def __init__(self, root: Path, threads: int, trust: Sequence[str]) -> None:
         path = os.pathsep.join(part or os.getcwd() for part in sys.path)
         self.began, self.times = time.monotonic(), (0.0, 0.0)
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "narrows.tasks.worker", str(root)],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(threads),
+                "PYTHONPATH": path,
+                VARIABLE: ",".join(trust),
+            },
             stdin=subprocess.PIPE,  # held open: its end tells the process that we are gone
             stdout=subprocess.PIPE,
             stderr=self.log,

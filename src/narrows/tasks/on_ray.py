@@ -57,7 +57,7 @@ class OnRay(Executor):
         folder = task.folder(root)
         remote = self.ray.remote(num_cpus=1, max_retries=0)(alone)
         try:
-            outcome = self.ray.get(remote.remote(task, root.resolve(), 1))
+            outcome = self.ray.get(remote.remote(task, root.resolve(), 1, self.trust))
         except Exception as error:  # whatever the cluster's trouble, the other tasks go on
             last = str(error).strip().splitlines()
             return Outcome(task, folder, error=last[-1] if last else type(error).__name__)

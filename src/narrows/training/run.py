@@ -1,9 +1,9 @@
 """A finished run and the folder it lives in."""
 
-import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
+from narrows.writing import read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,16 @@ class Run:
     advice: list[str] = field(default_factory=list)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> "Run":
         """Reads a finished run's folder.
+
+        Args:
+            folder: that `fit` wrote.
+            trust: modules of your own whose parts the run may name; see `narrows.trust`.
 
         Raises:
             FileNotFoundError: if the folder holds no finished run.
+            ValueError: if a file is damaged, or names code that is not trusted.
         """
         folder = Path(folder)
         path = folder / "metrics.json"
@@ -50,17 +56,19 @@ class Run:
                 f"expected the folder of a finished run, but {folder} has no metrics.json; "
                 "give the folder that `narrows train --out` wrote"
             )
-        figures = json.loads(path.read_text())
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        figures = read_json(path, _REMEDY)
         return cls(
-            model=Autoencoder.load(folder),
+            model=Autoencoder.load(folder, trust=trust),
             validation=figures["validation"],
             test=figures["test"],
-            history=[json.loads(line) for line in lines],
+            history=read_rows(folder / "metrics.jsonl", _REMEDY),
             data=figures["data"],
             folder=folder,
             advice=figures["advice"],
         )
+
+
+_REMEDY = "take the run's folder from a whole copy, or train anew"
 
 
 def claim_folder(out: str | Path) -> Path:
