@@ -62,6 +62,8 @@ def _read(module: str, name: str) -> tuple[str, list[Item]]:
     path = _path(module)
     assert path is not None
     tree, typed = _parse(path.read_text(encoding="utf-8"))
+    if (stub := path.with_suffix(".pyi")).is_file():
+        typed += ast.parse(stub.read_text(encoding="utf-8")).body
     body = tree.body if name == ALL else _reached(tree.body, name)
     text = "".join(map(ast.dump, body))
     text += "".join(other.read_text() for other in sorted(path.parent.glob("*.cpp")))
