@@ -1,11 +1,9 @@
 """Squared distances of features to their codes, and the commitment loss."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from narrows.functional.straight_through import rotate
+from narrows.functional.straight_through import Saved, check_alike, rotate
 
 
 class _SquaredDistance(torch.autograd.Function):
@@ -14,12 +12,11 @@ class _SquaredDistance(torch.autograd.Function):
         return torch.sub(one, two).square_().flatten(1).sum(1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        del output
+    def setup_context(ctx: Saved, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Saved, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         one, two = ctx.saved_tensors
         scale = (2 * grads[0]).reshape(-1, *[1] * (one.dim() - 1))
         to_one = torch.sub(one, two).mul_(scale)
@@ -61,12 +58,11 @@ class _Commit(torch.autograd.Function):
         return code.view_as(code), squared_distance(features, code)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        del output
+    def setup_context(ctx: Saved, inputs: tuple[Tensor, ...], _outputs: tuple[Tensor, ...]) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Saved, *grads: Tensor) -> tuple[Tensor, None]:
         features, code = ctx.saved_tensors
         scale = (2 * grads[1]).reshape(-1, *[1] * (features.dim() - 1))
         return torch.sub(features, code).mul_(scale).add_(grads[0]), None
@@ -94,11 +90,7 @@ def commit(features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         >>> distance
         tensor([3., 3.])
     """
-    if features.shape != code.shape or features.dtype != code.dtype:
-        raise ValueError(
-            f"commit: expected one shape and dtype, got {tuple(features.shape)} "
-            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
-        )
+    check_alike("commit", features, code)
     return _Commit.apply(features, code.detach())  # pyright: ignore[reportReturnType]
 
 

@@ -117,13 +117,7 @@ def _keep_top(weights: Tensor, k: int | None) -> Tensor:
 
 
 def over_known(logits: Tensor, known: Tensor, result: Result) -> Walk[Result]:
-    """The walk over known symbols whose logits are all there.
-
-    Args:
-        logits: `[n, steps, K]`.
-        known: the symbols, `[n, steps]`.
-        result: what the walk returns.
-    """
+    """The walk over known symbols `[n, steps]` whose logits `[n, steps, K]` are all there."""
     for step, symbols in zip(logits.unbind(1), known.unbind(1), strict=True):
         yield from_logits(step, symbols)
     return result
@@ -133,11 +127,8 @@ def marginal(walk: Conditionals, classes: int) -> Conditionals:
     """Walks over n codes of unknown class, given a walk over each with every class in turn.
 
     p(symbol | before) = sum_k p(k | before) p(symbol | before, k), the classes being equally
-    likely at first; so the code costs -log of the mean over classes of p(code | class).
-
-    Args:
-        walk: over `n * classes` codes, example by example, the classes of one side by side.
-        classes: their number.
+    likely at first; so the code costs -log of the mean over classes of p(code | class). The given
+    walk is over `n * classes` codes, example by example, the classes of one side by side.
     """
     try:
         step = next(walk)
@@ -163,13 +154,8 @@ def marginal(walk: Conditionals, classes: int) -> Conditionals:
 def outside(first: int, end: int, count: int, known: Tensor | None = None) -> Walk[Tensor]:
     """Walks over whole numbers beyond a range: the side, then the distance d = 1, 2, ....
 
-    A distance costs about 2 log2 d + 1 bits: its length in binary, then its digits.
-
-    Args:
-        first: lowest number of the range.
-        end: the number after its highest.
-        count: m.
-        known: the numbers `[m]`, all outside first..end-1.
+    The range is first..end-1, the count of numbers m, and `known` are the numbers `[m]`. A distance
+    costs about 2 log2 d + 1 bits: its length in binary, then its digits.
 
     Source: Elias 1975, the gamma code.
     """

@@ -20,7 +20,7 @@ import copy
 import functools
 import zlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -45,57 +45,22 @@ def snap(x: Tensor, bits: int = BITS, limit: float = LIMIT) -> Tensor:
     return (x.double() * scale).round_().div_(scale).clamp_(-limit, limit)
 
 
-class Floating:
-    """Ordinary arithmetic: what training uses."""
+class Arithmetic(NamedTuple):
+    """The functions that a network of a prior is made of, apart from sums and products.
 
-    def round(self, x: Tensor) -> Tensor:
-        """Returns x unchanged."""
-        return x
+    Attributes:
+        round: to the grid of activations.
+        tanh: hyperbolic tangent.
+        sigmoid: logistic function.
+        gelu: Gaussian error linear unit, x Phi(x).
+        softmax: over the last axis; -inf counts as absent.
+    """
 
-    def tanh(self, x: Tensor) -> Tensor:
-        """Hyperbolic tangent."""
-        return torch.tanh(x)
-
-    def sigmoid(self, x: Tensor) -> Tensor:
-        """Logistic function."""
-        return torch.sigmoid(x)
-
-    def gelu(self, x: Tensor) -> Tensor:
-        """Gaussian error linear unit."""
-        return nn.functional.gelu(x)
-
-    def softmax(self, x: Tensor) -> Tensor:
-        """Softmax over the last axis; -inf counts as absent."""
-        return x.softmax(-1)
-
-
-class Fixed(Floating):
-    """The same functions on the grid: equal inputs give equal outputs, always and everywhere."""
-
-    def round(self, x: Tensor) -> Tensor:
-        """Rounds to the grid of activations."""
-        return snap(x)
-
-    def tanh(self, x: Tensor) -> Tensor:
-        """Hyperbolic tangent by table."""
-        return _look_up("tanh", x)
-
-    def sigmoid(self, x: Tensor) -> Tensor:
-        """Logistic function by table."""
-        return _look_up("sigmoid", x)
-
-    def gelu(self, x: Tensor) -> Tensor:
-        """Gaussian error linear unit, x Phi(x), with Phi by table."""
-        return snap(x * _look_up("normal_cdf", x))
-
-    def softmax(self, x: Tensor) -> Tensor:
-        """Softmax over the last axis from integer weights; a multiple of 2^-16."""
-        weights = masses(x).double()
-        return snap(weights / weights.sum(-1, keepdim=True), WEIGHT_BITS)
-
-
-FLOATING = Floating()
-FIXED = Fixed()
+    round: Callable[[Tensor], Tensor]
+    tanh: Callable[[Tensor], Tensor]
+    sigmoid: Callable[[Tensor], Tensor]
+    gelu: Callable[[Tensor], Tensor]
+    softmax: Callable[[Tensor], Tensor]
 
 
 def masses(logits: Tensor) -> Tensor:
@@ -149,7 +114,7 @@ def freeze(module: Module) -> Module:
                 f"expected at most {MAX_SUMMANDS} summands for exact evaluation, got {summands} "
                 f"in {name}; make the prior narrower"
             )
-        if isinstance(getattr(part, "arithmetic", None), Floating):
+        if isinstance(getattr(part, "arithmetic", None), Arithmetic):
             part.__dict__["arithmetic"] = FIXED  # a plain attribute, no submodule
     return frozen
 
@@ -197,3 +162,35 @@ def _index(x: Tensor) -> Tensor:
 
 def _look_up(name: str, x: Tensor) -> Tensor:
     return _table(name, x.device)[_index(x)]
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return snap(x * _look_up("normal_cdf", x))
+
+
+def _softmax(x: Tensor) -> Tensor:
+    weights = masses(x).double()
+    return snap(weights / weights.sum(-1, keepdim=True), WEIGHT_BITS)
+
+
+FLOATING = Arithmetic(
+    round=_unchanged,
+    tanh=torch.tanh,
+    sigmoid=torch.sigmoid,
+    gelu=nn.functional.gelu,
+    softmax=functools.partial(nn.functional.softmax, dim=-1),
+)
+"""Ordinary arithmetic: what training uses."""
+
+FIXED = Arithmetic(
+    round=snap,
+    tanh=functools.partial(_look_up, "tanh"),
+    sigmoid=functools.partial(_look_up, "sigmoid"),
+    gelu=_gelu,
+    softmax=_softmax,
+)
+"""The same on the grid: equal inputs give equal outputs, always and everywhere."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +36,7 @@ def in_parts(network: nn.Module, x: Tensor, size: int | None) -> Tensor:
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _borrowed_buffers(network)
 
-    parts: list[Any] = [
+    parts: list[Tensor] = [
         checkpoint(network, part, use_reentrant=False, context_fn=contexts)
         for part in x.split(size)
     ]

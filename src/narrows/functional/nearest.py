@@ -1,11 +1,11 @@
 """The nearest of K codes, exactly, without ever holding all N x K distances."""
 
+import importlib.util
+
 import torch
 from torch import Tensor
 
-from narrows.kernels import nearest_triton
-from narrows.kernels.compile import enabled
-from narrows.kernels.nearest import search as search_compiled
+from narrows.kernels.compile import enabled, function
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
 _GROUP = 32  # codes compared with one another first
@@ -55,9 +55,10 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
 @torch.library.custom_op("narrows::nearest", mutates_args=())
 def _search(rows: Tensor, codes: Tensor) -> Tensor:
     """`nearest` for matrices of one dtype; one opaque operation to torch.compile."""
-    found = search_compiled(rows, codes) if rows.device.type == "cpu" else None
-    if found is not None:
-        index, verdict = found
+    compiled = function("nearest", "nearest", rows, codes)
+    if compiled is not None:
+        index = torch.empty(len(rows), dtype=torch.int64)
+        verdict = compiled(rows, codes, len(rows), *codes.shape, torch.get_num_threads(), index)
         _refuse(verdict, len(rows))
         return index
     with torch.autocast(rows.device.type, enabled=False):
@@ -67,17 +68,18 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
 
 
 @_search.register_fake
-def _(rows: Tensor, codes: Tensor) -> Tensor:
-    del codes
+def _(rows: Tensor, _codes: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], dtype=torch.int64)
 
 
 def _suits_triton(rows: Tensor) -> bool:
-    on = enabled() and rows.dtype == torch.float32
-    return on and rows.device.type == "cuda" and nearest_triton.available()
+    suits = enabled() and rows.dtype == torch.float32 and rows.device.type == "cuda"
+    return suits and importlib.util.find_spec("triton") is not None
 
 
 def _search_by_triton(rows: Tensor, codes: Tensor) -> Tensor:
+    from narrows.kernels import nearest_triton
+
     mean = codes.mean(0)
     center, offset = _centered(codes)
     index, best = nearest_triton.search(rows, center, mean, offset)

@@ -1,23 +1,47 @@
 """Gradients past a quantiser: the identity, or a rotation."""
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+_TINY = 1e-12
+
+
+class Saved(Protocol):
+    """What a `torch.autograd.Function` passes from its forward to its backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keeps tensors."""
+
+
+def check_alike(name: str, features: Tensor, code: Tensor) -> None:
+    """Refuses features and a code that differ in shape or dtype.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if features.shape != code.shape or features.dtype != code.dtype:
+        raise ValueError(
+            f"{name}: expected one shape and dtype, got {tuple(features.shape)} "
+            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
+        )
+
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(features: Tensor, code: Tensor) -> Tensor:
-        del features
+    def forward(_features: Tensor, code: Tensor) -> Tensor:
         return code.view_as(code)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    def setup_context(_ctx: Saved, _inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         pass
 
     @staticmethod
-    def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(_ctx: Saved, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
 
@@ -43,30 +67,21 @@ def straight_through(features: Tensor, code: Tensor) -> Tensor:
         >>> x.grad
         tensor([1.])
     """
-    if features.shape != code.shape or features.dtype != code.dtype:
-        raise ValueError(
-            f"straight_through: expected one shape and dtype, got {tuple(features.shape)} "
-            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
-        )
+    check_alike("straight_through", features, code)
     return _StraightThrough.apply(features, code)  # pyright: ignore[reportReturnType]
-
-
-_TINY = 1e-12
 
 
 class _Rotation(torch.autograd.Function):
     @staticmethod
-    def forward(features: Tensor, code: Tensor) -> Tensor:
-        del features
+    def forward(_features: Tensor, code: Tensor) -> Tensor:
         return code.view_as(code)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        del output
+    def setup_context(ctx: Saved, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Saved, *grads: Tensor) -> tuple[Tensor, None]:
         features, code = ctx.saved_tensors
         return _turned_back(features, code, grads[0]), None
 
@@ -98,11 +113,7 @@ def rotate(features: Tensor, code: Tensor) -> Tensor:
         >>> e.grad
         tensor([2., 0.])
     """
-    if features.shape != code.shape or features.dtype != code.dtype:
-        raise ValueError(
-            f"rotate: expected one shape and dtype, got {tuple(features.shape)} "
-            f"{features.dtype} and {tuple(code.shape)} {code.dtype}"
-        )
+    check_alike("rotate", features, code)
     return _Rotation.apply(features, code)  # pyright: ignore[reportReturnType]
 
 

@@ -1,5 +1,6 @@
 """How much of a codebook a whole set of examples uses."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -37,7 +38,7 @@ def usage(counts: Tensor) -> dict[str, float]:
     """
     counts = counts.double()
     p = counts / counts.sum().clamp_min(1)
-    entropy = float(-torch.xlogy(p, p).sum() / _LN2) if bool(counts.sum() > 0) else 0.0
+    entropy = float(-torch.xlogy(p, p).sum() / math.log(2)) if bool(counts.sum() > 0) else 0.0
     used = int((counts > 0).sum())
     return {
         "usage": used / counts.numel(),
@@ -66,6 +67,3 @@ def usage_advice(
         f"take a smaller size: {size} codes cost {max(1, (size - 1).bit_length())} bits a site, "
         "used or not"
     ]
-
-
-_LN2 = 0.6931471805599453

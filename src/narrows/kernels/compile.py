@@ -6,13 +6,13 @@ headers, once for each (source, compiler, CPU), and found in the cache from then
 be had (no compiler, no place to write, `NARROWS_KERNELS=off`) `load` returns None and the caller
 computes the same with torch.
 
-    library = load("nearest")
-    if library is None: ...                        # the torch version
-    library.nearest(ctypes.c_void_p(x.data_ptr()), ...)
+    call = function("nearest", "nearest", rows, codes)
+    if call is None: ...                        # the torch version
+    call(rows, codes, len(rows), ..., torch.get_num_threads(), index)
 
-Kernels take the number of threads as an argument: pass `torch.get_num_threads()`, and use it in
-`#pragma omp parallel for num_threads(threads)`. On Linux they share torch's own OpenMP runtime,
-because it is already loaded under the same name, hence also its pool of threads.
+Kernels take the number of threads as an argument, for `#pragma omp parallel num_threads(threads)`.
+On Linux they share torch's own OpenMP runtime, because it is already loaded under the same name,
+hence also its pool of threads.
 """
 
 import ctypes
@@ -25,7 +25,11 @@ import subprocess
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 _COMMON = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno")
 # In order of preference; a compiler that refuses one is given the next.
@@ -53,6 +57,37 @@ def load(name: str) -> ctypes.CDLL | None:
         return None
     with _lock:
         return _library(name)[0]
+
+
+def function(kernel: str, name: str, *tensors: Tensor) -> Callable[..., int] | None:
+    """The compiled function for these tensors' dtype, or None where torch has to compute.
+
+    It takes tensors (results must be contiguous), None for a tensor that is absent, whole numbers
+    (as C's long) and floats (as double), and returns a long.
+    """
+    first = tensors[0]
+    usable = (
+        not torch.compiler.is_compiling()
+        and first.dtype in (torch.float32, torch.float64)
+        and all(t.device.type == "cpu" and t.dtype == first.dtype for t in tensors)
+    )
+    library = load(kernel) if usable else None
+    if library is None:
+        return None
+    compiled = getattr(library, f"{name}_{str(first.dtype).removeprefix('torch.')}")
+    compiled.restype = ctypes.c_long
+
+    def call(*arguments: Tensor | float | None) -> int:
+        held = [a.contiguous() if isinstance(a, Tensor) else a for a in arguments]
+        return compiled(*map(_as_c, held))
+
+    return call
+
+
+def _as_c(value: Tensor | float | None) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
+    if value is None or isinstance(value, Tensor):
+        return ctypes.c_void_p(0 if value is None else value.data_ptr())
+    return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_long(value)
 
 
 def status(name: str) -> str:

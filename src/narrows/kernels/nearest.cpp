@@ -187,12 +187,12 @@ int64_t nearest(const T* rows, const T* codes, int64_t count, int64_t size, int6
 
 }  // namespace
 
-extern "C" int64_t nearest_f32(const float* rows, const float* codes, int64_t count, int64_t size,
-                               int64_t dim, int threads, int64_t* index) {
+extern "C" long nearest_float32(const float* rows, const float* codes, long count, long size,
+                                long dim, long threads, int64_t* index) {
     return nearest<float>(rows, codes, count, size, dim, threads, index);
 }
 
-extern "C" int64_t nearest_f64(const double* rows, const double* codes, int64_t count,
-                               int64_t size, int64_t dim, int threads, int64_t* index) {
+extern "C" long nearest_float64(const double* rows, const double* codes, long count, long size,
+                                long dim, long threads, int64_t* index) {
     return nearest<double>(rows, codes, count, size, dim, threads, index);
 }

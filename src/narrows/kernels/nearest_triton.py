@@ -1,50 +1,76 @@
-"""The search for the nearest code on CUDA, in Triton: product and argmax in one."""
+"""The search for the nearest code on CUDA, in Triton: product and argmax in one.
 
-import importlib.util
-from typing import TYPE_CHECKING
+Imported only where Triton is installed, as it is with CUDA builds of torch.
+"""
+# pyright: reportMissingImports=false, reportIndexIssue=false
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-BLOCK_ROWS, BLOCK_CODES, BLOCK_DIM = 64, 64, 32
-
-
-def available() -> bool:
-    """Whether Triton is installed (it comes with CUDA builds of torch)."""
-    return importlib.util.find_spec("triton") is not None
+_BLOCK_ROWS, _BLOCK_CODES, _BLOCK_DIM = 64, 64, 32
 
 
 def search(rows: Tensor, codes: Tensor, mean: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """Index of the best code of each row, and its score; the scores stay on the chip.
 
-    score[i, k] = (rows[i] - mean) . codes[k] + offset[k], the lowest index on ties.
+    score[i, k] = (rows[i] - mean) . codes[k] + offset[k], the lowest index on ties; a score is not
+    finite where the row is not.
 
     Args:
         rows: `[n, dim]` float32.
         codes: `[size, dim]` float32, less their mean.
         mean: `[dim]`.
         offset: `[size]`.
-
-    Returns:
-        int64 indices `[n]` and scores `[n]`; a score is not finite where the row is not.
     """
-    from narrows.kernels import nearest_triton_kernel as kernel
-
-    return _launch(kernel, rows.contiguous(), codes.contiguous(), mean, offset)
-
-
-def _launch(
-    kernel: "ModuleType", rows: Tensor, codes: Tensor, mean: Tensor, offset: Tensor
-) -> tuple[Tensor, Tensor]:
     count, dim = rows.shape
     index = torch.empty(count, dtype=torch.int64, device=rows.device)
     best = torch.empty(count, dtype=torch.float32, device=rows.device)
     if count:
-        kernel.nearest[(-(-count // BLOCK_ROWS),)](
-            rows, codes, mean, offset, index, best, count, len(codes), dim,
-            BLOCK_ROWS, BLOCK_CODES, BLOCK_DIM,
+        _nearest[(-(-count // _BLOCK_ROWS),)](
+            rows.contiguous(), codes.contiguous(), mean, offset, index, best,
+            count, len(codes), dim, _BLOCK_ROWS, _BLOCK_CODES, _BLOCK_DIM,
         )  # fmt: skip
     return index, best
+
+
+@triton.jit
+def _nearest(  # noqa: PLR0913 (a kernel's arguments are its memory)
+    rows,
+    codes,
+    mean,
+    offset,
+    index,
+    best,
+    count,
+    size,
+    dim,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_CODES: tl.constexpr,
+    BLOCK_DIM: tl.constexpr,
+):
+    """One program takes BLOCK_ROWS rows past all codes, a block of each at a time."""
+    r = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    top = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
+    where = tl.zeros((BLOCK_ROWS,), tl.int32)
+    for first in range(0, size, BLOCK_CODES):
+        k = first + tl.arange(0, BLOCK_CODES)
+        score = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
+        for start in range(0, dim, BLOCK_DIM):
+            d = start + tl.arange(0, BLOCK_DIM)
+            inside = (r[:, None] < count) & (d[None, :] < dim)
+            x = tl.load(rows + r[:, None].to(tl.int64) * dim + d[None, :], mask=inside, other=0.0)
+            x = x - tl.load(mean + d, mask=d < dim, other=0.0)[None, :]
+            known = (k[None, :] < size) & (d[:, None] < dim)
+            c = tl.load(codes + k[None, :].to(tl.int64) * dim + d[:, None], mask=known, other=0.0)
+            # Not TF32, whose ten bits would confuse near codes.
+            score = tl.dot(x, c, score, input_precision="ieee")
+        score += tl.load(offset + k, mask=k < size, other=float("-inf"))[None, :]
+        score = tl.where(score == score, score, float("-inf"))  # NaN never wins
+        found, at = tl.max(score, 1, return_indices=True, return_indices_tie_break_left=True)
+        better = found > top  # strictly: the lowest index stays
+        where = tl.where(better, first + at, where)
+        top = tl.where(better, found, top)
+    tl.store(index + r, where.to(tl.int64), mask=r < count)
+    tl.store(best + r, top, mask=r < count)

@@ -351,13 +351,13 @@ void select(const Problem<T>& p, long k, bool nonnegative, int threads, int64_t*
 
 #define NARROWS_PURSUIT(T, SUFFIX)                                                             \
     extern "C" void omp_##SUFFIX(const T* signals, const T* dictionary, const T* gram, long n, \
-                                 long dim, long size, long k, double tolerance, int threads,   \
+                                 long dim, long size, long k, double tolerance, long threads,   \
                                  int64_t* atoms, T* values, T* squares) {                      \
         omp<T>({signals, dictionary, gram, n, dim, size}, k, static_cast<T>(tolerance),        \
                threads, atoms, values, squares);                                               \
     }                                                                                          \
     extern "C" void select_##SUFFIX(const T* signals, const T* dictionary, long n, long dim,   \
-                                    long size, long k, long nonnegative, int threads,          \
+                                    long size, long k, long nonnegative, long threads,          \
                                     int64_t* atoms, T* values) {                               \
         select<T>({signals, dictionary, nullptr, n, dim, size}, k, nonnegative, threads,       \
                   atoms, values);                                                              \

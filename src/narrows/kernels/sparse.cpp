@@ -342,7 +342,7 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
         const T* signals, const T* dictionary, const T* correlations, const T* gram, long n,   \
         long dim, long size, const T* lambdas, double ridge, double tolerance,                 \
         long nonnegative, long rounds, long width, const int64_t* start_atoms,                 \
-        const T* start_values, long start_width, int threads, int64_t* atoms, T* values,       \
+        const T* start_values, long start_width, long threads, int64_t* atoms, T* values,       \
         T* objective, T* gap, uint8_t* converged) {                                            \
         lasso<T>({signals, dictionary, correlations, gram, n, dim, size}, lambdas,             \
                  {static_cast<T>(ridge), static_cast<T>(tolerance), nonnegative, rounds,       \
@@ -352,7 +352,7 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
     }                                                                                          \
     extern "C" void solve_##SUFFIX(const T* dictionary, const T* gram, long n, long dim,       \
                                    long size, const int64_t* atoms, const uint8_t* mask,       \
-                                   const T* right, long width, double ridge, int threads,      \
+                                   const T* right, long width, double ridge, long threads,      \
                                    T* solution) {                                              \
         solve_on_support<T>({nullptr, dictionary, nullptr, gram, n, dim, size}, atoms, mask,   \
                             right, width, static_cast<T>(ridge), threads, solution);           \

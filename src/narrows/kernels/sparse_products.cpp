@@ -72,16 +72,16 @@ void dots(const int64_t* atoms, const T* rows, const T* dictionary, long n, long
 
 #define NARROWS_PRODUCTS(T, SUFFIX)                                                              \
     extern "C" void combine_##SUFFIX(const int64_t* atoms, const T* values, const T* dictionary, \
-                                     long n, long width, long dim, int threads, T* out) {        \
+                                     long n, long width, long dim, long threads, T* out) {        \
         combine<T>(atoms, values, dictionary, n, width, dim, threads, out);                      \
     }                                                                                            \
     extern "C" void adjoint_##SUFFIX(const int64_t* atoms, const T* values, const T* rows,       \
-                                     long n, long width, long dim, long size, int threads,       \
+                                     long n, long width, long dim, long size, long threads,       \
                                      T* out) {                                                   \
         adjoint<T>(atoms, values, rows, n, width, dim, size, threads, out);                      \
     }                                                                                            \
     extern "C" void dots_##SUFFIX(const int64_t* atoms, const T* rows, const T* dictionary,      \
-                                  long n, long width, long dim, int threads, T* out) {           \
+                                  long n, long width, long dim, long threads, T* out) {           \
         dots<T>(atoms, rows, dictionary, n, width, dim, threads, out);                           \
     }
 

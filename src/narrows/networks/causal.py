@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from narrows.functional.fixed_point import FLOATING, Floating
+from narrows.functional.fixed_point import FLOATING, Arithmetic
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Normalize(nn.Module):
         super().__init__()
         self.gain: nn.Parameter = nn.Parameter(torch.ones(width))
         self.shift: nn.Parameter = nn.Parameter(torch.zeros(width))
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     def forward(self, x: Tensor) -> Tensor:
         """(x - mean) / std over the last axis, then gain and shift."""
@@ -51,7 +51,7 @@ class Block(nn.Module):
         self.out: nn.Linear = nn.Linear(width, width)
         self.up: nn.Linear = nn.Linear(width, 4 * width)
         self.down: nn.Linear = nn.Linear(4 * width, width)
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys, values of x `[n, t, width]`, each `[n, heads, t, width / heads]`."""
@@ -99,7 +99,7 @@ class CausalTransformer(nn.Module):
         self.start: nn.Parameter = nn.Parameter(0.02 * torch.randn(width))
         self.blocks: nn.ModuleList = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm: Normalize = Normalize(width)
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         """Features of every position, `[n, t, width]`.

@@ -16,7 +16,7 @@ from narrows.functional.conditionals import (
     over_known,
     sampler,
 )
-from narrows.functional.fixed_point import FLOATING, Floating, freeze
+from narrows.functional.fixed_point import FLOATING, Arithmetic, freeze
 from narrows.priors.base import AutoregressiveIndices
 
 
@@ -37,7 +37,7 @@ class GatedLayer(nn.Module):
         self.link = nn.Linear(2 * width, 2 * width)
         self.out = nn.Linear(width, width)
         self.condition = nn.Embedding(classes, 2 * width) if classes else None
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     def down(self, above: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Vertical stack: `[n, width, rows - 1 + H, W]` -> gated `[n, width, H, W]` and link."""
@@ -151,7 +151,7 @@ class PixelCNN(AutoregressiveIndices):
         # Stage j's logits know the stages before it at the same site through their own embedding.
         self.stage = nn.Parameter(torch.zeros(self.per_site - 1, size, 2 * hidden))
         self.logits_of = nn.ModuleList(nn.Linear(2 * hidden, size) for _ in range(self.per_site))
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     @property
     def stack(self) -> list[GatedLayer]:

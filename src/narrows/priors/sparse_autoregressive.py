@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.conditionals import Conditionals, from_logits
-from narrows.functional.fixed_point import FLOATING, Floating, freeze
+from narrows.functional.fixed_point import FLOATING, Arithmetic, freeze
 from narrows.latent import Latent
 from narrows.networks.causal import CausalTransformer, KeyValueCache
 from narrows.priors.rounded_atoms import RoundedAtoms
@@ -65,7 +65,7 @@ class SparseAutoregressive(RoundedAtoms):
         self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
         self.atom_head = nn.Linear(hidden, size + 1)
         self.value_head = nn.Linear(hidden, 2 * levels)
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     @property
     def codes(self) -> AtomValues:

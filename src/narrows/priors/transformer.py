@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from narrows.codes import Code
 from narrows.functional.conditionals import Conditionals, from_logits, over_known
-from narrows.functional.fixed_point import FLOATING, Floating, freeze
+from narrows.functional.fixed_point import FLOATING, Arithmetic, freeze
 from narrows.networks.causal import CausalTransformer
 from narrows.priors.base import AutoregressiveIndices
 
@@ -59,7 +59,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         self.head = nn.Linear(hidden, size * self.per_site)
         offsets = torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
         self.register_buffer("offsets", offsets, persistent=False)
-        self.arithmetic: Floating = FLOATING
+        self.arithmetic: Arithmetic = FLOATING
 
     def logits(self, code: Tensor) -> Tensor:
         """Logits of every token given those before it, `[n, length, K]`."""

@@ -2,16 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from narrows.kernels import sparse as kernels
-from narrows.sparse.penalty import L1, certify
+from narrows.sparse.penalty import L1, certified, certify, check_lasso
 from narrows.sparse.products import correlations_at, solve_on_support
-from narrows.sparse.solution import (
-    SparseSolution,
-    check_finite,
-    check_problem,
-    from_dense,
-)
+from narrows.sparse.solution import SparseSolution, canonical, check_finite, from_dense
 
 _TILE = 512
 _CHECK_EVERY = 25
@@ -63,19 +59,10 @@ def coordinate_descent(
         >>> coordinate_descent(torch.tensor([[3.0, -1.0]]), torch.eye(2), penalty=0.5).codes
         tensor([[ 2.5000, -0.5000]])
     """
-    check_problem(signals, dictionary, unit_norm=False)
-    penalty = penalty if isinstance(penalty, L1) else L1(penalty)
-    if not tolerance >= 0 or max_iterations < 1:
-        raise ValueError(
-            f"expected tolerance >= 0 and max_iterations >= 1, got {tolerance}, {max_iterations}"
-        )
-    if start is not None and start.shape != (len(signals), len(dictionary)):
-        raise ValueError(
-            f"expected start codes {(len(signals), len(dictionary))}, got {tuple(start.shape)}"
-        )
+    budget = (tolerance, max_iterations)
+    penalty = check_lasso(signals, dictionary, penalty, budget, start)
     with torch.no_grad():
         weights = penalty.resolve(signals, dictionary)
-        budget = (tolerance, max_iterations)
         first = None if start is None else _hint(start.to(signals.dtype), penalty)
         solution = descend(signals, dictionary, weights, penalty, budget, first)
     check_finite(solution.objective)
@@ -94,7 +81,6 @@ def descend(
 
     It starts from atoms and values `[n, any]`: finite, of the sign allowed, 0 for padding.
     """
-    tolerance, _ = budget
     shared = (penalty.ridge, penalty.nonnegative, budget, start)
     compiled = kernels.lasso(signals, dictionary, weights, *shared)
     if compiled is not None:
@@ -106,10 +92,7 @@ def descend(
     tile = _TILE if signals.device.type == "cpu" else max(len(signals), 1)
     tiles = zip(signals.split(tile), weights.split(tile), codes.split(tile), strict=True)
     dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
-    objective, gap = certify(signals, dictionary, dense, weights, penalty)
-    atoms, values = from_dense(dense)
-    done = gap <= tolerance * objective
-    return SparseSolution(atoms, values, len(dictionary), objective, gap, done)
+    return certified(signals, dictionary, dense, weights, penalty, budget[0])
 
 
 def _hint(start: Tensor, penalty: L1) -> tuple[Tensor, Tensor]:
@@ -171,3 +154,48 @@ def _settle(
         if not bool(crosses.any()):
             break
     return torch.zeros_like(codes).scatter_add(1, atoms, values)
+
+
+def lasso_support(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    *,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
+) -> tuple[Tensor, Tensor]:
+    """Atoms and values `[n, width]` of a lasso code: its largest entries, canonical, unchecked.
+
+    An operator to `torch.export` and `torch.compile`, which cannot look into a solver that
+    stops when it is done.
+    """
+    solve = _lasso_operator if torch.compiler.is_compiling() else _lasso_support
+    return solve(signals, dictionary, weights, nonnegative, tolerance, width)
+
+
+def _lasso_support(
+    signals: Tensor,
+    dictionary: Tensor,
+    weights: Tensor,
+    nonnegative: bool,
+    tolerance: float,
+    width: int,
+) -> tuple[Tensor, Tensor]:
+    penalty = L1(1.0, nonnegative=nonnegative)
+    solution = descend(signals, dictionary, weights, penalty, (tolerance, 20_000))
+    atoms, values = solution.atoms, solution.values
+    have = values.shape[1]
+    if have > width:
+        keep = values.abs().topk(width, dim=-1, sorted=False).indices
+        return canonical(atoms.gather(1, keep), values.gather(1, keep))
+    return pad(atoms, (0, width - have)), pad(values, (0, width - have))
+
+
+_lasso_operator = torch.library.custom_op("narrows::lasso_support", _lasso_support, mutates_args=())
+
+
+@_lasso_operator.register_fake
+def _lasso_shapes(signals: Tensor, *others: int) -> tuple[Tensor, Tensor]:
+    values = signals.new_empty(signals.shape[0], others[-1])
+    return values.to(torch.int64), values

@@ -187,14 +187,7 @@ def draw_atoms(signals: Tensor, size: int, generator: torch.Generator) -> Tensor
 def replace_idle(dictionary: Tensor, signals: Tensor, uses: Tensor, errors: Tensor) -> Tensor:
     """Puts the worst-coded signals in place of rarely used atoms and of all but one twin.
 
-    Args:
-        dictionary: `[K, dim]`.
-        signals: `[n, dim]`.
-        uses: how often each atom was active, `[K]`.
-        errors: error of each signal, `[n]`.
-
-    Returns:
-        The new dictionary `[K, dim]`.
+    Uses `[K]` say how often each atom was active, errors `[n]` are those of the signals.
     """
     parallel = (dictionary @ dictionary.T).abs().tril(-1) > _TWIN
     idle = (uses < _RARE * uses.mean()) | parallel.any(1)

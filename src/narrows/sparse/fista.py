@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from narrows.sparse.penalty import L1, certify
-from narrows.sparse.solution import SparseSolution, check_finite, check_problem, from_dense
+from narrows.sparse.penalty import L1, certified, certify, check_lasso
+from narrows.sparse.solution import SparseSolution, check_finite
 
 # Signals that go through the iterations together: their codes then stay in the cache.
 _TILE = 512
@@ -55,13 +55,7 @@ def fista(
         >>> fista(torch.tensor([[3.0, -1.0]]), torch.eye(2), penalty=0.5).codes
         tensor([[ 2.5000, -0.5000]])
     """
-    check_problem(signals, dictionary, unit_norm=False)
-    penalty = penalty if isinstance(penalty, L1) else L1(penalty)
-    _check_budget(tolerance, max_iterations)
-    if start is not None and start.shape != (len(signals), len(dictionary)):
-        raise ValueError(
-            f"expected start codes {(len(signals), len(dictionary))}, got {tuple(start.shape)}"
-        )
+    penalty = check_lasso(signals, dictionary, penalty, (tolerance, max_iterations), start)
     with torch.no_grad():
         weights = penalty.resolve(signals, dictionary)
         steps = _Steps(dictionary, penalty)
@@ -72,17 +66,9 @@ def fista(
             codes[part] = steps.run(
                 signals[part], weights[part], codes[part], tolerance, max_iterations
             )
-        objective, gap = certify(signals, dictionary, codes, weights, penalty)
-        atoms, values = from_dense(codes)
-    check_finite(objective)
-    return SparseSolution(
-        atoms=atoms,
-        values=values,
-        size=len(dictionary),
-        objective=objective,
-        gap=gap,
-        converged=gap <= tolerance * objective,
-    )
+        solution = certified(signals, dictionary, codes, weights, penalty, tolerance)
+    check_finite(solution.objective)
+    return solution
 
 
 def largest_eigenvalue(dictionary: Tensor) -> Tensor:
@@ -141,10 +127,3 @@ class _Steps:
             ahead, codes = stepped + pace * moved, stepped
         done[going] = codes
         return done
-
-
-def _check_budget(tolerance: float, max_iterations: int) -> None:
-    if not tolerance >= 0:
-        raise ValueError(f"expected a tolerance >= 0, got {tolerance}")
-    if max_iterations < 1:
-        raise ValueError(f"expected max_iterations >= 1, got {max_iterations}")

@@ -1,11 +1,12 @@
 """Exact gradients through sparse codes, by the equations that the solution satisfies."""
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from narrows.functional.straight_through import Saved
 from narrows.sparse.products import adjoint, combine, correlations_at, solve_on_support
 
 
@@ -75,25 +76,28 @@ def refit(signals: Tensor, dictionary: Tensor, *, atoms: Tensor, active: Tensor)
     return differentiate(signals, dictionary, atoms=atoms, values=values)
 
 
+class _Ridged(Saved, Protocol):
+    ridge: float
+
+
 class _Differentiate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Ridged,
         signals: Tensor,
         dictionary: Tensor,
         atoms: Tensor,
         values: Tensor,
-        weights: Tensor,
+        _weights: Tensor,
         ridge: float,
     ) -> Tensor:
         ctx.save_for_backward(signals, dictionary, atoms, values)
         ctx.ridge = ridge
-        del weights
         return values.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Ridged, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         signals, dictionary, atoms, values = ctx.saved_tensors
         active = values != 0
         b = solve_on_support(dictionary, atoms, active, gradients[0], ctx.ridge)

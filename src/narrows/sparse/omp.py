@@ -55,15 +55,9 @@ def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) 
     with torch.no_grad():
         atoms, values, squares = pursue(signals, dictionary, k, tolerance)
     check_finite(squares)
-    full = (values != 0).sum(-1) == k
-    return SparseSolution(
-        atoms=atoms,
-        values=values,
-        size=dictionary.shape[0],
-        objective=squares / 2,
-        gap=None,
-        converged=full | (squares <= tolerance) | _rounding(squares, signals),
-    )
+    rounding = 64 * torch.finfo(signals.dtype).eps * torch.linalg.vecdot(signals, signals)
+    done = ((values != 0).sum(-1) == k) | (squares <= tolerance) | (squares <= rounding)
+    return SparseSolution(atoms, values, len(dictionary), squares / 2, gap=None, converged=done)
 
 
 def pursue(
@@ -72,12 +66,6 @@ def pursue(
     """`omp` without its checks: atoms, values `[n, k]`, canonical, and squared residuals `[n]`."""
     code = kernels.omp(signals, dictionary, k, tolerance)
     return _pursue(signals, dictionary, k, tolerance) if code is None else code
-
-
-def _rounding(squares: Tensor, signals: Tensor) -> Tensor:
-    """Whether what is left of a signal is its rounding."""
-    limit = 64 * torch.finfo(signals.dtype).eps
-    return squares <= limit * torch.linalg.vecdot(signals, signals)
 
 
 def _pursue(

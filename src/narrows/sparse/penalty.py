@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.kernels import sparse as kernels
+from narrows.sparse.solution import SparseSolution, check_problem, from_dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +89,8 @@ def certify(
 
     .. math:: s\, x^T r - \tfrac{s^2}{2} (|r|^2 + \mu |z|^2).
 
-    Objective minus that bounds the distance to the optimum from above.
-
-    Args:
-        signals: `[n, dim]`.
-        dictionary: `[K, dim]`.
-        codes: `[n, K]`.
-        weights: lambda of each signal, `[n]`.
-        penalty: for ridge and sign.
-
-    Returns:
-        Objective and gap, each `[n]`, in squared units of the signals.
+    Objective minus that bounds the distance to the optimum from above; both are `[n]`, in squared
+    units of the signals, for codes `[n, K]` and lambda given as weights `[n]`.
 
     Source:
         Kim et al. 2007, "An Interior-Point Method for Large-Scale l1-Regularized Least
@@ -113,3 +105,43 @@ def certify(
     scale = (weights / steepest).clamp_max(1)
     dual = scale * (signals * residual).sum(-1) - scale.square() * squares / 2
     return objective, (objective - dual).clamp_min(0)
+
+
+def check_lasso(
+    signals: Tensor,
+    dictionary: Tensor,
+    penalty: L1 | float,
+    budget: tuple[float, int],
+    start: Tensor | None,
+) -> L1:
+    """Refuses a problem, tolerance, number of iterations or start that a lasso solver cannot take.
+
+    Raises:
+        ValueError: naming what was expected.
+    """
+    check_problem(signals, dictionary, unit_norm=False)
+    tolerance, max_iterations = budget
+    if not tolerance >= 0 or max_iterations < 1:
+        raise ValueError(
+            f"expected tolerance >= 0 and max_iterations >= 1, got {tolerance}, {max_iterations}"
+        )
+    if start is not None and start.shape != (len(signals), len(dictionary)):
+        raise ValueError(
+            f"expected start codes {(len(signals), len(dictionary))}, got {tuple(start.shape)}"
+        )
+    return penalty if isinstance(penalty, L1) else L1(penalty)
+
+
+def certified(
+    signals: Tensor,
+    dictionary: Tensor,
+    codes: Tensor,
+    weights: Tensor,
+    penalty: L1,
+    tolerance: float,
+) -> SparseSolution:
+    """The solution that dense codes `[n, K]` are, with its certificate."""
+    objective, gap = certify(signals, dictionary, codes, weights, penalty)
+    atoms, values = from_dense(codes)
+    done = gap <= tolerance * objective
+    return SparseSolution(atoms, values, len(dictionary), objective, gap, done)

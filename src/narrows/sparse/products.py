@@ -1,11 +1,10 @@
 """Products of sparse codes with dense matrices, with their gradients."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from narrows.functional.straight_through import Saved
 from narrows.kernels import sparse as kernels
 
 # Signals worked on at once where the torch version needs [n, width, dim]: keeps it in cache.
@@ -29,33 +28,14 @@ def combine(atoms: Tensor, values: Tensor, *, dictionary: Tensor) -> Tensor:
 
 
 def correlations_at(atoms: Tensor, signals: Tensor, dictionary: Tensor) -> Tensor:
-    """The correlations <x, d_j> at the given atoms only.
-
-    Args:
-        atoms: `[n, width]`.
-        signals: `[n, dim]`; differentiable.
-        dictionary: `[K, dim]`; differentiable.
-
-    Returns:
-        `[n, width]`.
-    """
+    """The correlations <x, d_j> `[n, width]` at the given atoms only; differentiable in x and d."""
     if torch.compiler.is_compiling():
         return torch.einsum("nd,nwd->nw", signals, dictionary[atoms])
     return _CorrelationsAt.apply(atoms, signals, dictionary)  # pyright: ignore[reportReturnType]
 
 
 def adjoint(atoms: Tensor, values: Tensor, rows: Tensor, size: int) -> Tensor:
-    """z^T Y: each atom's sum of the rows that use it, weighted by its values; no gradient.
-
-    Args:
-        atoms: `[n, width]`.
-        values: `[n, width]`.
-        rows: Y, `[n, dim]`.
-        size: number of atoms K.
-
-    Returns:
-        `[K, dim]`.
-    """
+    """z^T Y `[K, dim]`: each atom's sum of the rows Y that use it, weighted; no gradient."""
     out = kernels.adjoint(atoms, values, rows, size)
     if out is None:
         out = rows.new_zeros(size, rows.shape[1])
@@ -69,17 +49,9 @@ def adjoint(atoms: Tensor, values: Tensor, rows: Tensor, size: int) -> Tensor:
 def solve_on_support(
     dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float = 0.0
 ) -> Tensor:
-    """(D_S D_S^T + ridge I)^-1 right for the support S of each signal; no gradient.
+    """(D_S D_S^T + ridge I)^-1 right for the active entries S of each signal; no gradient.
 
-    Args:
-        dictionary: `[K, dim]`.
-        atoms: `[n, width]`.
-        active: which entries belong to S, bool `[n, width]`.
-        right: `[n, width]`.
-        ridge: added to the diagonal, on top of what rounding calls for.
-
-    Returns:
-        `[n, width]`, 0 where not active.
+    All are `[n, width]`; the solution is 0 where not active.
     """
     if torch.compiler.is_exporting():  # a batch of any size, and operations known elsewhere
         return _solve(dictionary, atoms, active, right, ridge)
@@ -118,7 +90,7 @@ def _solve_definite(gram: Tensor, right: Tensor) -> Tensor:
 
 class _Combine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
+    def forward(ctx: Saved, atoms: Tensor, values: Tensor, dictionary: Tensor) -> Tensor:
         ctx.save_for_backward(atoms, values, dictionary)
         out = kernels.combine(atoms, values, dictionary)
         if out is None:
@@ -131,7 +103,7 @@ class _Combine(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+    def backward(ctx: Saved, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         atoms, values, dictionary = ctx.saved_tensors
         _, for_values, for_dictionary = ctx.needs_input_grad
         return (
@@ -143,7 +115,7 @@ class _Combine(torch.autograd.Function):
 
 class _CorrelationsAt(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, atoms: Tensor, signals: Tensor, dictionary: Tensor) -> Tensor:
+    def forward(ctx: Saved, atoms: Tensor, signals: Tensor, dictionary: Tensor) -> Tensor:
         ctx.save_for_backward(atoms, signals, dictionary)
         out = kernels.dots(atoms, signals, dictionary)
         if out is None:
@@ -156,7 +128,7 @@ class _CorrelationsAt(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+    def backward(ctx: Saved, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         atoms, signals, dictionary = ctx.saved_tensors
         _, for_signals, for_dictionary = ctx.needs_input_grad
         return (

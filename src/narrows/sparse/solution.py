@@ -58,16 +58,10 @@ def canonical(atoms: Tensor, values: Tensor) -> Atoms:
     return Atoms(ordered.masked_fill(ordered == last, 0), values.gather(-1, order))
 
 
-def from_dense(codes: Tensor, width: int | None = None) -> Atoms:
-    """Atoms and values of dense codes `[n, K]`, in canonical form.
-
-    Args:
-        codes: `[n, K]`.
-        width: how many to keep of each signal, the largest; as many as there are if None.
-    """
-    if width is None:
-        width = max(int((codes != 0).sum(-1).max()), 1) if len(codes) else 1
-    atoms = codes.abs().topk(min(width, codes.shape[1]), dim=-1, sorted=False).indices
+def from_dense(codes: Tensor) -> Atoms:
+    """Atoms and values of dense codes `[n, K]`, canonical, as wide as the fullest code."""
+    width = max(int((codes != 0).sum(-1).max()), 1) if len(codes) else 1
+    atoms = codes.abs().topk(width, dim=-1, sorted=False).indices
     return canonical(atoms, codes.gather(-1, atoms))
 
 
@@ -109,13 +103,7 @@ def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> No
 
 
 def check_finite(objective: Tensor) -> None:
-    """Refuses signals that are not finite, by what they made of the objective.
-
-    Looking at one number a signal afterwards is cheaper than at every entry before.
-
-    Raises:
-        ValueError: if an objective is not finite.
-    """
+    """Refuses signals that are not finite, by one number each: cheaper than every entry before."""
     if torch.compiler.is_compiling() or bool(objective.isfinite().all()):
         return
     bad = int((~objective.isfinite()).sum())

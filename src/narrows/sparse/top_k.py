@@ -1,5 +1,7 @@
 """The k atoms most correlated with a signal, in one shot."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -15,48 +17,24 @@ from narrows.sparse.solution import (
 )
 
 
-def select_top_k(
-    correlations: Tensor, k: int, *, nonnegative: bool = False
-) -> tuple[Tensor, Tensor]:
-    """The k largest correlations of each signal, by magnitude unless nonnegative.
-
-    Args:
-        correlations: `[n, K]`.
-        k: how many to keep.
-        nonnegative: keep only positive ones; then fewer than k may be active.
-
-    Returns:
-        Atoms and values `[n, k]`, canonical.
-    """
-    score = correlations if nonnegative else correlations.abs()
-    atoms = score.topk(k, dim=-1, sorted=False).indices
-    values = correlations.gather(-1, atoms)
-    if nonnegative:
-        values = values.clamp_min(0)
-    return canonical(atoms, values)
-
-
 def strongest(
     signals: Tensor, dictionary: Tensor, k: int, *, nonnegative: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """`select_top_k` of the correlations <x, d_j>, which on a CPU never exist as a whole.
+    """Atoms and values `[n, k]` of the largest correlations <x, d_j>, canonical; no gradient.
 
-    Args:
-        signals: `[n, dim]`.
-        dictionary: `[K, dim]`.
-        k: how many to keep.
-        nonnegative: keep only positive ones.
-
-    Returns:
-        Atoms and correlations `[n, k]`, canonical; no gradient.
+    By magnitude; if nonnegative, only positive ones, so that fewer than k may be active. Compiled
+    for the CPU, the correlations never exist as a whole.
     """
-    if torch.compiler.is_exporting():  # which does not survive blocks of no_grad in one another
-        return select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
-    with torch.no_grad():
+    # Exporting does not survive blocks of no_grad in one another.
+    with nullcontext() if torch.compiler.is_exporting() else torch.no_grad():
         code = kernels.select(signals, dictionary, k, nonnegative)
         if code is not None:
             return code
-        return select_top_k(signals @ dictionary.T, k, nonnegative=nonnegative)
+        correlations = signals @ dictionary.T
+        score = correlations if nonnegative else correlations.abs()
+        atoms = score.topk(k, dim=-1, sorted=False).indices
+        values = correlations.gather(-1, atoms)
+        return canonical(atoms, values.clamp_min(0) if nonnegative else values)
 
 
 def top_k(
@@ -107,11 +85,5 @@ def top_k(
     residual = signals - combine(atoms, values, dictionary=dictionary)
     objective = residual.square().sum(-1) / 2
     check_finite(objective)
-    return SparseSolution(
-        atoms=atoms,
-        values=values,
-        size=dictionary.shape[0],
-        objective=objective,
-        gap=None,
-        converged=torch.ones(len(signals), dtype=torch.bool, device=signals.device),
-    )
+    done = torch.ones_like(objective, dtype=torch.bool)
+    return SparseSolution(atoms, values, len(dictionary), objective, gap=None, converged=done)

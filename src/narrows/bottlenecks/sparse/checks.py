@@ -16,11 +16,7 @@ _OVERCOUNTS = (
 
 
 def check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment: float) -> None:
-    """Refuses arguments of `SparseDictionary` that are none.
-
-    Raises:
-        ValueError: naming what was expected.
-    """
+    """Checks the arguments of `SparseDictionary` that name a choice or a weight."""
     if layout not in ("position", "image"):
         raise ValueError(f"expected layout 'position' or 'image', got {layout!r}")
     if layout == "position" and len(shape) != 1:
@@ -35,12 +31,7 @@ def check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment
 
 
 def check_coder(coder: Coder, target_l0: float | None, gradient: str) -> None:
-    """Refuses what is no coder, or cannot be steered; warns of one that may diverge.
-
-    Raises:
-        TypeError: if the coder does not fit.
-        ValueError: if the target is not positive.
-    """
+    """Checks that the coder is one and can be steered; warns of one that may diverge."""
     if not isinstance(coder, Coder):
         raise TypeError(
             f"expected a coder such as TopK(4), got {type(coder).__name__}; derive your own from "
@@ -58,13 +49,7 @@ def check_coder(coder: Coder, target_l0: float | None, gradient: str) -> None:
 
 
 def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:
-    """Totals over a batch of codes: uses of each atom, active entries, and signals.
-
-    Args:
-        atoms: `[n, width]`.
-        values: `[n, width]`; 0 marks what is not active.
-        size: number of atoms K.
-    """
+    """Totals over codes `[n, width]`: uses of each of the K atoms, active entries, and signals."""
     active = (values.detach() != 0).flatten().to(values.dtype)
     return {
         "atom_counts": active.new_zeros(size).index_add(0, atoms.flatten(), active),
@@ -76,10 +61,8 @@ def code_stats(atoms: Tensor, values: Tensor, size: int) -> dict[str, Tensor]:
 def code_measures(totals: Mapping[str, Tensor], size: int) -> dict[str, float]:
     """Mean active atoms a site, share and number of atoms used, and fit of the features.
 
-    Args:
-        totals: `code_stats` summed over a set, with `residual_sum` and `energy_sum`, the squared
-            norms of what the codes leave over and of the signals.
-        size: number of atoms K.
+    Totals are those of `code_stats` over a set, with `residual_sum` and `energy_sum`, the squared
+    norms of what the codes leave over and of the signals.
     """
     sites = max(float(totals["coded_sites"]), 1.0)
     unused = int((totals["atom_counts"] == 0).sum())

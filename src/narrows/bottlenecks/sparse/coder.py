@@ -90,21 +90,13 @@ class Coder(Recorded, ABC):
 
 
 def check_k(k: int) -> None:
-    """Checks that k is a positive integer.
-
-    Raises:
-        ValueError: unless it is.
-    """
+    """Checks that k is a positive integer."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"expected a whole number k >= 1 of active atoms, got {k!r}")
 
 
 def check_spanned(name: str, k: int, dim: int) -> None:
-    """Refuses more atoms than dimensions.
-
-    Raises:
-        ValueError: if k > dim.
-    """
+    """Refuses more active atoms than dimensions."""
     if k > dim:
         raise ValueError(
             f"{name}(k={k}): signals of {dim} dimensions are spanned by {dim} atoms; lower k to "
@@ -113,11 +105,7 @@ def check_spanned(name: str, k: int, dim: int) -> None:
 
 
 def check_refit(name: str, *, refit: bool, nonnegative: bool) -> None:
-    """Refuses a refit that would undo the sign asked for.
-
-    Raises:
-        ValueError: if both are asked for.
-    """
+    """Refuses a refit that would undo the sign asked for."""
     if refit and nonnegative:
         raise ValueError(
             f"{name}: refit=True solves least squares, whose values may be negative; pass "

@@ -172,9 +172,8 @@ class SparseDictionary(UnitDictionary):
         sites = features.shape[1:-1] if self.per_site else ()
         return (features.shape[0], *sites, self.code_width)
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Mean active atoms a site, share and number of atoms used, and fit of the features."""
-        del examples
         return code_measures(totals, self.size)
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:

@@ -11,8 +11,8 @@ from narrows.bottlenecks.sparse.coder import (
     check_spanned,
 )
 from narrows.codes import Atoms
+from narrows.sparse.coordinate_descent import lasso_support
 from narrows.sparse.implicit import differentiate, refit
-from narrows.sparse.lasso_support import lasso_support
 from narrows.sparse.omp import pursue
 from narrows.sparse.penalty import L1
 from narrows.sparse.solution import check_count

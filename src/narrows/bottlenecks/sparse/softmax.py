@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.sparse.checks import code_measures, code_stats
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
@@ -132,24 +133,15 @@ class SoftmaxDictionary(Bottleneck):
         return (a - b).square().sum(-1).view(batch, -1).sum(-1)
 
     def _stats(self, signals: Tensor, mean: Tensor, atoms: Tensor) -> dict[str, Tensor]:
-        ones = signals.new_ones(atoms.numel())
         return {
-            "atom_counts": signals.new_zeros(self.size).index_add(0, atoms.flatten(), ones),
+            **code_stats(atoms, signals.new_ones(atoms.shape), self.size),
             "residual_sum": (signals - mean).detach().square().sum(),
             "energy_sum": signals.detach().square().sum(),
         }
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Active atoms a site, share and number of atoms used, and fit of the features."""
-        del examples
-        unused = int((totals["atom_counts"] == 0).sum())
-        energy = max(float(totals["energy_sum"]), torch.finfo(torch.float64).tiny)
-        return {
-            "l0": float(self.k),
-            "atoms_used": 1 - unused / self.size,
-            "dead_atoms": float(unused),
-            "feature_nmse": float(totals["residual_sum"]) / energy,
-        }
+        return code_measures(totals, self.size)
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
         """What to try where atoms lie idle."""

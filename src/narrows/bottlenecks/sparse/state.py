@@ -15,6 +15,9 @@ from narrows.latent import Latent
 from narrows.sparse.products import combine, correlations_at
 
 _DECAY = 0.99
+# An atom is dead when the data passed it over this many times more often than if all atoms
+# were used equally.
+_PATIENCE = 1000.0
 
 
 class UnitDictionary(Bottleneck):
@@ -94,7 +97,8 @@ class UnitDictionary(Bottleneck):
             self._replace(torch.ones_like(self.idle, dtype=torch.bool), latents, coded=False)
         else:
             self.dictionary.copy_(self.atoms)
-            self._replace(dead(self.idle, l0), latents, coded=True)
+            dead = self.idle > _PATIENCE * self.size / l0.clamp_min(1e-6)
+            self._replace(dead, latents, coded=True)
         self.steps += 1
 
     def _steer(self, latents: Sequence[Latent], l0: Tensor) -> None:
@@ -117,35 +121,23 @@ class UnitDictionary(Bottleneck):
         number = int(which.sum())
         if not number:
             return
-        none = self.centre.new_zeros(0, len(self.centre))
-        values = self.centre.new_zeros(0, self.code_width)
+        widths = [len(self.centre), self.code_width, self.code_width]
+        rows = [self.centre.new_zeros(0, sum(widths)), *map(coded_rows, latents)]
         # Seeded by the step alone: the same on every rank and after a resumed run.
-        seed, like = 1 + int(self.steps), (none, values.long(), values)
-        features, chosen, values = draw_coded(latents, number, seed, like)
+        generator = torch.Generator().manual_seed(1 + int(self.steps))
+        drawn = draw_over_ranks(torch.cat(rows), number, generator, repeat=False)
+        features, chosen, values = drawn.split(widths, 1)
         fresh = (features - self.centre) / self.scale
         if coded:
-            fresh = fresh - combine(chosen, values.to(fresh.dtype), dictionary=self.atoms)
+            fresh = fresh - combine(chosen.long(), values.to(fresh.dtype), dictionary=self.atoms)
         spots = which.nonzero()[: len(fresh), 0]
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
         self.idle[spots[usable]] = 0
 
 
-# An atom is dead when the data passed it over this many times more often than if all atoms
-# were used equally.
-_PATIENCE = 1000.0
-
-
 def uses_over_ranks(latents: Sequence[Latent], idle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How often each atom was used in a step, the number of signals, and their mean L0.
-
-    Args:
-        latents: of this rank; some rank has at least one.
-        idle: `[K]`, for the number of atoms and the device.
-
-    Returns:
-        Counts `[K]`, signals and L0, scalars, in double precision.
-    """
+    """Uses of each atom `[K]`, number of signals and mean L0 of a step, in double precision."""
     sums = idle.new_zeros(len(idle) + 2, dtype=torch.float64)
     for latent in latents:
         sums[:-2] += latent.stats["atom_counts"].double()
@@ -169,39 +161,10 @@ def smallest_kept(latent: Latent, signals: Tensor, dictionary: Tensor) -> Tensor
     return kept[values != 0].min().double()
 
 
-def dead(idle: Tensor, l0: Tensor) -> Tensor:
-    """Which atoms were passed over so often that they may be replaced, bool `[K]`.
-
-    Args:
-        idle: signals coded since each atom was last used, `[K]`.
-        l0: mean number of active atoms.
-    """
-    return idle > _PATIENCE * len(idle) / l0.clamp_min(1e-6)
-
-
-def draw_coded(
-    latents: Sequence[Latent], number: int, seed: int, like: tuple[Tensor, Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draws coded signals of all ranks, none twice, the same on every rank.
-
-    Args:
-        latents: of this rank; may be none.
-        number: how many to draw; fewer come where there are fewer.
-        seed: of the draw.
-        like: no rows of features `[0, dim]`, atoms and values `[0, width]`, for a rank without.
-
-    Returns:
-        Features `[m, dim]` with their atoms and values `[m, width]`.
-    """
-    parts = [(latent.features, *atoms_of(latent.code)) for latent in latents]
-    drawn = []
-    for place, none in enumerate(like):
-        rows = [part[place].reshape(-1, none.shape[1]) for part in parts]
-        pool = rows[0] if len(rows) == 1 else torch.cat([none, *rows])
-        # From the same state each time, so that the three belong together.
-        generator = torch.Generator().manual_seed(seed)
-        drawn.append(draw_over_ranks(pool, number, generator, repeat=False))
-    return drawn[0], drawn[1], drawn[2]
+def coded_rows(latent: Latent) -> Tensor:
+    """Each signal's features, atoms and values side by side, `[n, dim + 2 width]`."""
+    atoms, values = (part.flatten(0, -2) for part in atoms_of(latent.code))
+    return torch.cat([latent.features.reshape(len(atoms), -1), atoms, values], 1)
 
 
 def follow_scale(
@@ -213,16 +176,7 @@ def follow_scale(
         s^2 \leftarrow (1 - r)\,s^2 + r\,\overline{\mathrm{var}(x)}
 
     The variance is the mean over coordinates; features that are constant have none to follow,
-    and leave s as it is. Sums run in double precision and over all ranks.
-
-    Args:
-        centre: mu, `[dim]`.
-        scale: s, scalar.
-        rows: the step's features in parts `[n, dim]`, at least one of them on some rank.
-        rate: r in 0..1.
-
-    Returns:
-        The new mu and s, in the dtype of the old.
+    and leave s as it is. Sums of the rows `[n, dim]` run in double precision and over all ranks.
 
     Example:
         >>> rows = [torch.tensor([[1.0, 0.0], [3.0, 4.0]])]
