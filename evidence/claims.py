@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evidence.ledger import Run, latest
 from evidence.pages import ROOT, grid
 from reproductions import CLAIMS, Claim
-from reproductions.page import RULE, numbers
+from reproductions.page import RULE, floors, numbers
 from reproductions.verdict import Estimate, Verdict, judge, together
 
 IMAGES = "docs/images"
@@ -16,7 +16,7 @@ IMAGES = "docs/images"
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim and its last run of the default size.
+    """A claim and its last run, of the document's own size where there is one.
 
     Attributes:
         claim: as it is stated now.
@@ -43,16 +43,32 @@ class Judged:
             judge(self.estimate(h.quantity), h.relation, h.bound) for h in self.claim.hypotheses
         ]
 
+    @property
+    def verdict(self) -> Verdict:
+        """Of the whole claim; "undertrained" if a model behind it is below its floor."""
+        if self.run is not None and self.run.figures.get("shortfalls"):
+            return "undertrained"
+        return together(self.verdicts())
+
+    def floors(self) -> list[str]:
+        """Sentences on the models behind the claim."""
+        if self.run is None:
+            return []
+        figures = self.run.figures
+        if "models" not in figures:
+            return ["Measured before models were held to a floor."]
+        return floors(figures["models"], figures["shortfalls"], figures["advice"])
+
 
 def page() -> str:
     """Everything about every claim."""
     judged = [find(claim) for claim in CLAIMS]
-    counts = Counter(together(one.verdicts()) for one in judged)
-    order = ("supported", "contradicted", "inconclusive", "not run")
+    counts = Counter(one.verdict for one in judged)
+    order = ("supported", "contradicted", "inconclusive", "undertrained", "not run")
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
     head = ["document", "claim", "verdict"]
     rows = [
-        [one.claim.document, f"[{one.claim.name}](#{one.claim.name})", together(one.verdicts())]
+        [one.claim.document, f"[{one.claim.name}](#{one.claim.name})", one.verdict]
         for one in judged
     ]
     parts = [f"{len(judged)} claims: {said}.", RULE, grid(head, rows)]
@@ -73,7 +89,7 @@ def verdicts(document: str) -> str:
             name, says = f"`{claim.name}`", claim.says
             several = len(claim.hypotheses) > 1
             for row in _rows(one):
-                verdict = f"**{together(one.verdicts())}**" if name else ""
+                verdict = f"**{one.verdict}**" if name else ""
                 verdict += f" ({row[-1]})" if several else ""
                 rows.append([name, says, f"{row[0]} {row[1]}", row[2], verdict.strip()])
                 name = says = ""
@@ -96,10 +112,11 @@ def find(claim: Claim) -> Judged:
     """A claim with its last run that measured what the claim now states."""
     wanted = {h.quantity for h in claim.hypotheses}
     try:
-        runs = latest("claims", claim=claim.name, size="default")
+        runs = latest("claims", claim=claim.name)
     except LookupError:
         runs = []
     fitting = [run for run in runs if run.figures["estimates"].keys() == wanted]
+    fitting.sort(key=lambda run: run.configuration["size"] == "full")  # stable: the last of each
     return Judged(claim, fitting[-1] if fitting else None)
 
 
@@ -123,8 +140,9 @@ def _section(one: Judged) -> str:
     parts = [
         f"## {claim.name}",
         f"Document {claim.document}, {claim.place}: {claim.says}",
-        f"**{together(one.verdicts())}**",
+        f"**{one.verdict}**",
         grid(head, _rows(one)),
+        *one.floors(),
         *(_pictures(claim.name, one.run.figures["pictures"]) if one.run else []),
         *claim.notes,
         *([_cost(one.run)] if one.run else []),

@@ -1,13 +1,15 @@
 """Claims one after the other, within a budget of time."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from narrows.report import Block
 from narrows.tasks import Call, Local, Outcome, kept
-from reproductions.claim import Claim, Evidence, Hypothesis, Scale
+from reproductions import floor
+from reproductions.claim import Claim, Evidence, Hypothesis, Plain, Scale
 from reproductions.verdict import Estimate, Verdict, judge, together
 
 
@@ -36,6 +38,10 @@ class Examined:
         seconds: of computing of all its trials, those of earlier commands included.
         trials: how many.
         problems: sentences on what failed or was not run.
+        settings: arguments that all trials share.
+        shortfalls: sentences on models below their floor: no verdict may rest on them.
+        advice: what the runs themselves warned of.
+        models: how many were measured against their floor.
     """
 
     claim: Claim
@@ -45,10 +51,16 @@ class Examined:
     seconds: float = 0.0
     trials: int = 0
     problems: Sequence[str] = field(default_factory=tuple)
+    settings: Mapping[str, Plain] = field(default_factory=dict)
+    shortfalls: Sequence[str] = ()
+    advice: Sequence[str] = ()
+    models: int = 0
 
     @property
     def verdict(self) -> Verdict:
-        """Of the whole claim."""
+        """Of the whole claim; "undertrained" if a model of it is below its floor."""
+        if self.findings and self.shortfalls:
+            return "undertrained"
         return together([finding.verdict for finding in self.findings])
 
 
@@ -151,4 +163,28 @@ def _judged(
     evidence = Evidence(outcomes)
     findings = [Finding(h, h.estimate(evidence)) for h in claim.hypotheses]
     figures = list(claim.figures(evidence))
-    return Examined(claim, scale, findings, figures, seconds, len(trials))
+    below, advice, models = _floors(outcomes)
+    return Examined(
+        claim, scale, findings, figures, seconds, len(trials), settings=shared(trials),
+        shortfalls=below, advice=advice, models=models,
+    )  # fmt: skip
+
+
+def shared(trials: Sequence[Call]) -> dict[str, Plain]:
+    """The arguments that are equal in all trials."""
+    first = dict(trials[0].arguments)
+    return {k: v for k, v in first.items() if all(t.arguments.get(k) == v for t in trials)}
+
+
+def _floors(outcomes: Sequence[Outcome[Call]]) -> tuple[list[str], list[str], int]:
+    """What models lack, what their runs warned of, and how many there are."""
+    common = shared([outcome.task for outcome in outcomes])
+    below, advice, models = list[str](), Counter[str](), 0
+    for outcome in outcomes:
+        varied = {k: v for k, v in outcome.task.arguments.items() if k not in common}
+        words = ", ".join(f"{k}={v}" for k, v in varied.items()) or outcome.task.name
+        for one in floor.read(outcome.folder):
+            models += 1
+            below += [f"{words}: {text}" for text in one.shortfalls()]
+            advice.update(one.advice)
+    return below, [f"{text} ({n} of {models} models)" for text, n in advice.items()], models

@@ -16,12 +16,16 @@ from reproductions.figures import Plot, pictures
 from reproductions.verdict import Estimate
 
 RULE = (
-    "Rule. Each hypothesis is a number and a bound that were written down before the runs. "
-    "Supported: the whole 95 % interval lies on the document's side of the bound; contradicted: "
-    "it lies on the other side; inconclusive: it holds the bound, or is not defined. A claim with "
-    "several hypotheses is supported when all are, contradicted when one is. The rule writes the "
-    "verdicts, nobody else."
+    "Rule. Each hypothesis is a number and a bound; where one was changed after a look at results, "
+    "its claim says so. Supported: the whole 95 % interval lies on the document's side of the "
+    "bound; contradicted: it lies on the other side; inconclusive: it holds the bound, or is not "
+    "defined. A claim with several hypotheses is supported when all are, contradicted when one is. "
+    "Undertrained: a model behind the claim is below its floor, so that nothing is concluded. The "
+    "floor of a model: its copies beat the mean image and explain at least half the variance that "
+    "PCA with as many numbers explains, they differ from each other, and the last quarter of "
+    "training improved the validation NMSE by less than 3 %. The rule writes the verdicts."
 )
+_SHOWN = 6  # shortfalls that are spelled out
 TITLE = "Claims of the five documents, put to the test"
 
 
@@ -57,7 +61,7 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
 def count(examined: Sequence[Examined]) -> str:
     """How many claims came out how, in a sentence."""
     counts = Counter(one.verdict for one in examined)
-    order = ("supported", "contradicted", "inconclusive", "not run")
+    order = ("supported", "contradicted", "inconclusive", "undertrained", "not run")
     parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
     return f"{len(examined)} claims: {parts}."
 
@@ -113,8 +117,21 @@ def section(one: Examined) -> Section:
     ]
     if one.findings:
         blocks.append(table(one))
+    blocks += floors(one.models, one.shortfalls, one.advice)
     blocks += [*side_by_side(one.figures), *one.claim.notes, *one.problems, cost(one)]
     return Section(f"{one.claim.document} {one.claim.name}", blocks)
+
+
+def floors(models: int, shortfalls: Sequence[str], advice: Sequence[str]) -> list[str]:
+    """Sentences on the models behind a claim: floors missed, and what their runs warned of."""
+    found = []
+    if models and not shortfalls:
+        found.append(f"All {models} models reach their floor.")
+    if shortfalls:
+        rest = len(shortfalls) - _SHOWN
+        more = f"; and {rest} more" if rest > 0 else ""
+        found.append(f"Below the floor: {'; '.join(shortfalls[:_SHOWN])}{more}.")
+    return found + [f"Warned while training: {text}." for text in advice]
 
 
 def side_by_side(blocks: Sequence[Block]) -> list[Block]:
@@ -178,7 +195,11 @@ def record(examined: Sequence[Examined], folder: Path | None = None) -> int:
             for f in one.findings
         }
         shown = [[alt, caption] for _, alt, caption in pictures(one.figures)]
-        figures = {"estimates": estimates, "trials": one.trials, "pictures": shown}
+        figures = {
+            "estimates": estimates, "trials": one.trials, "pictures": shown,
+            "settings": dict(one.settings), "models": one.models,
+            "shortfalls": list(one.shortfalls), "advice": list(one.advice),
+        }  # fmt: skip
         run = ledger.now({"claim": one.claim.name, **scale, **data}, figures, seconds=one.seconds)
         if not ledger.holds("claims", run, place):
             ledger.append("claims", run, place)
@@ -209,6 +230,10 @@ def as_json(one: Examined) -> dict[str, Any]:
         ],
         "size": one.scale.size,
         "seeds": one.scale.seeds,
+        "settings": dict(one.settings),
+        "models": one.models,
+        "shortfalls": list(one.shortfalls),
+        "advice": list(one.advice),
         "trials": one.trials,
         "core_minutes": one.seconds / 60,
         "problems": list(one.problems),

@@ -16,6 +16,7 @@ from narrows.data.dataset import Dataset, Split
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.training import Optimization, Run, fit
+from reproductions import floor
 
 
 @cache  # a worker sees the same few data sets again and again
@@ -74,6 +75,7 @@ def train(  # noqa: PLR0913 (what a model and its training are)
     likelihood: Likelihood | None = None,
     optimization: Optimization | None = None,
     objective: Objective | None = None,
+    judged: bool = True,
 ) -> Run:
     """Trains on whatever device there is and returns the run with its model on the CPU.
 
@@ -89,10 +91,12 @@ def train(  # noqa: PLR0913 (what a model and its training are)
         likelihood: default `Normal("optimal")`.
         optimization: in place of Adam with clipped gradients and a falling learning rate.
         objective: in place of the evidence bound.
+        judged: whether a verdict rests on the model, so that its floor is measured; False for
+            one that is stopped early on purpose.
     """
     out = folder / "run"
     if (out / "metrics.json").is_file():
-        return Run.load(out)
+        return _standing(Run.load(out), data, judged)
     if out.exists() and not any((out / "checkpoints").glob("*")):
         shutil.rmtree(out)  # stopped before its first checkpoint; named by the trial's own hash
     torch.manual_seed(setting.seed)
@@ -105,6 +109,15 @@ def train(  # noqa: PLR0913 (what a model and its training are)
         out=out, resume=True, optimization=optimization or usual, show=False,
     )  # fmt: skip
     run.model.to("cpu").eval()
+    return _standing(run, data, judged)
+
+
+def _standing(run: Run, data: Dataset, judged: bool) -> Run:
+    """The run, its floor beside it."""
+    assert run.folder is not None
+    if judged and not (run.folder / floor.FILE).is_file():
+        again = copies(run.model, whole(data.test.head(1000)))
+        floor.write(run.folder, floor.measure(run, data, again))
     return run
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from narrows.compare.statistics import interval
 
-Verdict = Literal["supported", "contradicted", "inconclusive", "not run"]
+Verdict = Literal["supported", "contradicted", "inconclusive", "undertrained", "not run"]
 Relation = Literal["above", "below"]
 
 

@@ -51,6 +51,7 @@ def contrast(folder: Path, *, kind: str, hidden: int, codes: int, **rest: Any) -
             replace(setting, epochs=epochs),
             likelihood=normal(math.sqrt(0.5) if kind == "VQ" else None),
             optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
+            judged=name == "last",
         )  # fmt: skip
 
     found: dict[str, Any] = {}
