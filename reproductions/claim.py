@@ -79,19 +79,40 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What a sentence says as a number, decided before the number is known.
+    """What a sentence says as a number.
 
     Attributes:
-        quantity: what is measured, with its unit.
+        quantity: what is measured, with its unit; what the hypothesis is known by in the ledger.
         relation: the side of the bound on which the document puts it.
         bound: the line.
         estimate: from the evidence.
+        since: date on which it was stated in this form.
     """
 
     quantity: str
     relation: Relation
     bound: float
     estimate: Callable[[Evidence], Estimate]
+    since: str = "2026-11-21"
+
+
+@dataclass(frozen=True)
+class Former:
+    """A hypothesis that was given up after its results were known.
+
+    Attributes:
+        quantity: what was measured.
+        relation: the side of the bound on which the document was thought to put it.
+        bound: the line.
+        until: date of the change.
+        reason: for it.
+    """
+
+    quantity: str
+    relation: Relation
+    bound: float
+    until: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,9 @@ class Claim:
         minutes: of one core that all trials take at the default size with five seeds.
         notes: what differs from the document, and what the test cannot say.
         needs: a data source that must be on this machine; None for what is always there.
+        former: hypotheses that were given up after a look at results, with the reason.
+        ours: True for a test of our own repair or idea, which no sentence of the document states;
+            listed apart and not counted among the document's claims.
     """
 
     name: str
@@ -121,6 +145,8 @@ class Claim:
     minutes: float
     notes: Sequence[str] = field(default_factory=tuple)
     needs: str | None = None
+    former: Sequence[Former] = ()
+    ours: bool = False
 
     @property
     def lacks(self) -> str:

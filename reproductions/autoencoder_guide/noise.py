@@ -1,5 +1,6 @@
 """Denoising by noise weight: trained on clean images, and trained to denoise."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from reproductions.autoencoder_guide.models import BASE, fitted, pairs, sizes
 from reproductions.claim import (
     Claim,
     Evidence,
+    Former,
     Hypothesis,
     Scale,
     differences,
-    ratios,
 )
 from reproductions.figures import lines
 from reproductions.training import copies, whole
@@ -84,20 +85,26 @@ def trained_figures(evidence: Evidence) -> list[Block]:
 
 SAYS = "The more noise, the better the VAE denoises relative to the AE."
 
+
+def falls(ratio: Callable[[Evidence, float], list[float]]) -> tuple[Hypothesis, ...]:
+    """The one rule for the sentence, whatever the models were trained on."""
+    return (
+        Hypothesis(
+            "error of the VAE over that of the AE: at noise .75 less at .25",
+            "below",
+            0.0,
+            lambda e: differences(ratio(e, 0.75), ratio(e, 0.25)),
+        ),
+    )
+
+
 CLAIMS = (
     Claim(
         name="vae-denoises-clean",
         document="002",
         place="2.4, question 3",
         says=f"{SAYS} (Both trained on clean images.)",
-        hypotheses=(
-            Hypothesis(
-                "error of the VAE over that of the AE: at noise .75 less at .25",
-                "below",
-                0.0,
-                lambda e: differences(clean_ratio(e, 0.75), clean_ratio(e, 0.25)),
-            ),
-        ),
+        hypotheses=falls(clean_ratio),
         trials=pairs,
         figures=clean_figures,
         minutes=1.7,
@@ -108,23 +115,19 @@ CLAIMS = (
         document="002",
         place="2.4, question 3",
         says=f"{SAYS} (Both trained to denoise.)",
-        hypotheses=(
-            Hypothesis(
-                "error of the VAE over that of the AE: at noise .75 less at .25",
-                "below",
-                0.0,
-                lambda e: differences(trained_ratio(e, 0.75), trained_ratio(e, 0.25)),
-            ),
-            Hypothesis(
-                "error of the VAE over that of the AE at noise .75",
-                "below",
-                1.0,
-                lambda e: ratios(trained_ratio(e, 0.75), [1.0] * len(trained_ratio(e, 0.75))),
-            ),
-        ),
+        hypotheses=falls(trained_ratio),
         trials=trials,
         figures=trained_figures,
         minutes=2.5,
         notes=("The document does not say whether the noise was there in training; here it is.",),
+        former=(
+            Former(
+                "error of the VAE over that of the AE at noise .75",
+                "below",
+                1.0,
+                "2026-11-26",
+                "it was asked of this reading of the sentence only; one rule for one sentence",
+            ),
+        ),
     ),
 )

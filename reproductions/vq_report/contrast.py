@@ -69,30 +69,6 @@ CLAIMS = (
         ),
     ),
     Claim(
-        name="vq-comes-into-focus",
-        document="004",
-        place="results, images after the first and last epoch",
-        says="Images are sharper after the last epoch than after the first.",
-        hypotheses=(
-            Hypothesis(
-                "sharpness of copies (energy above 1/4 cycle) after the last less the first epoch",
-                "above",
-                0.0,
-                lambda e: differences(
-                    e.values("high_frequency_ratio", kind="VQ"),
-                    e.values("high_frequency_ratio_first", kind="VQ"),
-                ),
-            ),
-        ),
-        trials=lambda scale: trials(scale, "VQ"),
-        figures=training,
-        minutes=0.6,
-        notes=(
-            "After one epoch copies hold fine noise, which a measure of sharpness counts; above "
-            "1 is as bad as below. The error falls: see `vq-loss-curve`.",
-        ),
-    ),
-    Claim(
         name="vq-improves-on-vae",
         document="004",
         place="introduction and summary",
