@@ -10,7 +10,8 @@ after S seconds, whichever comes first.
 
 `--schedule ours` trains the same network in far fewer updates: batches of 200, Adam with its
 default epsilon, the learning rate warmed up and then lowered to 0 along a cosine over `--passes`
-passes, and a moving average of the weights, which is what is tested.
+passes, and a moving average of the weights, which is what is tested. With `--keep FOLDER` the
+state is written after every tenth pass, and the same command goes on from there.
 
     python -m benchmarks.mnist_likelihood --objective vae --passes 3280
     python -m benchmarks.mnist_likelihood --objective vae --schedule ours --passes 600 --test 10000
@@ -22,8 +23,11 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -105,6 +109,49 @@ def ours(passes: float, peak: float) -> Callable[[float], float]:
     return rate
 
 
+@dataclass
+class State:
+    """All that the next step depends on, in one file."""
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+    def write(self, path: Path, seconds: float, steps: int) -> None:
+        """Whole or not at all."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, one in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in one.items()}
+        tensors["order"], tensors["noise"] = self.generator.get_state(), torch.get_rng_state()
+        tensors["progress"] = torch.tensor([seconds, steps], dtype=torch.float64)
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, partial)
+        partial.replace(path)
+
+    def read(self, path: Path | None) -> tuple[float, int]:
+        """Seconds and steps so far; nothing is changed if there is no file."""
+        if path is None or not path.is_file():
+            return 0.0, 0
+        tensors = load_file(path)
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = value
+        self.model.load_state_dict(groups["model"])
+        self.average.load_state_dict(groups["average"])
+        known = self.optimizer.state_dict()
+        for name, value in groups["optimizer"].items():
+            i, key = name.split(".")
+            known["state"].setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict(known)
+        self.generator.set_state(tensors["order"])
+        torch.set_rng_state(tensors["noise"])
+        seconds, steps = tensors["progress"].tolist()
+        return seconds, int(steps)
+
+
 def train(
     model: nw.Autoencoder, images: Tensor, options: argparse.Namespace
 ) -> tuple[nw.Autoencoder, dict[str, float]]:
@@ -120,8 +167,10 @@ def train(
     generator = torch.Generator(images.device).manual_seed(options.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-4 if paper else 1e-8)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
-    began, steps, per_pass = time.perf_counter(), 0, len(images) // batch
-    done = 0.0
+    state = State(model, average, optimizer, generator)
+    before, steps = state.read(options.keep)
+    began, per_pass = time.perf_counter() - before, len(images) // batch
+    done = steps / per_pass
     model.train()
     while done < passes and time.perf_counter() - began < seconds:
         order = torch.randperm(len(images), generator=generator, device=images.device)
@@ -140,6 +189,8 @@ def train(
                 break
         line = f"pass {done:.2f} rate {rate:.2e} loss {float(loss.total.detach()):.2f}"
         print(f"{line} {time.perf_counter() - began:.0f} s", flush=True)
+        if options.keep and round(done) % 10 == 0:
+            state.write(options.keep, time.perf_counter() - began, steps)
     figures = {"passes": done, "steps": steps, "seconds": time.perf_counter() - began}
     return (model if paper else average.module), figures
 
@@ -157,6 +208,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--keep", type=Path, help="file that holds the state between sittings")
     parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     options = parser.parse_args()
     options.batch = options.batch or (20 if options.schedule == "paper" else 200)

@@ -2,14 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evidence.ledger import Run, latest
 from evidence.pages import ROOT, grid
 from reproductions import CLAIMS, Claim
+from reproductions.claim import Former
 from reproductions.page import RULE, floors, numbers
-from reproductions.verdict import Estimate, Verdict, judge, together
+from reproductions.verdict import Estimate, Verdict, holm, judge, p_value, together
 
 IMAGES = "docs/images"
 
@@ -33,7 +34,7 @@ class Judged:
         mean, low, high = (
             math.nan if found[k] is None else found[k] for k in ("mean", "low", "high")
         )
-        return Estimate(mean, low, high, found["n"], "")
+        return Estimate(mean, low, high, found["n"], found.get("kind", ""))
 
     def verdicts(self) -> list[Verdict]:
         """Of each hypothesis, by rule."""
@@ -63,16 +64,42 @@ class Judged:
 def page() -> str:
     """Everything about every claim."""
     judged = [find(claim) for claim in CLAIMS]
-    counts = Counter(one.verdict for one in judged)
+    theirs = [one for one in judged if not one.claim.ours]
+    ours = [one for one in judged if one.claim.ours]
+    counts = Counter(one.verdict for one in theirs)
     order = ("supported", "contradicted", "inconclusive", "undertrained", "not run")
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
-    head = ["document", "claim", "verdict"]
+    parts = [
+        f"{len(theirs)} claims: {said}.", RULE, _listed(theirs),
+        "Tests of our own repairs and ideas, which no document states:", _listed(ours),
+    ]  # fmt: skip
+    ps = _adjusted()
+    return "\n\n".join([*parts, *(_section(one, ps) for one in judged)])
+
+
+def _listed(judged: Sequence[Judged]) -> str:
     rows = [
         [one.claim.document, f"[{one.claim.name}](#{one.claim.name})", one.verdict]
         for one in judged
     ]
-    parts = [f"{len(judged)} claims: {said}.", RULE, grid(head, rows)]
-    return "\n\n".join([*parts, *(_section(one) for one in judged)])
+    return grid(["document", "claim", "verdict"], rows)
+
+
+def _adjusted() -> dict[tuple[str, str], str]:
+    """Holm's p by claim and quantity: those of a document together, our own apart."""
+    families: dict[tuple[str, bool], list[tuple[str, str, float]]] = {}
+    for one in map(find, CLAIMS):
+        family = families.setdefault((one.claim.document, one.claim.ours), [])
+        if one.run is not None:
+            family += [
+                (one.claim.name, h.quantity, p_value(one.estimate(h.quantity), h.bound))
+                for h in one.claim.hypotheses
+            ]
+    found = {}
+    for family in families.values():
+        ps = holm([p for _, _, p in family])
+        found |= {(c, q): f"{p:.2g}" for (c, q, _), p in zip(family, ps, strict=True)}
+    return found
 
 
 def verdicts(document: str) -> str:
@@ -134,20 +161,28 @@ def _rows(one: Judged) -> list[list[str]]:
     return rows
 
 
-def _section(one: Judged) -> str:
+def _section(one: Judged, ps: Mapping[tuple[str, str], str]) -> str:
     claim = one.claim
     head = ["quantity", "the document's side", "measured [95 % interval]", "values", "verdict"]
+    head.insert(-1, "p (Holm)")
+    rows = [[*row[:-1], ps.get((claim.name, row[0]), "–"), row[-1]] for row in _rows(one)]
     parts = [
         f"## {claim.name}",
         f"Document {claim.document}, {claim.place}: {claim.says}",
         f"**{one.verdict}**",
-        grid(head, _rows(one)),
+        grid(head, rows),
         *one.floors(),
+        *(_struck(former) for former in claim.former),
         *(_pictures(claim.name, one.run.figures["pictures"]) if one.run else []),
         *claim.notes,
         *([_cost(one.run)] if one.run else []),
     ]
     return "\n\n".join(parts)
+
+
+def _struck(former: Former) -> str:
+    what = f"{former.quantity}, {former.relation} {former.bound:g}"
+    return f"Until {former.until}: ~~{what}~~. Given up because {former.reason}."
 
 
 def _pictures(name: str, known: Sequence[Sequence[str]]) -> list[str]:

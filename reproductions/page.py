@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
 from narrows.report.table import format_cell
 from narrows.training.run import environment
 from narrows.writing import write_bytes, write_json
+from reproductions.claim import Former
 from reproductions.examination import Examined, Finding
 from reproductions.figures import Plot, pictures
-from reproductions.verdict import Estimate
+from reproductions.verdict import Estimate, holm, p_value
 
 RULE = (
     "Rule. Each hypothesis is a number and a bound; where one was changed after a look at results, "
@@ -23,7 +24,9 @@ RULE = (
     "Undertrained: a model behind the claim is below its floor, so that nothing is concluded. The "
     "floor of a model: its copies beat the mean image and explain at least half the variance that "
     "PCA with as many numbers explains, they differ from each other, and the last quarter of "
-    "training improved the validation NMSE by less than 3 %. The rule writes the verdicts."
+    "training improved the validation NMSE by less than 3 %. The p values are adjusted for all "
+    "hypotheses of a document together (Holm, 1979): where one is 0.05 or more, its own interval "
+    "alone is no proof. The rule writes the verdicts."
 )
 _SHOWN = 6  # shortfalls that are spelled out
 TITLE = "Claims of the five documents, put to the test"
@@ -51,7 +54,7 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
         out / "claims.html",
         TITLE,
         [count(examined), RULE],
-        [Section("All claims", [summary(examined)]), *(section(one) for one in examined)],
+        [*summaries(examined), *(section(one, adjusted(examined)) for one in examined)],
         warnings=[f"{one.claim.name}: {text}" for one in examined for text in one.problems],
         commands=[command],
         versions={**facts["versions"], "processor": facts["processor"], "cores": facts["cores"]},
@@ -60,10 +63,13 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
 
 def count(examined: Sequence[Examined]) -> str:
     """How many claims came out how, in a sentence."""
-    counts = Counter(one.verdict for one in examined)
+    theirs = [one for one in examined if not one.claim.ours]
+    counts = Counter(one.verdict for one in theirs)
     order = ("supported", "contradicted", "inconclusive", "undertrained", "not run")
     parts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict])
-    return f"{len(examined)} claims: {parts}."
+    ours = sum(one.claim.ours for one in examined)
+    apart = f" Listed apart: {ours} tests of our own repairs and ideas." if ours else ""
+    return f"{len(theirs)} claims: {parts}.{apart}"
 
 
 def sentence(finding: Finding) -> str:
@@ -96,6 +102,16 @@ def numbers(estimate: Estimate) -> tuple[str, str, str]:
     return mean, low, high
 
 
+def summaries(examined: Sequence[Examined]) -> list[Section]:
+    """The documents' claims, and apart from them the tests of our own repairs and ideas."""
+    theirs = [one for one in examined if not one.claim.ours]
+    ours = [one for one in examined if one.claim.ours]
+    found = [Section("All claims", [summary(theirs)])] if theirs else []
+    if ours:
+        found.append(Section("Tests of our own repairs and ideas", [summary(ours)]))
+    return found
+
+
 def summary(examined: Sequence[Examined]) -> Table:
     """One row per claim."""
     columns = {"verdict": Column("verdict"), "says": Column("the document says")}
@@ -109,17 +125,40 @@ def summary(examined: Sequence[Examined]) -> Table:
     return Table("Claims and verdicts.", columns, rows, corner="claim")
 
 
-def section(one: Examined) -> Section:
-    """All about one claim."""
+def adjusted(examined: Sequence[Examined]) -> dict[tuple[str, str], float]:
+    """Holm's p by claim and quantity, the document's hypotheses together, ours apart."""
+    families: dict[tuple[str, bool], list[tuple[str, Finding]]] = {}
+    for one in examined:
+        family = families.setdefault((one.claim.document, one.claim.ours), [])
+        family += [(one.claim.name, finding) for finding in one.findings]
+    found = {}
+    for family in families.values():
+        ps = holm([p_value(f.estimate, f.hypothesis.bound) for _, f in family])
+        names = [(name, f.hypothesis.quantity) for name, f in family]
+        found |= dict(zip(names, ps, strict=True))
+    return found
+
+
+def section(one: Examined, ps: Mapping[tuple[str, str], float]) -> Section:
+    """All about one claim, with Holm's p by claim and quantity."""
     blocks: list[Block | str] = [
         f"Document {one.claim.document}, {one.claim.place}: {one.claim.says}",
         f"Verdict: {one.verdict}.",
     ]
     if one.findings:
-        blocks.append(table(one))
+        blocks.append(table(one, ps))
     blocks += floors(one.models, one.shortfalls, one.advice)
+    blocks += [given_up(former) for former in one.claim.former]
     blocks += [*side_by_side(one.figures), *one.claim.notes, *one.problems, cost(one)]
     return Section(f"{one.claim.document} {one.claim.name}", blocks)
+
+
+def given_up(former: Former) -> str:
+    """A hypothesis that was changed after a look, in a sentence."""
+    return (
+        f"Given up on {former.until}: {former.quantity}, to be {former.relation} "
+        f"{former.bound:g}. Reason: {former.reason}."
+    )
 
 
 def floors(models: int, shortfalls: Sequence[str], advice: Sequence[str]) -> list[str]:
@@ -143,13 +182,14 @@ def side_by_side(blocks: Sequence[Block]) -> list[Block]:
     ]
 
 
-def table(one: Examined) -> Table:
+def table(one: Examined, ps: Mapping[tuple[str, str], float]) -> Table:
     """One row per hypothesis."""
     columns = {
         "quantity": Column("quantity"),
         "predicted": Column("the document's side"),
         "measured": Column("measured", "mean [95 % interval]"),
         "n": Column("values"),
+        "p": Column("p", "Holm"),
         "verdict": Column("verdict"),
     }
     rows = {}
@@ -160,6 +200,7 @@ def table(one: Examined) -> Table:
             "predicted": f"{f.hypothesis.relation} {f.hypothesis.bound:g}",
             "measured": f"{mean} [{low}, {high}]",
             "n": f.estimate.n,
+            "p": f"{ps[one.claim.name, f.hypothesis.quantity]:.2g}",
             "verdict": f.verdict,
         }
     kinds = ", ".join(dict.fromkeys(f.estimate.kind for f in one.findings))
@@ -191,7 +232,9 @@ def record(examined: Sequence[Examined], folder: Path | None = None) -> int:
         scale = {"size": one.scale.size, "seeds": one.scale.seeds}
         data = {} if one.scale.data is None else {"data": one.scale.data}
         estimates = {
-            f.hypothesis.quantity: {k: getattr(f.estimate, k) for k in ("mean", "low", "high", "n")}
+            f.hypothesis.quantity: {
+                k: getattr(f.estimate, k) for k in ("mean", "low", "high", "n", "kind")
+            }
             for f in one.findings
         }
         shown = [[alt, caption] for _, alt, caption in pictures(one.figures)]

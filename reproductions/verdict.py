@@ -86,6 +86,37 @@ def judge(estimate: Estimate, relation: Relation, bound: float) -> Verdict:
     return "contradicted" if estimate.low >= bound else "inconclusive"
 
 
+def p_value(estimate: Estimate, bound: float) -> float:
+    """Two-sided p of the hypothesis that the number is the bound; NaN where nothing is known.
+
+    From the interval, so that p < 0.05 exactly where the 95 % interval excludes the bound: t over
+    seeds; normal for a share; 0 for a computed number off the bound by more than its error.
+    """
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return math.nan
+    off = bound - estimate.mean
+    half = estimate.high - estimate.mean if off > 0 else estimate.mean - estimate.low
+    if half <= 0 or estimate.n == 1:
+        return 0.0 if abs(off) > half else 1.0
+    law = stats.norm() if "binomial" in estimate.kind else stats.t(estimate.n - 1)
+    return float(2 * law.sf(abs(off) / half * law.ppf(0.975)))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjusted p of a family of hypotheses (Holm, 1979); NaN stays and does not count.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    known = sorted((p, i) for i, p in enumerate(values) if not math.isnan(p))
+    adjusted, least = [math.nan] * len(values), 0.0
+    for rank, (p, i) in enumerate(known):
+        least = min(1.0, max(least, p * (len(known) - rank)))
+        adjusted[i] = least
+    return adjusted
+
+
 def together(verdicts: Sequence[Verdict]) -> Verdict:
     """Of a claim with several hypotheses: all must be supported, one contradicted refutes it."""
     if not verdicts or "not run" in verdicts:

@@ -22,7 +22,7 @@ from narrows.networks import Mlp
 from narrows.tasks import Call, Result
 from narrows.training import Run, latents
 from reproductions.claim import Evidence, Plain, Scale
-from reproductions.training import Setting, labels, train, whole
+from reproductions.training import Setting, decoded, labels, train, whole
 
 KINDS = ("normal", "laplace", "cauchy")
 """The document's three: normal posterior and prior; Laplace prior under a normal posterior with
@@ -91,7 +91,9 @@ def family(folder: Path, **setting: Any) -> Result:
         "mse_draw": run.test["mse"],
         "nmse": run.test["mse_mean"] / examples.variance,
         "bits": float(kl.sum()) / np.log(2),
-        "largest_share": float(kl.max() / kl.sum()),
+        "longer_axis": longer_axis(new),
+        "visible_change": visible_change(model, new),
+        "hoyer_code": float(metrics.hoyer(code_of(model, y)).nanmean()),
         "active_units": run.test["active_units"],
         "copies": model.reconstruct(y[:10]).numpy().astype(np.float16),
         "originals": y[:10].numpy().astype(np.float16),
@@ -169,6 +171,29 @@ def load(setting: Setting, size: int) -> tuple[Dataset, Truth | None]:
 def z_of(model: Autoencoder, x: Tensor) -> Tensor:
     """What the decoder is given, `[n, dim]`, without noise."""
     return torch.cat([model.latent(batch).z.flatten(1) for batch in x.split(512)])
+
+
+def longer_axis(z: Tensor) -> float:
+    """Share of the variance of codes `[n, dim]` on their first principal axis."""
+    spectrum = torch.linalg.eigvalsh(z.T.double().cov())
+    return float(spectrum[-1] / spectrum.sum())
+
+
+@torch.no_grad()
+def visible_change(model: Autoencoder, z: Tensor) -> float:
+    """Mean over coordinates of the image's RMS change from their 5 % to their 95 % quantile."""
+    middle = z.median(0).values
+    ends = torch.quantile(z, torch.tensor([0.05, 0.95]), 0)
+    low, high = (middle.repeat(len(middle), 1).diagonal_scatter(end) for end in ends)
+    change = decoded(model, high) - decoded(model, low)
+    return float(change.flatten(1).square().mean(1).sqrt().mean())
+
+
+@torch.no_grad()
+def code_of(model: Autoencoder, x: Tensor) -> Tensor:
+    """The code itself, `[n, dim]`: posterior means (medians)."""
+    parts = [torch.as_tensor(model.latent(batch).code).flatten(1) for batch in x.split(512)]
+    return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -85,6 +85,7 @@ def claim(suffix: str, what: str) -> Claim:
     return Claim(
         name="ten-times-run-time" + ("-as-written" if suffix else ""),
         document="000",
+        ours=not suffix,
         place="conclusion, second paragraph",
         says=f"The sparse code makes a training step ten times as long ({what}).",
         hypotheses=(

@@ -114,6 +114,7 @@ WRITTEN = Claim(
 )
 REPAIRED = Claim(
     name="not-sparse-repaired",
+    ours=True,
     document="000",
     place="data, figures 4 and 5, and conclusion",
     says="A trained sparse dictionary ends with nearly all of its atoms active.",

@@ -56,6 +56,7 @@ MEASURES_THE_CODE = Claim(
 )  # fmt: skip
 AGAINST_DENSE = Claim(
     name="dictionary-error-beside-dense",
+    ours=True,
     document="003",
     place="training log, NMSE 0.035",
     says="The dictionary's reconstructions are good for what it keeps of the features.",

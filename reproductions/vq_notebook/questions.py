@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bottlenecks import Identity
@@ -18,12 +19,14 @@ from narrows.report import Block
 from narrows.sparse import learn_dictionary, omp
 from narrows.tasks import Call, Result
 from narrows.training import Run
-from reproductions.claim import Claim, Evidence, Hypothesis, Scale, ratios
+from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences, ratios
 from reproductions.figures import dots, lines
 from reproductions.training import Setting, train, whole
 from reproductions.verdict import Estimate
 from reproductions.vq_notebook.models import features, sizes
 
+CHANGED = "2026-11-26"
+"""Since when some claims are set against a control."""
 K_ATOMS = 4
 _ROWS = 6000
 _COMPARED = 600
@@ -51,6 +54,9 @@ def answers(folder: Path, *, hidden: int, dim: int, size: int, **rest: Any) -> R
         "explained_atoms": explained["atoms"],
         "explained_pca": explained["pca"],
         "explained_random": explained["random"],
+        "subspaces_untrained": _untrained(images, network, dim, seed),
+        "left_by_count": _left(known, new, counts, generator),
+        "left_of_normal": _left(_like(known, generator), _like(new, generator), counts, generator),
         "dense": run.test["nmse"],
         "counts": np.array(counts, dtype=np.float64),
         "by_count": np.array([_with_codes(run, images, known, n, generator) for n in counts]),
@@ -94,6 +100,35 @@ def _with_atoms(run: Run, images: Dataset, atoms: Tensor, centre: Tensor) -> flo
     return _copied(run, images, solution.codes @ atoms + centre)
 
 
+def _untrained(images: Dataset, network: Conv, dim: int, seed: int) -> float:
+    """What 3 neighbours leave of the features of the same network before any training."""
+    torch.manual_seed(seed + 1)
+    encoder = network.encoder(images.shape, dim)
+    with torch.no_grad():
+        z = torch.cat([encoder(part).flatten(0, -2) for part in whole(images.test).split(256)])
+    some = z[torch.randperm(len(z))[:_COMPARED]]
+    return self_expression((some - some.mean(0)).double(), 3)["ratio"]
+
+
+def _like(z: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal vectors with the mean and covariance of z."""
+    values, axes = torch.linalg.eigh(z.T.cov())
+    noise = torch.randn(z.shape, generator=generator)
+    return z.mean(0) + noise * values.clamp_min(0).sqrt() @ axes.T
+
+
+def _left(
+    known: Tensor, new: Tensor, counts: tuple[int, ...], generator: torch.Generator
+) -> NDArray[np.float64]:
+    """Share of the variance of new vectors that n k-means codes of the known ones leave."""
+    found = []
+    for n in counts:
+        codes, _ = kmeans(known, kmeans_plus_plus(known, n, generator), iterations=8)
+        error = (new - codes[nearest(new, codes)]).square().sum()
+        found.append(float(error / (new - new.mean(0)).square().sum()))
+    return np.array(found)
+
+
 def _patches(images: Dataset, size: int, seed: int) -> float:
     """Test NMSE of as many atoms a 4x4 patch, learned on pixels without any network."""
     known, new = (_cut(whole(split)) for split in (images.train, images.test))
@@ -123,13 +158,13 @@ def values(evidence: Evidence, name: str) -> list[float]:
     return [float(outcome.result[name]) for outcome in evidence.outcomes]
 
 
-def at_count(evidence: Evidence, times: float) -> list[float]:
-    """NMSE with dim^2 * times code vectors."""
+def at_count(evidence: Evidence, times: float, figure: str = "by_count") -> list[float]:
+    """A figure by count (NMSE) with dim^2 * times code vectors."""
     found = []
     for outcome in evidence.outcomes:
         wanted = times * int(str(outcome.task.arguments["dim"])) ** 2
         index = int(np.abs(np.asarray(outcome.result["counts"]) - wanted).argmin())
-        found.append(float(np.asarray(outcome.result["by_count"])[index]))
+        found.append(float(np.asarray(outcome.result[figure])[index]))
     return found
 
 
@@ -169,11 +204,18 @@ def _regular(evidence: Evidence) -> Block:
 
 def _company(evidence: Evidence) -> Block:
     groups = {"z": values(evidence, "subspaces")}
+    groups |= {"z of the untrained network": values(evidence, "subspaces_untrained")}
     return dots(groups, quantity="residual over that of normal vectors", caption="3 neighbours.")
 
 
 def claim(
-    number: int, name: str, says: str, hypothesis: Hypothesis, figure: Any, note: str
+    number: int,
+    name: str,
+    says: str,
+    hypothesis: Hypothesis,
+    figure: Any,
+    note: str,
+    control: Hypothesis | None = None,
 ) -> Claim:
     """One of the six."""
     return Claim(
@@ -181,7 +223,7 @@ def claim(
         document="003",
         place=f"TODO {number}",
         says=says,
-        hypotheses=(hypothesis,),
+        hypotheses=(hypothesis,) if control is None else (hypothesis, control),
         trials=trials,
         figures=lambda e: [figure(e)],
         minutes=0.8,
@@ -214,7 +256,15 @@ CLAIMS = (
             lambda e: Estimate.over_seeds(values(e, "subspaces")),
         ),
         _company,
-        "Near 1 nothing but the covariance is at work, near 0 it is a union of subspaces.",
+        "Near 1 nothing but the covariance is at work, near 0 it is a union of subspaces. An "
+        "untrained network's z are the control: what training adds.",
+        Hypothesis(
+            "the same share: trained network less untrained",
+            "below",
+            0.0,
+            lambda e: differences(values(e, "subspaces"), values(e, "subspaces_untrained")),
+            since=CHANGED,
+        ),
     ),
     claim(
         3,
@@ -234,7 +284,18 @@ CLAIMS = (
             ),
         ),
         _shares,
-        "The document's hope is that atoms chosen for each z beat one basis for all.",
+        "The document's hope is that atoms chosen for each z beat one basis for all. Random "
+        "atoms of equal covariance are the control: what learning them adds.",
+        Hypothesis(
+            "what 4 learned atoms leave of z over what 4 of as many random atoms leave",
+            "below",
+            0.5,
+            lambda e: ratios(
+                [1 - share for share in values(e, "explained_atoms")],
+                [1 - share for share in values(e, "explained_random")],
+            ),
+            since=CHANGED,
+        ),
     ),
     claim(
         4,
@@ -260,7 +321,15 @@ CLAIMS = (
             lambda e: ratios(at_count(e, 1.0), at_count(e, 4.0)),
         ),
         _over_counts,
-        "If D^2 sufficed, four times as many would save less than a tenth of the error.",
+        "If D^2 sufficed, four times as many would save less than a tenth of the error. Normal "
+        "vectors of equal covariance are the control: what the place of z adds.",
+        Hypothesis(
+            "share of z that D^2 codes leave over the same of normal vectors of that covariance",
+            "below",
+            0.8,
+            lambda e: ratios(at_count(e, 1.0, "left_by_count"), at_count(e, 1.0, "left_of_normal")),
+            since=CHANGED,
+        ),
     ),
     claim(
         6,

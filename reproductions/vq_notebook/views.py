@@ -80,8 +80,10 @@ def blur(evidence: Evidence) -> list[Block]:
     ]
 
 
-def claim(name: str, place: str, says: str, hypothesis: Hypothesis, figures: Callable) -> Claim:
-    """One of the sentences that go with the pictures."""
+def claim(
+    name: str, place: str, says: str, hypothesis: Hypothesis, figures: Callable, *, ours: bool
+) -> Claim:
+    """One of the sentences that go with the pictures, or one of ours about them."""
     return Claim(
         name=name,
         document="003",
@@ -92,6 +94,7 @@ def claim(name: str, place: str, says: str, hypothesis: Hypothesis, figures: Cal
         figures=figures,
         minutes=0.4,
         notes=("Of the repaired dictionary: the decoder sees the code alone.",),
+        ours=ours,
     )
 
 
@@ -107,6 +110,7 @@ CLAIMS = (
             lambda e: Estimate.over_seeds(e.values("mask_near", kind=KIND)),
         ),
         maps_and_atoms,
+        ours=True,
     ),
     claim(
         "copies-a-little-blurry",
@@ -119,5 +123,6 @@ CLAIMS = (
             lambda e: Estimate.over_seeds(e.values("high_frequency_ratio", kind=KIND)),
         ),
         blur,
+        ours=False,
     ),
 )
