@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from evidence.ledger import Run, latest
 from evidence.pages import ROOT, grid
-from reproductions import CLAIMS, Claim
-from reproductions.claim import Former
+from reproductions import CLAIMS, Claim, Scale
+from reproductions.claim import Former, Size
+from reproductions.examination import shared
 from reproductions.page import RULE, floors, numbers
+from reproductions.training import Setting
 from reproductions.verdict import Estimate, Verdict, holm, judge, p_value, together
 
 IMAGES = "docs/images"
@@ -123,6 +125,42 @@ def verdicts(document: str) -> str:
     return grid(head, rows)
 
 
+def sizes(document: str) -> str:
+    """How large the runs behind each claim are, beside the document's own scale.
+
+    Args:
+        document: its number.
+    """
+    rows: dict[tuple[str, str], list[str]] = {}
+    for claim in CLAIMS:
+        if claim.document == document:
+            run = find(claim).run
+            size = "default" if run is None else run.configuration["size"]
+            here, there = (_size(claim, scale) for scale in (size, "full"))
+            if "epochs" in there:
+                rows.setdefault((here, there), []).append(f"`{claim.name}`")
+    head = ["claims", "here", "at `--full`"]
+    return grid(head, [[", ".join(names), *both] for both, names in rows.items()])
+
+
+def _size(claim: Claim, size: Size) -> str:
+    """Examples, passes and updates of a claim's models, and what else all of them share."""
+    known = [t for t in claim.trials(Scale(size, 2)) if "epochs" in t.arguments]
+    if not known:
+        return "nothing is trained"
+    settings = shared(known)
+    found = []
+    examples, epochs = settings.get("train_examples"), settings.get("epochs")
+    batch = settings.get("batch_size", Setting.batch_size)
+    if isinstance(examples, int) and isinstance(epochs, int) and isinstance(batch, int):
+        updates = f"{epochs * math.ceil(examples / batch):,} updates of {batch}"
+        found.append(f"up to {examples:,} examples x {epochs} epochs = {updates}")
+    # Which data they are depends on what is on this machine.
+    said = {"data", "train_examples", "test_examples", "epochs", "batch_size"}
+    found += [f"{k.replace('_', ' ')} {v}" for k, v in settings.items() if k not in said and v]
+    return ", ".join(found)
+
+
 def measured(claim: str, index: str = "1") -> str:
     """The mean of one hypothesis, for a sentence.
 
@@ -132,7 +170,8 @@ def measured(claim: str, index: str = "1") -> str:
     """
     (known,) = [one for one in CLAIMS if one.name == claim]
     quantity = known.hypotheses[int(index) - 1].quantity
-    return numbers(find(known).estimate(quantity))[0]
+    runs = [r for r in latest("claims", claim=claim) if quantity in r.figures["estimates"]]
+    return numbers(Judged(known, runs[-1]).estimate(quantity))[0]
 
 
 def find(claim: Claim) -> Judged:
@@ -142,7 +181,7 @@ def find(claim: Claim) -> Judged:
         runs = latest("claims", claim=claim.name)
     except LookupError:
         runs = []
-    fitting = [run for run in runs if run.figures["estimates"].keys() == wanted]
+    fitting = [run for run in runs if wanted <= run.figures["estimates"].keys()]
     fitting.sort(key=lambda run: run.configuration["size"] == "full")  # stable: the last of each
     return Judged(claim, fitting[-1] if fitting else None)
 

@@ -158,7 +158,7 @@ def trial(scale: Scale, kind: str, seed: int) -> Call:
 
 
 def sizes(scale: Scale) -> dict[str, Plain]:
-    """What all models share; the document's own in full, but for its 200,000 updates."""
+    """What all models share; the document's own in full: 200,000 updates at 1e-4."""
     return {
         "data": colour_images(scale),
         "hidden": scale.pick(4, 16, 128),
@@ -166,9 +166,9 @@ def sizes(scale: Scale) -> dict[str, Plain]:
         "size": scale.pick(16, 128, 512),
         "train_examples": scale.pick(32, 1000, 50_000),
         "test_examples": scale.pick(32, 300, 10_000),
-        "epochs": scale.pick(2, 8, 100),
+        "epochs": scale.pick(2, 8, 1021),
         "batch_size": scale.pick(16, 32, 256),
-        "learning_rate": 1e-3,
+        "learning_rate": scale.pick(1e-3, 1e-3, 1e-4),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reproductions.verdict import Estimate, judge, together
+from reproductions.verdict import Estimate, holm, judge, p_value, together
 
 
 def test_an_effect_far_above_its_spread_is_supported_and_its_mirror_image_contradicted():
@@ -64,3 +64,25 @@ def test_a_claim_needs_all_its_hypotheses_and_one_contradiction_refutes_it():
     assert together(["supported", "inconclusive"]) == "inconclusive"
     assert together(["supported", "inconclusive", "contradicted"]) == "contradicted"
     assert together([]) == "not run"
+
+
+def test_p_is_below_one_in_twenty_exactly_where_the_interval_excludes_the_bound():
+    estimate = Estimate.over_seeds([0.3, 0.5, 0.1, 0.4])
+    assert p_value(estimate, estimate.low) == pytest.approx(0.05)
+    assert p_value(estimate, estimate.low - 1e-3) < 0.05 < p_value(estimate, estimate.low + 1e-3)
+    known = stats.ttest_1samp([0.3, 0.5, 0.1, 0.4], 0.05).pvalue
+    assert p_value(estimate, 0.05) == pytest.approx(known)
+
+
+def test_p_of_a_computed_number_is_certain_and_of_an_unknown_one_is_unknown():
+    assert p_value(Estimate.exact(1.0, 0.1), 0.5) == 0
+    assert p_value(Estimate.exact(1.0, 0.1), 0.95) == 1
+    assert math.isnan(p_value(Estimate.over_seeds([1.0]), 0.5))
+
+
+def test_holm_controls_the_error_of_a_family_and_leaves_unknown_values_out():
+    found = holm([0.01, 0.04, math.nan, 0.03])
+    assert found == pytest.approx([0.03, 0.06, math.nan, 0.06], nan_ok=True)
+    draws = np.random.default_rng(0).uniform(size=(4000, 10))
+    wrong = np.mean([min(holm(list(row))) < 0.05 for row in draws])
+    assert wrong == pytest.approx(0.05, abs=0.012)  # three standard errors
