@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import narrows as nw
-import narrows.functional.usage
-import narrows.recorded
 from evidence.benchmarks import record
+from narrows.autoencoder import Loss
+from narrows.functional.usage import usage
+from narrows.recorded import build
 
 LEVEL = 0.090
 
@@ -52,7 +53,7 @@ class Clock:
                 counts += torch.bincount(code.flatten(), minlength=512)
         model.train(was)
         values = len(self.test) * 3 * 32 * 32
-        used = nw.functional.usage.usage(counts)
+        used = usage(counts)
         row = {
             "step": step, "seconds": round(self.seconds, 2),
             "nmse": round(squares / values / self.variance, 5),
@@ -76,7 +77,7 @@ class Watch(nw.training.Callback):
     average: nw.training.WeightAverage | None = None
     step, passed, due = 0, False, 20.0
 
-    def after_step(self, model: nw.Autoencoder, loss: nw.autoencoder.Loss) -> None:
+    def after_step(self, model: nw.Autoencoder, loss: Loss) -> None:
         self.step += 1
         if self.step == 1:
             self.clock.began = time.perf_counter()  # the first step builds and compiles
@@ -87,7 +88,7 @@ class Watch(nw.training.Callback):
             with self.average.evaluating(model) if self.average else nullcontext():
                 self.clock.began += time.perf_counter() - spent  # for exchanging weights
                 row = self.clock.evaluate(
-                    model, lambda x: self._reconstruct(model, x), variance=self.step
+                    model, lambda x: self._reconstruct(model, x), step=self.step
                 )
             self.clock.began = time.perf_counter()
             self.passed = self.passed or row["nmse"] <= LEVEL
@@ -117,7 +118,6 @@ def fast(data: nw.data.Dataset, recipe_file: Path, stop: float | None) -> Clock:
     recipe = yaml.safe_load(recipe_file.read_text())
     settings = recipe["fit"]
     torch.manual_seed(settings.get("seed", 0))
-    build = nw.recorded.build
     model = nw.Autoencoder(data.shape, **{k: build(v) for k, v in recipe["model"].items()})
     clock = Clock(data, recipe_file.stem)
     watch = Watch()
@@ -135,7 +135,7 @@ def fast(data: nw.data.Dataset, recipe_file: Path, stop: float | None) -> Clock:
         return clock
     clock.began = time.perf_counter()
     clock.evaluate(
-        model, lambda x: (model.decode(model.encode(x)), model.encode(x)), variance=watch.step
+        model, lambda x: (model.decode(model.encode(x)), model.encode(x)), step=watch.step
     )
     return clock
 
@@ -208,7 +208,7 @@ def notebook(data: nw.data.Dataset, limit: float) -> Clock:
         (F.mse_loss(decoder(z), x) / data.variance + loss).backward()
         optimizer.step()
         if step % (500 if step < 1500 else 250) == 0:
-            row = clock.evaluate(model, reconstruct, variance=step)
+            row = clock.evaluate(model, reconstruct, step=step)
             if row["nmse"] <= LEVEL or row["seconds"] > limit:
                 break
     return clock

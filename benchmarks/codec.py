@@ -19,6 +19,7 @@ import torch
 import narrows as nw
 from evidence.benchmarks import record
 from narrows.codec.entropy import Reader, Writer
+from narrows.codes import concatenate
 from narrows.functional.conditionals import follow
 from narrows.networks import Conv
 
@@ -55,7 +56,7 @@ def main() -> None:
     with torch.no_grad():
         latents = [model.latent(part.float() / 255) for part in images.split(256)]
     prior = model.prior.fit(latents)
-    code = torch.cat([latent.code for latent in latents])
+    code = concatenate([latent.code for latent in latents])
     codec = nw.Codec(model)
 
     def write() -> bytes:

@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -88,7 +89,7 @@ def build(objective: str, train: Tensor) -> nw.Autoencoder:
     )
     mean = train.mean(0).clamp(0.001, 0.999).logit()
     with torch.no_grad():
-        model.decoder[-2].bias.copy_(mean.flatten())
+        cast(nn.Linear, model.decoder.get_submodule("4")).bias.copy_(mean.flatten())
     return model
 
 
@@ -192,7 +193,7 @@ def train(
         if options.keep and round(done) % 10 == 0:
             state.write(options.keep, time.perf_counter() - began, steps)
     figures = {"passes": done, "steps": steps, "seconds": time.perf_counter() - began}
-    return (model if paper else average.module), figures
+    return (model if paper else cast(nw.Autoencoder, average.module)), figures
 
 
 def main() -> None:

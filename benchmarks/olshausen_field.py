@@ -13,6 +13,7 @@ import argparse
 import time
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ SIDE, BATCH, THRESHOLD = 16, 256, 0.7
 Row = dict[str, float]
 
 
-def load(photographs: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def load(photographs: patches.Photographs, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Training and test patches, each of mean 0."""
     data = patches.load(size=SIDE, n=30_000, photographs=photographs, seed=seed)
     train, test = (part.images.float() for part in (data.train, data.test))
@@ -51,7 +52,7 @@ def theirs(train: torch.Tensor, options: argparse.Namespace, seed: int) -> torch
     learner = MiniBatchDictionaryLearning(
         options.atoms, alpha=options.alpha, batch_size=BATCH, max_iter=options.epochs,
         fit_algorithm="cd", dict_init=start(train, options, seed).numpy(), tol=0,
-        max_no_improvement=None, random_state=seed,
+        max_no_improvement=cast(int, None), random_state=seed,
     )  # fmt: skip
     return torch.from_numpy(learner.fit(train.numpy()).components_.astype(np.float32))
 
@@ -99,7 +100,7 @@ def mosaic(atoms: torch.Tensor, columns: int = 12) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photographs", default="scikit-image")
     parser.add_argument("--atoms", type=int, default=192)
     parser.add_argument("--alpha", type=float, default=2.0)

@@ -10,6 +10,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def seconds(function: Callable[[], Tensor]) -> tuple[float, Tensor]:
     return time.perf_counter() - began, result
 
 
-def compare(name: str, prior: torch.nn.Module, whole: Callable, repeats: int) -> dict[str, object]:
+def compare(name: str, prior: Any, whole: Callable, repeats: int) -> dict[str, object]:
     """Interleaved repeats; the ratio of the fastest of each, and the median ratio."""
     prior.sample(1)  # tables and threads are set up outside the timing
     fast, slow, equal = [], [], True

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -186,7 +187,7 @@ def training_step(bottleneck: nw.Bottleneck) -> Callable[[], object]:
 def steps(repeats: int) -> Rows:
     size, dim = 512, 64
 
-    def sparse(code: nw.bottlenecks.Coder, gradient: str) -> nw.Bottleneck:
+    def sparse(code: nw.bottlenecks.Coder, gradient: Any) -> nw.Bottleneck:
         return SparseDictionary(size, dim, coder=code, gradient=gradient)
 
     contestants = {
@@ -202,7 +203,7 @@ def steps(repeats: int) -> Rows:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("part", nargs="?", choices=["omp", "lasso", "step"])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")

@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def latents(model: nw.Autoencoder, images: Tensor) -> Iterator[Latent]:
 
 
 @torch.no_grad()
-def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[str, object]:
+def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[str, Any]:
     model.eval()
     variance = (train_images.float() / 255).var().item()
     x = test.float() / 255
@@ -116,7 +117,7 @@ def measure(model: nw.Autoencoder, train_images: Tensor, test: Tensor) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", choices=SETTINGS)
     parser.add_argument("--root", type=Path)
     parser.add_argument("--images", type=int, default=10_000)
@@ -138,7 +139,8 @@ def main() -> None:
             model = nw.Autoencoder.for_images(data.shape, bottleneck, network=network)
             begun = time.perf_counter()
             train(model, images, arguments.steps, seed)
-            row = measure(model, images, test) | {"seconds": time.perf_counter() - begun}
+            row: dict[str, Any] = measure(model, images, test)
+            row["seconds"] = time.perf_counter() - begun
             rows.append({"name": name, **row})
             print(name, seed, row["l0"], row["points"][-2:], f"{row['seconds']:.1f} s", flush=True)
             if arguments.ledger:

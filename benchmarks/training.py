@@ -46,7 +46,7 @@ class Repeated(Split):
         """The one batch."""
         if "kept" not in self.__dict__:
             self.__dict__["kept"] = super().batch(index)
-        return self.kept
+        return self.__dict__["kept"]
 
     def to(self, device: torch.device | str) -> "Repeated":
         """The same on another device."""
@@ -270,7 +270,7 @@ BENCHMARKS: dict[str, tuple[Callable[[int], dict[str, float]], int]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], default=[*BENCHMARKS])
     parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
     arguments = parser.parse_args()
