@@ -20,7 +20,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python tools/structure.py --check
-	$(BIN)/python tools/typed.py
+	$(BIN)/python tools/typed.py --check
 
 claims: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m reproductions --ledger

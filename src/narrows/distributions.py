@@ -267,7 +267,9 @@ class SpikeSlab(Distribution):
 
     def __init__(self, logits: Tensor, loc: Tensor, *, scale: Tensor) -> None:
         super().__init__(loc.shape, validate_args=False)
-        self.logits, self.loc, self.scale = logits, loc, scale
+        self.logits: Tensor = logits
+        self.loc: Tensor = loc
+        self.scale: Tensor = scale
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from narrows.priors.base import Prior
 
 
+Gradient = Literal["exact", "straight_through", "estimated"]
+
+
 class RateArgument(NamedTuple):
     """The argument of a model that moves its rate.
 
@@ -56,7 +59,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
     """
 
     rate_argument: RateArgument | None = None
-    gradient: Literal["exact", "straight_through", "estimated"] = "exact"
+    gradient: Gradient = "exact"
     per_site: bool = True
     draws: int = 1
     whole_batch: bool = False

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical as CategoricalDistribution
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import COUNTS, RateArgument
+from narrows.bottlenecks.base import COUNTS, Gradient, RateArgument
 from narrows.bottlenecks.gradient_estimators import RLOO, Estimator
 from narrows.codes import Code, Indices, tensors
 from narrows.functional.usage import usage
@@ -44,9 +44,9 @@ class Categorical(Bottleneck):
         (torch.Size([5, 2]), torch.Size([5, 20]))
     """
 
-    rate_argument = RateArgument("bottleneck.variables", COUNTS)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.variables", COUNTS)
 
-    gradient = "estimated"
+    gradient: Gradient = "estimated"
     anchor: Tensor
 
     def __init__(
@@ -58,10 +58,10 @@ class Categorical(Bottleneck):
         self.categories = categories
         self.variables = variables
         # A copy, so that one description can serve several bottlenecks.
-        self.estimator = copy.deepcopy(estimator) if estimator is not None else RLOO()
+        self.estimator: Estimator = copy.deepcopy(estimator) if estimator is not None else RLOO()
         self.estimator.prepare(self.in_features)
-        self.draws = self.estimator.draws
-        self.whole_batch = self.estimator.whole_batch
+        self.draws: int = self.estimator.draws
+        self.whole_batch: bool = self.estimator.whole_batch
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
     @property

@@ -110,8 +110,8 @@ class NVIL(ScoreFunction):
 
     def prepare(self, features: int) -> None:
         """Makes c and b."""
-        self.constant = nn.Parameter(torch.zeros(()))
-        self.network = nn.Sequential(
+        self.constant: nn.Parameter = nn.Parameter(torch.zeros(()))
+        self.network: nn.Sequential = nn.Sequential(
             nn.Linear(features, self.width), nn.Tanh(), nn.Linear(self.width, 1)
         )
 
@@ -170,7 +170,10 @@ class GumbelSoftmax(Estimator):
             )
         if decay < 0:
             raise ValueError(f"GumbelSoftmax: decay must be at least 0, got {decay}")
-        self.start, self.smallest, self.decay, self.hard = start, smallest, decay, hard
+        self.start: float = start
+        self.smallest: float = smallest
+        self.decay: float = decay
+        self.hard: bool = hard
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     @property

@@ -30,7 +30,7 @@ class Identity(Bottleneck):
         False
     """
 
-    rate_argument = RateArgument("bottleneck.dim", COUNTS)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.dim", COUNTS)
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, dim)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.base import BETA
+from narrows.bottlenecks.base import BETA, Gradient, RateArgument
 from narrows.bottlenecks.variational import positive
 from narrows.codes import Code, Values
 from narrows.distributions import SpikeSlab
@@ -46,9 +46,9 @@ class SpikeAndSlab(Bottleneck):
         0.0
     """
 
-    rate_argument = BETA
+    rate_argument: RateArgument | None = BETA
 
-    gradient = "estimated"
+    gradient: Gradient = "estimated"
 
     def __init__(self, dim: int, activity: float = 0.2, *, temperature: float = 0.5) -> None:
         super().__init__(3 * dim, dim)
@@ -56,7 +56,9 @@ class SpikeAndSlab(Bottleneck):
             raise ValueError(f"SpikeAndSlab: activity must be in (0, 1), got {activity}")
         if not temperature > 0:
             raise ValueError(f"SpikeAndSlab: temperature must be above 0, got {temperature}")
-        self.dim, self.activity, self.temperature = dim, activity, temperature
+        self.dim: int = dim
+        self.activity: float = activity
+        self.temperature: float = temperature
 
     @property
     def codes(self) -> Values:

@@ -43,18 +43,18 @@ class Split(Bottleneck):
         super().__init__(
             sum(part.in_features for part in parts), sum(part.out_features for part in parts)
         )
-        self.parts = nn.ModuleList(parts)
+        self.parts: nn.ModuleList = nn.ModuleList(parts)
         several = {part.draws for part in parts} - {1}
         if len(several) > 1:
             raise ValueError(
                 f"Split: parts want different numbers of draws per example, {sorted(several)}; "
                 "give their estimators the same number"
             )
-        self.draws = several.pop() if several else 1
-        self.per_site = all(part.per_site for part in parts)
-        self.whole_batch = any(part.whole_batch for part in parts)
+        self.draws: int = several.pop() if several else 1
+        self.per_site: bool = all(part.per_site for part in parts)
+        self.whole_batch: bool = any(part.whole_batch for part in parts)
         if len({part.gradient for part in parts}) == 1:
-            self.gradient = parts[0].gradient
+            self.gradient: str = parts[0].gradient
         else:
             self.gradient = "estimated"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import BETA
+from narrows.bottlenecks.base import BETA, RateArgument
 from narrows.codes import Code, Values
 from narrows.distributions import Family, Normal, divergence_is_finite
 from narrows.functional.ranks import total_over_ranks
@@ -57,7 +57,7 @@ class Variational(Bottleneck):
         (torch.Size([5, 3]), 1.0)
     """
 
-    rate_argument = BETA
+    rate_argument: RateArgument | None = BETA
 
     nodes: Tensor
 
@@ -73,15 +73,15 @@ class Variational(Bottleneck):
     ) -> None:
         super().__init__(2 * dim, dim)
         self.dim = dim
-        self.posterior = Normal() if posterior is None else posterior
-        self.prior = self.posterior if prior is None else prior
+        self.posterior: Family = Normal() if posterior is None else posterior
+        self.prior: Family = self.posterior if prior is None else prior
         self.kl: Literal["closed", "monte_carlo"] | None = kl
         _refuse_without_divergence(self.posterior, self.prior, kl)
         if free_bits < 0:
             raise ValueError(f"Variational: free_bits must be at least 0, got {free_bits}")
         self.free_bits = free_bits
-        self.whole_batch = free_bits > 0
-        self.squash = self.posterior.heavy_tailed if squash is None else squash
+        self.whole_batch: bool = free_bits > 0
+        self.squash: bool = self.posterior.heavy_tailed if squash is None else squash
         self.register_buffer("nodes", _quantiles(self.posterior), persistent=False)
         if self.posterior.heavy_tailed and not self.squash:
             warnings.warn(

@@ -55,8 +55,9 @@ class BitsBack:
     """
 
     def __init__(self, model: Autoencoder, prior: Independent) -> None:
-        self.model, self.prior = model, prior
-        self.device = next(model.parameters()).device
+        self.model: Autoencoder = model
+        self.prior: Independent = prior
+        self.device: torch.device = next(model.parameters()).device
         with torch.no_grad(), evaluating(model):
             grid.placed(model.latent(torch.zeros(0, *model.shape, device=self.device)).posterior)
 

@@ -63,7 +63,7 @@ class Codec:
         self, model: Autoencoder, prior: Prior | None = None, *, lossless: bool = False
     ) -> None:
         self.model = model
-        self.prior = model.prior if prior is None else prior
+        self.prior: Prior = model.prior if prior is None else prior
         space = model.bottleneck.codes
         self.prior.check_fits(space, space.grid(model.sites))
         if lossless and (len(model.shape) != 3 or not model.likelihood.gives_levels):
@@ -79,7 +79,7 @@ class Codec:
             self._random = bits_back.BitsBack(model, self.prior)
         else:
             self.prior.conditionals(0)  # refuses where codes cannot be written
-        self.fingerprint = _fingerprint(model, self.prior)
+        self.fingerprint: bytes = _fingerprint(model, self.prior)
 
     @torch.no_grad()
     def compress(self, images: Tensor) -> bytes:

@@ -36,7 +36,9 @@ class Judge:
     def __init__(
         self, data: Dataset, *, examples: int = 2000, epochs: int = 15, seed: int = 0
     ) -> None:
-        self.data, self.epochs, self.seed = data, epochs, seed
+        self.data: Dataset = data
+        self.epochs: int = epochs
+        self.seed: int = seed
         self.train, self.train_labels = _head(data.train, examples)
         self.test, self.test_labels = _head(data.test, examples)
 

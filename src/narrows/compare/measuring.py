@@ -158,7 +158,9 @@ class Bench:
     """
 
     def __init__(self, source: Source, root: Path, workers: int = 1) -> None:
-        self.source, self.root, self.executor = source, root, Local(workers)
+        self.source: Source = source
+        self.root: Path = root
+        self.executor: Local = Local(workers)
 
     def __enter__(self) -> Self:
         self.executor.__enter__()

@@ -210,7 +210,7 @@ class IndexPrior(Prior):
         ValueError: if size or channels is less than 1.
     """
 
-    space = Indices
+    space: ClassVar[type[CodeSpace]] = Indices
 
     def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
         super().__init__(sites)
@@ -219,7 +219,8 @@ class IndexPrior(Prior):
                 f"{type(self).__name__}: size and channels must be at least 1, got {size} and "
                 f"{channels}"
             )
-        self.size, self.channels = size, channels
+        self.size: int = size
+        self.channels: int | None = channels
 
     @property
     def codes(self) -> Indices:
@@ -238,7 +239,7 @@ class ValuePrior(Prior):
         ValueError: if dim is less than 1.
     """
 
-    space = Values
+    space: ClassVar[type[CodeSpace]] = Values
 
     def __init__(self, sites: tuple[int, ...], dim: int) -> None:
         super().__init__(sites)
@@ -293,7 +294,7 @@ class AutoregressiveIndices(Autoregressive, IndexPrior):
         super().__init__(sites, size, channels=channels)
         if size < 2:
             raise ValueError(f"{type(self).__name__}: size must be at least 2, got {size}")
-        self.per_site = channels or 1
+        self.per_site: int = channels or 1
 
     @abstractmethod
     def log_prob(self, code: Tensor) -> Tensor:

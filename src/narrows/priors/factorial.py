@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Independent(ValuePrior):
     """
 
     prices_draws = True
-    coding = "bits_back"
+    coding: ClassVar[Literal["conditionals", "bits_back"] | None] = "bits_back"
     obstacle = (
         "it prices random codes; pass lossless=True (bits-back), or a prior for their means, "
         "QuantizedHistogram (with exact_zeros=True for SpikeAndSlab) fitted to training latents"
@@ -101,7 +101,7 @@ class Factorial(Independent):
         super().__init__(sites, dim)
         if draws < 1:
             raise ValueError(f"Factorial: draws must be at least 1, got {draws}")
-        self.family = Normal() if family is None else family
+        self.family: Family = Normal() if family is None else family
         self.kl = kl
         self.draws = draws
 
@@ -162,7 +162,8 @@ class SpikeAndSlabPrior(Independent):
             raise ValueError(f"SpikeAndSlabPrior: activity must be in (0, 1), got {activity}")
         if not 0 < scale < math.inf:
             raise ValueError(f"SpikeAndSlabPrior: scale must be positive, got {scale}")
-        self.activity, self.scale = activity, scale
+        self.activity: float = activity
+        self.scale: float = scale
 
     def divergence(self, posterior: Distribution) -> Tensor:
         """KL(q || p) of every dimension, nats.

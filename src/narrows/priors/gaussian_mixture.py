@@ -86,7 +86,9 @@ class GaussianMixture(ValuePrior):
                 "GaussianMixture: expected positive components, draws, step and fraction, got "
                 f"{components}, {draws}, {step}, {fraction}"
             )
-        self.step, self.fraction, self.draws = step, float(fraction), draws
+        self.step: float | None = step
+        self.fraction: float = float(fraction)
+        self.draws: int = draws
         self.register_buffer("weights", torch.zeros(components, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("factors", torch.zeros(components, dim, dim, dtype=torch.float64))

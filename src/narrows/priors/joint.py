@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from narrows.codes import Code, Several, parts_of
+from narrows.codes import Code, CodeSpace, Several, parts_of
 from narrows.functional.conditionals import Conditionals
 from narrows.latent import JointLatent, Latent
 from narrows.priors.base import Prior
@@ -24,11 +24,11 @@ class JointPrior(Prior):
         ValueError: if a prior is for other sites.
     """
 
-    space = Several
+    space: ClassVar[type[CodeSpace]] = Several
 
     def __init__(self, sites: tuple[int, ...], priors: Sequence[Prior]) -> None:
         super().__init__(sites)
-        self.parts = nn.ModuleList(priors)
+        self.parts: nn.ModuleList = nn.ModuleList(priors)
         if any(prior.sites != self.sites for prior in priors):
             raise ValueError(
                 f"JointPrior: expected priors on sites {self.sites}, got "

@@ -1,6 +1,7 @@
 """Gated PixelCNN over maps of discrete codes, sampled with cached rows."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +32,13 @@ class GatedLayer(nn.Module):
 
     def __init__(self, width: int, kernel: int, classes: int | None) -> None:
         super().__init__()
-        self.rows, self.columns = kernel // 2 + 1, kernel
-        self.vertical = nn.Conv2d(width, 2 * width, (self.rows, kernel))
-        self.horizontal = nn.Conv2d(width, 2 * width, (1, self.rows))
-        self.link = nn.Linear(2 * width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.condition = nn.Embedding(classes, 2 * width) if classes else None
+        self.rows: int = kernel // 2 + 1
+        self.columns: int = kernel
+        self.vertical: nn.Conv2d = nn.Conv2d(width, 2 * width, (self.rows, kernel))
+        self.horizontal: nn.Conv2d = nn.Conv2d(width, 2 * width, (1, self.rows))
+        self.link: nn.Linear = nn.Linear(2 * width, 2 * width)
+        self.out: nn.Linear = nn.Linear(width, width)
+        self.condition: nn.Embedding | None = nn.Embedding(classes, 2 * width) if classes else None
         self.arithmetic: Arithmetic = FLOATING
 
     def down(self, above: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +121,8 @@ class PixelCNN(AutoregressiveIndices):
         torch.Size([3, 4, 4])
     """
 
-    site_axes = 2
-    learning_rate = 2e-3
+    site_axes: ClassVar[int | None] = 2
+    learning_rate: ClassVar[float | None] = 2e-3
 
     def __init__(
         self,
@@ -145,12 +147,18 @@ class PixelCNN(AutoregressiveIndices):
                 f"got kernel={kernel}, layers={layers}, hidden={hidden}"
             )
         self.classes = classes
-        self.embedding = nn.Parameter(torch.randn(self.per_site, size, hidden) * hidden**-0.5)
-        self.layers = nn.ModuleList(GatedLayer(hidden, kernel, classes) for _ in range(layers))
-        self.read = nn.Linear(hidden, 2 * hidden)
+        self.embedding: nn.Parameter = nn.Parameter(
+            torch.randn(self.per_site, size, hidden) * hidden**-0.5
+        )
+        self.layers: nn.ModuleList = nn.ModuleList(
+            GatedLayer(hidden, kernel, classes) for _ in range(layers)
+        )
+        self.read: nn.Linear = nn.Linear(hidden, 2 * hidden)
         # Stage j's logits know the stages before it at the same site through their own embedding.
-        self.stage = nn.Parameter(torch.zeros(self.per_site - 1, size, 2 * hidden))
-        self.logits_of = nn.ModuleList(nn.Linear(2 * hidden, size) for _ in range(self.per_site))
+        self.stage: nn.Parameter = nn.Parameter(torch.zeros(self.per_site - 1, size, 2 * hidden))
+        self.logits_of: nn.ModuleList = nn.ModuleList(
+            nn.Linear(2 * hidden, size) for _ in range(self.per_site)
+        )
         self.arithmetic: Arithmetic = FLOATING
 
     @property

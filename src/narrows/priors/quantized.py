@@ -71,7 +71,9 @@ class QuantizedHistogram(ValuePrior):
             raise ValueError(
                 f"QuantizedHistogram: step and fraction must be positive, got {step} and {fraction}"
             )
-        self.step, self.fraction, self.exact_zeros = step, fraction, exact_zeros
+        self.step: float | None = step
+        self.fraction: float = fraction
+        self.exact_zeros: bool = exact_zeros
         for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 

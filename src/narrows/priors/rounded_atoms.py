@@ -1,11 +1,12 @@
 """What priors over sparse codes share: values rounded to multiples of a step."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from narrows.codes import Atoms, AtomValues, Code, atoms_of
+from narrows.codes import Atoms, AtomValues, Code, CodeSpace, atoms_of
 from narrows.priors.base import Autoregressive
 from narrows.sparse.solution import canonical
 
@@ -26,7 +27,7 @@ class RoundedAtoms(Autoregressive):
         ValueError: if an argument is out of range.
     """
 
-    space = AtomValues
+    space: ClassVar[type[CodeSpace]] = AtomValues
 
     def __init__(
         self, sites: tuple[int, ...], size: int, *, step: float, levels: int = 2**53
@@ -37,7 +38,9 @@ class RoundedAtoms(Autoregressive):
                 f"{type(self).__name__}: expected size >= 1, a step > 0 and levels >= 1, got "
                 f"{size}, {step} and {levels}"
             )
-        self.size, self.step, self.levels = size, float(step), levels
+        self.size: int = size
+        self.step: float = float(step)
+        self.levels: int = levels
 
     @property
     def codes(self) -> AtomValues:

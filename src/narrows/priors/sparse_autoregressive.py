@@ -1,6 +1,7 @@
 """A transformer over (atom, value) tokens of sparse codes."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ class SparseAutoregressive(RoundedAtoms):
         torch.Size([4, 2, 3])
     """
 
-    learning_rate = 2e-3
+    learning_rate: ClassVar[float | None] = 2e-3
 
     def __init__(
         self,
@@ -61,10 +62,10 @@ class SparseAutoregressive(RoundedAtoms):
             raise ValueError(f"SparseAutoregressive: expected 1 <= k <= size, got {k} and {size}")
         self.k = k
         vocabulary = size + 1 + 2 * levels  # atoms, end, values
-        self.network = CausalTransformer(vocabulary, 2 * k, hidden, depth, HEADS)
-        self.places = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
-        self.atom_head = nn.Linear(hidden, size + 1)
-        self.value_head = nn.Linear(hidden, 2 * levels)
+        self.network: CausalTransformer = CausalTransformer(vocabulary, 2 * k, hidden, depth, HEADS)
+        self.places: nn.Parameter = nn.Parameter(0.02 * torch.randn(math.prod(self.sites), hidden))
+        self.atom_head: nn.Linear = nn.Linear(hidden, size + 1)
+        self.value_head: nn.Linear = nn.Linear(hidden, 2 * levels)
         self.arithmetic: Arithmetic = FLOATING
 
     @property

@@ -1,6 +1,7 @@
 """A causal transformer over the indices of a code."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         torch.Size([3, 4])
     """
 
-    learning_rate = 1e-3
+    learning_rate: ClassVar[float | None] = 1e-3
     offsets: Tensor
 
     def __init__(
@@ -53,10 +54,12 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         heads: int = 4,
     ) -> None:
         super().__init__(sites, size, channels=channels)
-        self.length = math.prod(self.sites) * self.per_site
+        self.length: int = math.prod(self.sites) * self.per_site
         # Each stage has its own meaning of code 7, so it has its own tokens.
-        self.network = CausalTransformer(size * self.per_site, self.length, hidden, depth, heads)
-        self.head = nn.Linear(hidden, size * self.per_site)
+        self.network: CausalTransformer = CausalTransformer(
+            size * self.per_site, self.length, hidden, depth, heads
+        )
+        self.head: nn.Linear = nn.Linear(hidden, size * self.per_site)
         offsets = torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
         self.register_buffer("offsets", offsets, persistent=False)
         self.arithmetic: Arithmetic = FLOATING

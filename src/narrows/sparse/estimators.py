@@ -123,7 +123,7 @@ class SparseCoder(_Coder):
     ) -> None:
         self.dictionary = dictionary
         self.n_components = n_components
-        self.algorithm = algorithm
+        self.algorithm: Algorithm = algorithm
         self.n_nonzero_coefs = n_nonzero_coefs
         self.alpha = alpha
         self.positive = positive
@@ -151,7 +151,7 @@ class SparseCoder(_Coder):
                 raise ValueError("the dictionary has zero atoms; remove or replace them")
             atoms = normalize(atoms, dim=1)
         self._encode(signals[:0], atoms)  # refuses k > K, alpha < 0, NaN now rather than later
-        self.components_ = atoms.numpy()
+        self.components_: np.ndarray = atoms.numpy()
         return self
 
 
@@ -191,7 +191,7 @@ class DictionaryLearner(_Coder):
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
-        self.algorithm = algorithm
+        self.algorithm: Algorithm = algorithm
         self.n_nonzero_coefs = n_nonzero_coefs
         self.alpha = alpha
         self.positive = positive
@@ -216,6 +216,6 @@ class DictionaryLearner(_Coder):
             batch=self.batch_size,
             seed=_generator(self.random_state).initial_seed(),
         )
-        self.components_ = atoms.numpy()
-        self.n_iter_ = self.max_iter
+        self.components_: np.ndarray = atoms.numpy()
+        self.n_iter_: int = self.max_iter
         return self

@@ -43,13 +43,18 @@ class Lista(nn.Module):
         super().__init__()
         if not weight >= 0 or steps < 1:
             raise ValueError(f"expected weight >= 0 and steps >= 1, got {weight} and {steps}")
-        self.weight, self.penalty = float(weight), L1(weight, nonnegative=nonnegative)
+        self.weight: float = float(weight)
+        self.penalty: L1 = L1(weight, nonnegative=nonnegative)
         lipschitz = largest_eigenvalue(dictionary)
         self.register_buffer("dictionary", dictionary.detach().clone())
         start = (dictionary / lipschitz).detach()
-        self.encoders = nn.ParameterList([nn.Parameter(start.clone()) for _ in range(steps)])
+        self.encoders: nn.ParameterList = nn.ParameterList(
+            [nn.Parameter(start.clone()) for _ in range(steps)]
+        )
         level = torch.full((len(dictionary),), self.weight / float(lipschitz)).to(dictionary)
-        self.thresholds = nn.ParameterList([nn.Parameter(level.clone()) for _ in range(steps)])
+        self.thresholds: nn.ParameterList = nn.ParameterList(
+            [nn.Parameter(level.clone()) for _ in range(steps)]
+        )
 
     def forward(self, signals: Tensor) -> Tensor:
         """Codes `[n, K]` of signals `[n, dim]`."""

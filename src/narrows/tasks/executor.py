@@ -102,7 +102,8 @@ class Local(Executor):
 
     def __init__(self, workers: int = 1, *, threads: int | None = None, fresh: bool = False):
         super().__init__(workers)
-        self.threads, self.fresh = threads, fresh
+        self.threads: int | None = threads
+        self.fresh: bool = fresh
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []
 

@@ -36,7 +36,8 @@ class OnRay(Executor):
                 "--ray needs Ray, which is not installed: pip install 'narrows[ray]'; without it, "
                 "--jobs N runs N processes on this machine"
             ) from None
-        self.address, self.ray = address, ray
+        self.address: str = address
+        self.ray = ray
 
     def __enter__(self) -> Self:
         """Connects.

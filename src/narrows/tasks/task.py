@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from narrows.tasks.source import source_hash
 from narrows.writing import write_json
 
-Result = Mapping[str, float | NDArray]
+Result = Mapping[str, float | np.ndarray]
 """Figures by name, and small arrays."""
 RECORD = "result.json"
 
@@ -201,7 +200,7 @@ def kept(task: T, root: Path) -> Outcome[T] | None:
     return Outcome(task, folder, result, Cost(**record["cost"]), reused=True)
 
 
-def _plain(value: float | NDArray) -> float | NDArray:
+def _plain(value: float | np.ndarray) -> float | np.ndarray:
     """An array, or a number that JSON knows."""
     if isinstance(value, (np.ndarray, int, float)):
         return value

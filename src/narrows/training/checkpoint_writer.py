@@ -79,11 +79,12 @@ class CheckpointWriter:
         writes: bool = True,
         together: Callable[[bool], bool] | None = None,
     ) -> None:
-        self.folder = None if folder is None else folder / "checkpoints"
-        self.policy, self._state = policy, state
-        self.writes = writes and folder is not None
+        self.folder: Path | None = None if folder is None else folder / "checkpoints"
+        self.policy: Checkpoints = policy
+        self._state = state
+        self.writes: bool = writes and folder is not None
         self.together = together if folder is not None else None
-        self.best = math.inf
+        self.best: float = math.inf
         self._unwritten: dict[str, Any] | None = None
         self._written = time.monotonic()
 

@@ -69,24 +69,30 @@ class Loop:
         batch_size: int,
         seed: int,
     ) -> None:
-        self.fabric, self.optimization = fabric, optimization
-        self.batch_size, self.seed = batch_size, seed
-        self.whole = engine.accumulate > 1 and model.whole_batch
-        self.train = train.to(fabric.device)
-        self.sharded, self.given = engine.sharded, model
+        self.fabric: Fabric = fabric
+        self.optimization: Optimization = optimization
+        self.batch_size: int = batch_size
+        self.seed: int = seed
+        self.whole: bool = engine.accumulate > 1 and model.whole_batch
+        self.train: Split = train.to(fabric.device)
+        self.sharded: bool = engine.sharded
+        self.given: Autoencoder = model
         self.model = model = copy.deepcopy(model) if self.sharded else model
-        self.channels_last = engine.channels_last and len(model.shape) == 3
+        self.channels_last: bool = engine.channels_last and len(model.shape) == 3
         if self.channels_last and not self.sharded:  # a shard has no layout of a kernel
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if engine.compile:
             model.encoder.compile()
             model.decoder.compile()
-        self.objective = _Objective(model)
+        self.objective: _Objective = _Objective(model)
         self.wrapped = fabric.setup_module(self.objective)
         self.optimizer: Any = fabric.setup_optimizers(optimization.optimizer(model))
-        self.global_batch = fabric.world_size * batch_size * engine.accumulate
-        self.steps_per_epoch = steps_per_epoch(len(train), self.global_batch)
-        self.epoch, self.step, self.examples, self.last_examples = 0, 0, 0, 0
+        self.global_batch: int = fabric.world_size * batch_size * engine.accumulate
+        self.steps_per_epoch: int = steps_per_epoch(len(train), self.global_batch)
+        self.epoch: int = 0
+        self.step: int = 0
+        self.examples = 0
+        self.last_examples: int = 0
         self.sums: dict[str, Tensor] = {}
 
     def finish_epoch(

@@ -29,11 +29,13 @@ class Progress:
     """
 
     def __init__(self, epochs: int, start: int = 0, show: bool = True, lines: int = 10) -> None:
-        self.console = Console(file=sys.stderr)
-        self.epochs, self.start, self.show = epochs, start, show
-        self.every = max(1, round(epochs / lines))
-        self.began = time.monotonic()
-        self.live = (
+        self.console: Console = Console(file=sys.stderr)
+        self.epochs: int = epochs
+        self.start: int = start
+        self.show: bool = show
+        self.every: int = max(1, round(epochs / lines))
+        self.began: float = time.monotonic()
+        self.live: Live | None = (
             Live(console=self.console, refresh_per_second=4)
             if show and self.console.is_terminal
             else None
@@ -94,7 +96,7 @@ class Interruption:
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
-        self.signalled = False
+        self.signalled: bool = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:

@@ -87,7 +87,10 @@ class Codebook(nn.Module):
         self, size: int, dim: int, *, learning: CodebookLearning, unit: bool, seed: int
     ) -> None:
         super().__init__()
-        self.size, self.learning, self.unit, self.seed = size, learning, unit, seed
+        self.size: int = size
+        self.learning: CodebookLearning = learning
+        self.unit: bool = unit
+        self.seed: int = seed
         vectors = _uniform(size, dim)
         if learning.method == "gradient":
             self.vectors = nn.Parameter(vectors)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.base import RateArgument
+from narrows.bottlenecks.base import Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
@@ -38,9 +38,11 @@ class FiniteScalarQuantizer(Indexed):
         (torch.Size([2, 8, 8]), 1000)
     """
 
-    rate_argument = RateArgument("bottleneck.levels", ("[4,4]", "[8,8]", "[8,6,5]", "[8,8,16]"))
+    rate_argument: RateArgument | None = RateArgument(
+        "bottleneck.levels", ("[4,4]", "[8,8]", "[8,6,5]", "[8,8,16]")
+    )
 
-    gradient = "estimated"
+    gradient: Gradient = "estimated"
     bases: Tensor
     tops: Tensor
     anchor: Tensor

@@ -50,7 +50,7 @@ class LookupFreeQuantizer(Indexed):
         tensor(True)
     """
 
-    rate_argument = RateArgument("bottleneck.dim", ("4", "6", "8", "10"))
+    rate_argument: RateArgument | None = RateArgument("bottleneck.dim", ("4", "6", "8", "10"))
 
     marginal: Tensor
     powers: Tensor
@@ -73,10 +73,13 @@ class LookupFreeQuantizer(Indexed):
                 f"got {dim}, {commitment}, {entropy}, {sharpness}, {decay}"
             )
         super().__init__(1 << dim, dim)
-        self.spherical, self.sharpness, self.decay = spherical, sharpness, decay
-        self.commitment, self.entropy = commitment, entropy
-        self.gradient = "estimated" if spherical else "straight_through"
-        self.scale = dim**-0.5 if spherical else 1.0
+        self.spherical: bool = spherical
+        self.sharpness: float = sharpness
+        self.decay: float = decay
+        self.commitment: float = commitment
+        self.entropy: float = entropy
+        self.gradient: str = "estimated" if spherical else "straight_through"
+        self.scale: float = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
         self.register_buffer("powers", 1 << torch.arange(dim), persistent=False)
 

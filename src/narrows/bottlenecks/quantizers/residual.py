@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
-from narrows.bottlenecks.base import COUNTS, Bottleneck, RateArgument
+from narrows.bottlenecks.base import COUNTS, Bottleneck, Gradient, RateArgument
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
 from narrows.codes import Code, Indices
 from narrows.functional.nearest import nearest
@@ -47,9 +47,9 @@ class ResidualQuantizer(Bottleneck):
         torch.Size([2, 8, 8, 4])
     """
 
-    rate_argument = RateArgument("bottleneck.stages", COUNTS)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.stages", COUNTS)
 
-    gradient = "straight_through"
+    gradient: Gradient = "straight_through"
 
     def __init__(
         self, stage: VectorQuantizer, stages: int, *, shared: bool = False, dropout: float = 0.0
@@ -70,10 +70,15 @@ class ResidualQuantizer(Bottleneck):
                 "ResidualQuantizer: codes of unit length cannot follow a residual's length; use "
                 "metric='euclidean'"
             )
-        self.stages, self.shared, self.dropout, self.size = stages, shared, dropout, stage.size
+        self.stages: int = stages
+        self.shared: bool = shared
+        self.dropout: float = dropout
+        self.size: int = stage.size
         self.gradient = stage.gradient
         self._estimate = straight_through if stage.estimator == "straight_through" else rotate
-        self.quantizers = ModuleList(_like(stage, s) for s in range(1 if shared else stages))
+        self.quantizers: ModuleList = ModuleList(
+            _like(stage, s) for s in range(1 if shared else stages)
+        )
 
     @property
     def weights(self) -> Mapping[str, float]:

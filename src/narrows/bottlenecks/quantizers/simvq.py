@@ -41,7 +41,7 @@ class SimVQ(Indexed):
         torch.Size([2, 8, 8])
     """
 
-    rate_argument = RateArgument("bottleneck.size", SIZES)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.size", SIZES)
 
     base: Tensor
 
@@ -60,11 +60,11 @@ class SimVQ(Indexed):
                 f"rotation, got {size}, {commitment}, {estimator!r}"
             )
         self.commitment = commitment
-        self.gradient = "straight_through" if estimator == "straight_through" else "estimated"
+        self.gradient: str = "straight_through" if estimator == "straight_through" else "estimated"
         self._commit = commit if estimator == "straight_through" else commit_rotated
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
-        self.linear = nn.Parameter(torch.eye(dim))
-        self.offset = nn.Parameter(torch.zeros(dim))
+        self.linear: nn.Parameter = nn.Parameter(torch.eye(dim))
+        self.offset: nn.Parameter = nn.Parameter(torch.zeros(dim))
 
     @property
     def codewords(self) -> Tensor:

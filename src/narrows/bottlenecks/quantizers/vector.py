@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import SIZES, RateArgument
+from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
@@ -49,9 +49,9 @@ class VectorQuantizer(Indexed):
         >>> quantizer.update([latent])  # after each optimiser step; narrows.fit does it
     """
 
-    rate_argument = RateArgument("bottleneck.size", SIZES)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.size", SIZES)
 
-    gradient = "straight_through"
+    gradient: Gradient = "straight_through"
 
     def __init__(
         self,
@@ -72,13 +72,16 @@ class VectorQuantizer(Indexed):
             "straight_through or rotation",
         )  # fmt: skip
         _require("commitment", commitment, commitment >= 0, "at least 0")
-        self.commitment, self.metric = commitment, metric
+        self.commitment: float = commitment
+        self.metric = metric
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
         self.estimator = estimator
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        self.codebook = Codebook(size, dim, learning=learning, unit=metric == "cosine", seed=seed)
+        self.codebook: Codebook = Codebook(
+            size, dim, learning=learning, unit=metric == "cosine", seed=seed
+        )
         self._passes = 0  # training passes since the last update; not state, only a reminder
 
     @property

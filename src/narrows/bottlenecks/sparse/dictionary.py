@@ -85,10 +85,10 @@ class SparseDictionary(UnitDictionary):
         check_choices(layout, shape, gradient, commitment)
         check_coder(coder, target_l0, gradient)
         super().__init__(size, shape, coder, target_l0)
-        self.per_site = layout == "position"
-        self.whole_batch = coder.whole_batch
-        self.gradient = "exact" if gradient == "implicit" else "straight_through"
-        self.commitment = float(commitment)
+        self.per_site: bool = layout == "position"
+        self.whole_batch: bool = coder.whole_batch
+        self.gradient: str = "exact" if gradient == "implicit" else "straight_through"
+        self.commitment: float = float(commitment)
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -1,5 +1,7 @@
 """Codes by solvers: orthogonal matching pursuit, and the lasso with a penalty under control."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from narrows.bottlenecks.sparse.coder import (
@@ -30,7 +32,7 @@ class OMP(Coder):
         Pati, Rezaiifar and Krishnaprasad 1993.
     """
 
-    rate_argument = "k"
+    rate_argument: ClassVar[str | None] = "k"
 
     def __init__(self, k: int) -> None:
         check_k(k)
@@ -88,9 +90,9 @@ class Lasso(Coder):
     ) -> None:
         L1(weight)  # refuses what is no penalty
         check_refit("Lasso", refit=refit, nonnegative=nonnegative)
-        self.penalty = L1(1.0, relative=relative, nonnegative=nonnegative)
+        self.penalty: L1 = L1(1.0, relative=relative, nonnegative=nonnegative)
         self.refit = refit
-        self.first_level = float(weight)
+        self.first_level: float = float(weight)
 
     def width(self, size: int, dim: int) -> int:
         """A lasso solution with more than dim active atoms is never needed."""

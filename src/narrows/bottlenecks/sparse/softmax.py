@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from narrows.bottlenecks.base import Bottleneck
+from narrows.bottlenecks.base import Bottleneck, Gradient
 from narrows.bottlenecks.sparse.checks import code_measures, code_stats
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.straight_through import straight_through
@@ -53,7 +53,7 @@ class SoftmaxDictionary(Bottleneck):
         torch.Size([2, 3, 3, 8])
     """
 
-    gradient = "straight_through"
+    gradient: Gradient = "straight_through"
 
     def __init__(self, size: int, dim: int, *, k: int, commitment: float = 0.25) -> None:
         super().__init__(in_features=dim, out_features=dim)
@@ -62,9 +62,9 @@ class SoftmaxDictionary(Bottleneck):
             raise ValueError(f"expected commitment >= 0, got {commitment}")
         self.size = size
         self.k = k
-        self.commitment = float(commitment)
-        self.dictionary = nn.Parameter(torch.randn(size, dim))
-        self.logits = nn.Linear(dim, size)
+        self.commitment: float = float(commitment)
+        self.dictionary: nn.Parameter = nn.Parameter(torch.randn(size, dim))
+        self.logits: nn.Linear = nn.Linear(dim, size)
 
     @property
     def weights(self) -> Mapping[str, float]:

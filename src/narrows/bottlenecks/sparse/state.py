@@ -47,9 +47,9 @@ class UnitDictionary(Bottleneck):
         self.size = size
         self.shape = shape
         self.coder = coder
-        self.code_width = coder.width(size, length)
+        self.code_width: int = coder.width(size, length)
         self.target_l0 = target_l0
-        self.dictionary = nn.Parameter(normalize(torch.randn(size, length), dim=1))
+        self.dictionary: nn.Parameter = nn.Parameter(normalize(torch.randn(size, length), dim=1))
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("level", torch.tensor(float(coder.first_level)))

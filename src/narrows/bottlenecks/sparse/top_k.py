@@ -1,5 +1,7 @@
 """Codes of the atoms most correlated with a signal, each signal alone or a batch together."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from narrows.sparse.top_k import strongest
 class ByCorrelation(Coder):
     """What `TopK` and `BatchTopK` share: atoms chosen by correlation, then perhaps refitted."""
 
-    rate_argument = "k"
+    rate_argument: ClassVar[str | None] = "k"
 
     def __init__(self, k: int, *, refit: bool = True, nonnegative: bool = False) -> None:
         check_k(k)
@@ -30,7 +32,7 @@ class ByCorrelation(Coder):
         self.k = k
         self.refit = refit
         self.nonnegative = nonnegative
-        self.overcounts = not refit
+        self.overcounts: bool = not refit
 
     def differentiate(self, problem: Problem, code: Atoms) -> Tensor:
         """Through the correlations, or the least squares, with the support held fixed."""
@@ -91,7 +93,7 @@ class BatchTopK(ByCorrelation):
         refit, and a bound on the width.
     """
 
-    first_level = 0.0
+    first_level: float = 0.0
     by_threshold = True
     whole_batch = True
     _WIDEST = 4

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.data.dataset import Dataset
@@ -131,7 +130,7 @@ def table(data: Dataset, figures: Mapping[str, Mapping[str, float]]) -> Table:
     )
 
 
-def restored(data: Dataset, runs: Mapping[str, Run], n: int = 12) -> dict[str, NDArray]:
+def restored(data: Dataset, runs: Mapping[str, Run], n: int = 12) -> dict[str, np.ndarray]:
     """Rows of images `[n, channels, height, width]`: held-out ones, then each model's."""
     x = data.test.batch(torch.arange(min(n, len(data.test))))
     rows: dict[str, Tensor] = {"originals": x.cpu()}

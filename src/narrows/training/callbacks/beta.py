@@ -33,7 +33,9 @@ class LinearBeta(Callback):
         _check(start=start, end=end)
         if not 0 < until <= 1:
             raise ValueError(f"LinearBeta: until is a fraction of training in (0, 1], got {until}")
-        self.start, self.end, self.until = start, end, until
+        self.start: float = start
+        self.end: float = end
+        self.until: float = until
 
     def beta(self, progress: float) -> float:
         """Beta at this fraction of training."""
@@ -70,7 +72,9 @@ class CyclicalBeta(Callback):
             raise ValueError(
                 f"CyclicalBeta: expected cycles >= 1 and rise in (0, 1], got {cycles} and {rise}"
             )
-        self.cycles, self.rise, self.largest = cycles, rise, largest
+        self.cycles: int = cycles
+        self.rise: float = rise
+        self.largest: float = largest
 
     def beta(self, progress: float) -> float:
         """Beta at this fraction of training; `largest` at its end."""
@@ -121,8 +125,10 @@ class Geco(Callback):
             )
         if not 0 < bounds[0] <= bounds[1]:
             raise ValueError(f"Geco: expected 0 < lowest <= highest beta, got {bounds}")
-        self.target, self.speed, self.decay = target, speed, decay
-        self.bounds = (float(bounds[0]), float(bounds[1]))
+        self.target: float = target
+        self.speed: float = speed
+        self.decay: float = decay
+        self.bounds: tuple[float, float] = (float(bounds[0]), float(bounds[1]))
         self._mean: float | None = None
         self._beta: float | None = None
 

@@ -32,7 +32,9 @@ class EarlyStopping(Callback):
             raise ValueError(
                 f"patience must be at least 1 and least at least 0, got {patience} and {least}"
             )
-        self.patience, self.measure, self.least = patience, measure, least
+        self.patience: int = patience
+        self.measure: str = measure
+        self.least: float = least
         self._forget()
 
     def begin(self, model: Autoencoder, folder: Path | None) -> None:
@@ -49,7 +51,8 @@ class EarlyStopping(Callback):
             )
         value = -row[name] if self.measure.startswith("-") else row[name]
         if value < self.best - self.least:
-            self.best, self.waited = value, 0
+            self.best = value
+            self.waited: int = 0
             self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
         else:
             self.waited += 1

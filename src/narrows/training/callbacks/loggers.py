@@ -68,7 +68,8 @@ class WeightsAndBiases(Callback):
     """
 
     def __init__(self, project: str = "narrows", mode: str = "offline") -> None:
-        self.project, self.mode = project, mode
+        self.project: str = project
+        self.mode: str = mode
         self._run: Any = None
 
     def begin(self, model: Autoencoder, folder: Path | None) -> None:

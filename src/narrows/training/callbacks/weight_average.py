@@ -33,7 +33,7 @@ class WeightAverage(Callback):
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {decay}")
         self.decay = decay
-        self.steps = 0
+        self.steps: int = 0
         self.average: dict[str, Tensor] = {}
 
     def begin(self, model: Autoencoder, folder: Path | None) -> None:
