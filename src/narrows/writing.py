@@ -1,9 +1,16 @@
-"""Files that are written whole or not at all, and read with a sentence about what is wrong."""
+"""Files written whole or not at all, read with a sentence about what is wrong; folders locked."""
 
+import contextlib
+import fcntl
 import json
 import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -74,3 +81,61 @@ def _mapping(content: object) -> dict[str, Any]:
 def _fault(path: Path, error: Exception) -> str:
     """One line on why a file cannot be read."""
     return " ".join(str(error).split()) if path.stat().st_size else "it is empty"
+
+
+LOCK = ".lock"
+"""Name of the file that says who writes into a folder."""
+_HELD: ContextVar[tuple[Path, ...]] = ContextVar("held", default=())
+
+
+class FolderInUseError(RuntimeError):
+    """Another process writes into a folder."""
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder, which is made if it is not there; the system frees it at death.
+
+    Within a block that holds it, it may be taken again.
+
+    Raises:
+        FolderInUseError: if another process holds it; says which, on which machine, since when.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()
+    if place in _HELD.get():
+        yield
+        return
+    file, token = _lock(place / LOCK), _HELD.set((*_HELD.get(), place))
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
+        (place / LOCK).unlink(missing_ok=True)
+        file.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    """The open lock file, with this process's name in it."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = " ".join(file.read().split()) or "another process"
+            file.close()
+            raise FolderInUseError(
+                f"{path.parent} is being written by {holder}; wait until it ends, or choose "
+                "another folder"
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its holder removed it meanwhile
+    file.truncate(0)
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    began = time.strftime("%Y-%m-%d %H:%M:%S")
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {began} ({command})\n")
+    file.flush()
+    return file

@@ -15,6 +15,7 @@ from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.training.run import fresh
 from narrows.trust import trusting
+from narrows.writing import sole_writer
 
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison
@@ -133,14 +134,15 @@ def _run(config: Namespace, command: str) -> int:
         print(f"[{done}/{total}] {outcome.task.key}: {state}", file=sys.stderr, flush=True)
 
     executor = None if config.ray is None else OnRay(config.ray)
-    comparison = compare(
-        plan, out, workers=jobs, report=report, executor=executor,
-        measures=not config.skip_measures,
-    )  # fmt: skip
-    if len(comparison.failures) == total:
-        raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
-    with trusting(plan.class_paths):
-        path = write(comparison, data, out, command, umap_plane if config.umap else principal_plane)
+    with trusting(plan.class_paths), sole_writer(out):
+        comparison = compare(
+            plan, out, workers=jobs, report=report, executor=executor,
+            measures=not config.skip_measures,
+        )  # fmt: skip
+        if len(comparison.failures) == total:
+            raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
+        plane = umap_plane if config.umap else principal_plane
+        path = write(comparison, data, out, command, plane)
     _say(comparison, path, out)
     return 1 if comparison.failures or comparison.failed_priors else 0
 

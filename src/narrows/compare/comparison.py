@@ -16,6 +16,7 @@ from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
 from narrows.tasks import Executor, Local, Outcome, Report
 from narrows.trust import trusting
+from narrows.writing import sole_writer
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def compare(
         executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
         measures: also measure what needs a classifier, samples or noise.
     """
-    with trusting(plan.class_paths):
+    with trusting(plan.class_paths), sole_writer(out):
         return _compare(plan, out, workers, report, executor, measures)
 
 

@@ -18,6 +18,7 @@ from typing import Self
 
 from narrows.tasks.task import Outcome, T, execute, keep, kept
 from narrows.trust import VARIABLE, trusted
+from narrows.writing import sole_writer
 
 Report = Callable[[Outcome[T]], None]
 
@@ -61,8 +62,10 @@ class Executor(ABC):
             root: folder of all tasks.
             report: called with each outcome as it comes.
             go_on: asked before a task that is to be run; False leaves it out of the outcomes.
+
+        Raises:
+            FolderInUseError: if another process runs tasks in this folder.
         """
-        root.mkdir(parents=True, exist_ok=True)
         self.trust = trusted()  # here, as threads do not see what a `with` block trusts
         lock, stopped = threading.Lock(), threading.Event()
 
@@ -77,14 +80,15 @@ class Executor(ABC):
                     report(outcome)
             return outcome
 
-        if self.workers == 1:
-            return [outcome for outcome in map(one, tasks) if outcome]
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                return [outcome for outcome in pool.map(one, tasks) if outcome]
-            except BaseException:  # Ctrl-C: what runs may end, nothing new begins
-                stopped.set()
-                raise
+        with sole_writer(root):
+            if self.workers == 1:
+                return [outcome for outcome in map(one, tasks) if outcome]
+            with ThreadPoolExecutor(self.workers) as pool:
+                try:
+                    return [outcome for outcome in pool.map(one, tasks) if outcome]
+                except BaseException:  # Ctrl-C: what runs may end, nothing new begins
+                    stopped.set()
+                    raise
 
 
 class Local(Executor):

@@ -21,7 +21,13 @@ from narrows.training.optimization import Optimization
 from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
 from narrows.training.run import Run, claim_folder, environment
 from narrows.training.seeding import seed_step
-from narrows.writing import write_json, write_text, write_yaml
+from narrows.writing import (
+    FolderInUseError,
+    sole_writer,
+    write_json,
+    write_text,
+    write_yaml,
+)
 
 __all__ = ["NonFiniteLossError", "TrainingInterruptedError", "fit"]
 
@@ -73,6 +79,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         ValueError: if data and model do not fit, a number is out of range, or a run cannot be
             resumed: it is finished, had other settings, or its checkpoint is damaged.
         FileExistsError: if `out` holds something already and is not to be resumed.
+        FolderInUseError: if another process writes into `out`.
         NonFiniteLossError: with the step, the term and the likely cause.
         TrainingInterruptedError: a KeyboardInterrupt, after Ctrl-C or SIGTERM; the step was
             finished and the state saved.
@@ -95,21 +102,24 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     config = _config(model, data, spec(arguments))
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
-    folder = _open(fabric, out, config, bool(resume))
-    written = folder if fabric.is_global_zero else None
-    loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
-    training = _Training(loop, data, epochs, callbacks, written)
-    together = fabric.broadcast if engine.sharded else None
-    writer = CheckpointWriter(folder, checkpoints, training.state, fabric.is_global_zero, together)
-    training.settings = _settings(config, data, fabric)
-    for callback in callbacks:
-        callback.begin(loop.model, written)
-    if resume:
-        state = writer.load(training.settings, resume if isinstance(resume, str) else "last")
-        if state is not None:
-            training.restore(state)
-    training.run(writer, show=show and fabric.is_global_zero)
-    return _finish(training, folder)
+    with contextlib.ExitStack() as held:
+        folder = _open(fabric, out, config, bool(resume), held)
+        written = folder if fabric.is_global_zero else None
+        loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
+        training = _Training(loop, data, epochs, callbacks, written)
+        together = fabric.broadcast if engine.sharded else None
+        writer = CheckpointWriter(
+            folder, checkpoints, training.state, fabric.is_global_zero, together
+        )
+        training.settings = _settings(config, data, fabric)
+        for callback in callbacks:
+            callback.begin(loop.model, written)
+        if resume:
+            state = writer.load(training.settings, resume if isinstance(resume, str) else "last")
+            if state is not None:
+                training.restore(state)
+        training.run(writer, show=show and fabric.is_global_zero)
+        return _finish(training, folder)
 
 
 class _Training:
@@ -208,12 +218,17 @@ class _Training:
 
 
 def _open(
-    fabric: Fabric, out: str | Path | None, config: Mapping[str, Any], resume: bool
+    fabric: Fabric,
+    out: str | Path | None,
+    config: Mapping[str, Any],
+    resume: bool,
+    held: contextlib.ExitStack,
 ) -> Path | None:
-    """Makes the run's folder, or finds it; on the first rank, for all.
+    """Makes the run's folder, or finds it, and holds its lock; on the first rank, for all.
 
     Raises:
         FileExistsError: if it holds something and is not to be resumed.
+        FolderInUseError: if another process writes into it.
         ValueError: if its run is finished.
     """
     if out is None:
@@ -223,13 +238,15 @@ def _open(
     folder, trouble = Path(out), None
     if fabric.is_global_zero:
         try:
+            if folder.is_dir() or not folder.exists():
+                held.enter_context(sole_writer(folder))
             if (folder / "metrics.json").exists() and resume:
                 raise ValueError(f"the run in {folder} is finished; there is nothing to resume")
             if not (resume and (folder / "config.yaml").exists()):
                 claim_folder(folder)
                 write_yaml(folder / "config.yaml", config)
             write_json(folder / "environment.json", environment())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, FolderInUseError) as error:
             trouble = error
     trouble = fabric.broadcast(trouble)  # otherwise the other ranks would wait for ever
     if trouble is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
-from narrows.writing import read_json, read_rows
+from narrows.writing import LOCK, read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +75,19 @@ def claim_folder(out: str | Path) -> Path:
     """Makes the folder of a new run.
 
     Raises:
-        FileExistsError: if it holds something already.
+        FileExistsError: if it holds something already, but what a run leaves that was killed
+            before it had begun.
     """
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    begun = {LOCK, ".config.yaml.partial"}
+    if folder.exists() and (
+        not folder.is_dir() or any(path.name not in begun for path in folder.iterdir())
+    ):
+        stopped = (folder / "config.yaml").is_file() and not (folder / "metrics.json").is_file()
+        hint = f"go on with narrows train --resume {folder}, or " if stopped else ""
         raise FileExistsError(
-            f"{folder} exists already; runs never overwrite: choose another --out or remove it"
+            f"{folder} exists already; runs never overwrite: {hint}choose another --out or remove "
+            "it"
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder

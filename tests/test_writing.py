@@ -1,0 +1,80 @@
+"""Folders that one process writes at a time, and files whose faults are named."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import narrows as nw
+from narrows.cli.main import main
+from narrows.tasks import Call, Local
+from narrows.writing import LOCK, FolderInUseError, read_json, read_yaml, sole_writer
+from tests.tasks import chores
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from narrows.writing import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of `tmp_path/run`."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_the_second_writer_is_told_who_the_first_is_until_that_one_dies(tmp_path, holder):
+    said = rf"run is being written by process {holder.pid} on \S+ since {time.strftime('%Y')}"
+    with pytest.raises(FolderInUseError, match=said), sole_writer(tmp_path / "run"):
+        pass
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / "run" / LOCK).exists(), "it could not tidy up"
+    with sole_writer(tmp_path / "run"), sole_writer(tmp_path / "run"):
+        pass
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_train_compare_and_tasks_keep_out_of_a_folder_that_is_written(tmp_path, holder, capsys):
+    out = tmp_path / "run"
+    data = nw.data.load("digits", train_examples=40, test_examples=20)
+    model = nw.Autoencoder.for_images(data.shape, nw.Identity(2), network=nw.networks.Mlp([4]))
+    for resume in (False, True):
+        with pytest.raises(FolderInUseError, match=f"process {holder.pid}"):
+            nw.fit(model, data, epochs=1, out=out, resume=resume, show=False)
+    assert main(["train", "ae", "--fit.epochs", "1", "--out", str(out)]) == 1
+    assert f"process {holder.pid}" in capsys.readouterr().err
+    assert main(["compare", "ae", "--seeds", "1", "--out", str(out)]) == 1
+    assert f"process {holder.pid}" in capsys.readouterr().err
+    with Local() as executor, pytest.raises(FolderInUseError):
+        executor.run([Call(chores.talks)], out)
+    assert [path.name for path in out.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("left", [LOCK, ".config.yaml.partial"])
+def test_a_run_killed_before_its_configuration_starts_anew(tmp_path, left):
+    (tmp_path / left).write_text("of the dead")
+    data = nw.data.load("digits", train_examples=40, test_examples=20)
+    model = nw.Autoencoder.for_images(data.shape, nw.Identity(2), network=nw.networks.Mlp([4]))
+    for resume in (True, False):
+        out = tmp_path if resume else tmp_path / "other"
+        run = nw.fit(model, data, epochs=1, out=out, resume=resume, show=False)
+        assert len(run.history) == 1
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "\x00", "[" * 20000, "3"])
+@pytest.mark.parametrize("read", [read_json, read_yaml])
+def test_a_damaged_file_is_named_with_the_fault_and_the_way_on(tmp_path, content, read):
+    (tmp_path / "facts").write_text(content)
+    with pytest.raises(ValueError, match=r"facts is damaged \(.+\): make it again"):
+        read(tmp_path / "facts", "make it again")
