@@ -15,7 +15,7 @@ LAYERS = [
     {"recorded", "modes", "kernels", "hub", "trust", "writing", "tasks"},
     {"codes", "functional", "sparse", "distributions"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
-    {"autoencoder", "objectives"},
+    {"autoencoder", "layer", "objectives"},
     {"codec", "data", "export", "generation", "metrics", "testing"},
     {"training"},
     {"report"},

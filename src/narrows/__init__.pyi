@@ -47,6 +47,7 @@ from narrows.bottlenecks import Variational as Variational
 from narrows.bottlenecks import VectorQuantizer as VectorQuantizer
 from narrows.codec import Codec as Codec
 from narrows.latent import Latent as Latent
+from narrows.layer import Layer as Layer
 from narrows.likelihoods import Bernoulli as Bernoulli
 from narrows.likelihoods import Categorical256 as Categorical256
 from narrows.likelihoods import DiscretizedLogisticMixture as DiscretizedLogisticMixture

@@ -1,0 +1,403 @@
+"""A bottleneck in a model and a loop of one's own."""
+
+import copy
+import gc
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import narrows as nw
+from narrows.training import Constant, seed_step
+
+sys.path.insert(0, str(Path(__file__).parent / "training"))
+import ranks_program as program
+
+SCORES = {"categorical rloo", "categorical nvil"}
+FAMILIES = {k: make for k, make in program.FAMILIES.items() if k not in SCORES}
+SIGMA = 0.25
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return nw.data.load("digits")
+
+
+def untrained(family):
+    torch.manual_seed(0)
+    return nw.Autoencoder.for_images(
+        (1, 8, 8), FAMILIES[family](), network=program.NETWORK, likelihood=nw.Normal(SIGMA)
+    )
+
+
+def states(*modules):
+    return [v for module in modules for v in module.state_dict().values()]
+
+
+def close(first, second, tolerance=1e-6):
+    return all(
+        torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_three_lines_in_a_plain_loop_equal_fit(family, digits, recwarn):
+    fitted, own = untrained(family), untrained(family)
+    plain = nw.Optimization(learning_rate=1e-3, schedule=Constant())
+    data = nw.data.Dataset("some", digits.train.head(96), digits.validation.head(32), digits.test)
+    nw.fit(fitted, data, epochs=2, batch_size=32, optimization=plain, show=False)
+    prior = own.prior if any(True for _ in own.prior.parameters()) else None
+    layer = nw.Layer(own.bottleneck, axis=-1, prior=prior)
+    optimizer = torch.optim.AdamW(own.parameters(), lr=1e-3, weight_decay=0)
+    own.train()
+    step = 0
+    for epoch in range(2):
+        for index in nw.data.batches(96, 32, epoch=epoch):
+            seed_step(0, step)
+            x = data.train.batch(index)
+            z, _, loss = layer(own.encoder(x))
+            (loss - own.likelihood.log_prob(x, own.decoder(z)).mean()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+    parts = ("encoder", "decoder", "bottleneck")
+    assert close(
+        states(*(getattr(own, p) for p in parts)), states(*(getattr(fitted, p) for p in parts))
+    )
+
+
+class Small(nn.Module):
+    """Two convolutions around a layer."""
+
+    def __init__(self, bottleneck, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Conv2d(1, 4, 2, 2), nn.ConvTranspose2d(4, 1, 2, 2)
+        self.layer = nw.Layer(bottleneck, **options)
+
+    def forward(self, x):
+        z, _, loss = self.layer(self.encoder(x))
+        return (self.decoder(z) - x).square().mean() + loss
+
+
+def quantizer(**options):
+    torch.manual_seed(1)
+    return nw.VectorQuantizer(16, 4, **options)
+
+
+def updates(model):
+    return int(model.layer.bottleneck.codebook.updates)
+
+
+def batch(seed=0, n=8):
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def step(model, optimizer, *batches):
+    for x in batches:
+        (model(x) / len(batches)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((2, 4), 1),
+        ((2, 4, 5), 1),
+        ((2, 4, 3, 5), 1),
+        ((2, 4, 2, 3, 5), 1),
+        ((2, 5, 4), -1),
+        ((2, 5, 4, 3), 2),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_any_axis_and_dtype_go_in_and_come_out(shape, axis, dtype):
+    layer = nw.Layer(quantizer(), axis).eval()
+    out = layer(torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype))
+    assert out.z.shape == shape
+    assert out.z.dtype == dtype
+    assert out.loss.shape == ()
+    sites = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
+    assert list(out.code.shape) == [shape[0], *sites]
+    assert out.bits.tolist() == pytest.approx([4.0 * torch.Size(sites).numel()] * shape[0])
+    assert torch.equal(layer.embed(out.code).to(dtype), out.z)
+
+
+def test_codes_follow_each_step_once_under_accumulation():
+    model, large = Small(quantizer()), Small(quantizer())
+    x = batch(n=8)
+    for one, parts in ((model, x.split(4)), (large, [x])):
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        for _ in range(3):
+            step(one, optimizer, *parts)
+    assert updates(model) == updates(large) == 3
+    assert close(states(model), states(large), 1e-5)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing_changes_nothing(reentrant):
+    plain, again = Small(quantizer()), Small(quantizer())
+    for model in (plain, again):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for seed in range(3):
+            x = batch(seed).requires_grad_()
+            loss = model(x) if model is plain else checkpoint(model, x, use_reentrant=reentrant)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert updates(again) == 3
+    assert close(states(plain), states(again))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_it_learns_the_same():
+    plain, compiled = Small(quantizer()), Small(quantizer())
+    for model, call in ((plain, plain), (compiled, torch.compile(compiled, backend="eager"))):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for seed in range(3):
+            call(batch(seed)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert updates(compiled) == 3
+    assert close(states(plain), states(compiled))
+
+
+def test_passes_that_no_backward_pass_reaches_teach_nothing():
+    model = Small(quantizer())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept = model(batch(1))  # in training, with a graph, but never used
+    with torch.no_grad():
+        model(batch(2))
+    model.eval()
+    model(batch(3))
+    model.train()
+    assert updates(model) == 0
+    step(model, optimizer, batch(4))
+    alone = Small(quantizer())
+    step(alone, torch.optim.SGD(alone.parameters(), lr=0.1), batch(4))
+    assert close(states(model), states(alone))
+    assert kept.requires_grad
+
+
+def test_another_models_step_moves_nothing():
+    model, other = Small(quantizer()), Small(quantizer())
+    optimizer, foreign = (torch.optim.SGD(m.parameters(), lr=0.1) for m in (model, other))
+    model(batch()).backward()
+    step(other, foreign, batch(1))
+    assert (updates(model), updates(other)) == (0, 1)
+    optimizer.step()
+    assert updates(model) == 1
+
+
+def test_optimisers_of_encoder_and_decoder_are_one_step():
+    model = Small(quantizer())
+    first = torch.optim.SGD(model.decoder.parameters(), lr=0.1)
+    second = torch.optim.SGD(model.encoder.parameters(), lr=0.1)
+    model(batch()).backward()
+    first.step()
+    second.step()
+    assert updates(model) == 1
+
+
+def test_behind_a_frozen_encoder_the_codes_follow_the_decoders_steps():
+    model = Small(quantizer())
+    model.encoder.requires_grad_(False)
+    step(model, torch.optim.SGD(model.decoder.parameters(), lr=0.1), batch())
+    assert updates(model) == 1
+
+
+def test_without_any_optimiser_update_is_called_by_hand():
+    model = Small(quantizer())
+    model(batch()).backward()
+    model.layer.update()
+    model.layer.update()
+    assert updates(model) == 1
+
+
+def test_a_copy_is_a_layer_of_its_own():
+    model = Small(quantizer())
+    model(batch()).backward()
+    twin = copy.deepcopy(model)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert (updates(model), updates(twin)) == (1, 0)
+    step(twin, torch.optim.SGD(twin.parameters(), lr=0.1), batch())
+    assert updates(twin) == 1
+
+
+class Mark(torch.autograd.Function):
+    """The identity, whose graph can be watched."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.watched = Watched()
+        Mark.last = weakref.ref(ctx.watched)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Watched:
+    """Something that a weak reference can be to."""
+
+
+def test_nothing_is_kept_alive():
+    model = Small(quantizer())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gc.collect()
+    gc.disable()
+    try:
+        out = model.layer(Mark.apply(model.encoder(batch())))
+        out.z.sum().backward()
+        optimizer.step()
+        assert Mark.last() is not None
+        del out
+        assert Mark.last() is None
+        gone = weakref.ref(model.layer)
+        del model, optimizer
+    finally:
+        gc.enable()
+    gc.collect()
+    assert gone() is None
+
+
+def test_per_element_the_loss_is_that_of_the_example_over_its_features():
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0))
+    example, element = (nw.Layer(quantizer(), per=per).eval() for per in ("example", "element"))
+    element.load_state_dict(example.state_dict())
+    assert float(element(x).loss) == pytest.approx(float(example(x).loss) / 24)
+
+
+def test_the_rate_of_a_variational_code_is_in_the_loss_beta_times():
+    x = torch.randn(3, 8, 6, generator=torch.Generator().manual_seed(0))
+    layer = nw.Layer(nw.Variational(4), beta=0.5).eval()
+    out = layer(x)
+    latent = layer.bottleneck(x.movedim(1, -1))
+    nats = layer.bottleneck.default_prior((6,)).rate(latent)
+    assert out.bits.tolist() == pytest.approx((nats / torch.log(torch.tensor(2.0))).tolist())
+    assert float(out.loss) == pytest.approx(0.5 * float(nats.mean()))
+    assert float(nw.Layer(quantizer()).eval()(x[:, :4]).loss) < 100 * 0.25
+
+
+PER_SITE = {k: make for k, make in FAMILIES.items() if make().per_site}
+
+
+def features(family, *shape):
+    width = FAMILIES[family]().in_features
+    return torch.randn(*shape, width, generator=torch.Generator().manual_seed(1))
+
+
+def trained_on(family, x, mask=None):
+    """A layer after one step, and what it returned."""
+    torch.manual_seed(0)
+    layer = nw.Layer(FAMILIES[family](), axis=-1)
+    scale = nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([scale, *layer.parameters()], lr=0.01)
+    torch.manual_seed(2)
+    y = (
+        scale * x
+        if mask is None
+        else torch.full_like(x, torch.nan).masked_scatter(
+            mask[..., None].expand_as(x), scale * x[mask]
+        )
+    )
+    out = layer(y, mask)
+    used = out.z if mask is None else out.z[mask]
+    (used.square().sum() + out.loss).backward()
+    optimizer.step()
+    return layer, out, scale
+
+
+@pytest.mark.parametrize("family", PER_SITE)
+def test_a_padded_batch_equals_the_unpadded_one(family):
+    x = features(family, 4, 5)
+    padded = torch.full((4, 9, x.shape[-1]), torch.nan)
+    padded[:, :5] = x
+    mask = torch.zeros(4, 9, dtype=torch.bool)
+    mask[:, :5] = True
+    every = torch.ones(4, 5, dtype=torch.bool)
+    (layer, out, scale), (own, plain, known) = (
+        trained_on(family, padded, mask),
+        trained_on(family, x, every),
+    )
+    assert close([out.z[:, :5], out.loss, scale], [plain.z, plain.loss, known])
+    assert close(states(layer), states(own))
+    assert bool((out.z[:, 5:] == 0).all())
+    if out.bits is not None:
+        assert close([out.bits], [plain.bits], 1e-5)
+
+
+# Under a mask, how many stages are sent is drawn for each site, else for each example.
+@pytest.mark.parametrize("family", [name for name in PER_SITE if name != "residual"])
+def test_a_mask_of_all_sites_changes_nothing(family):
+    x = features(family, 4, 5)
+    every = torch.ones(4, 5, dtype=torch.bool)
+    (layer, out, scale), (own, plain, known) = trained_on(family, x, every), trained_on(family, x)
+    assert close([out.z, out.loss, scale], [plain.z, plain.loss, known], 1e-5)
+    assert close(states(layer), states(own), 1e-5)
+
+
+def test_examples_that_are_coded_whole_are_masked_whole():
+    torch.manual_seed(0)
+    layer = nw.Layer(FAMILIES["sparse image"](), axis=-1).eval()
+    x = torch.randn(3, 4, 4, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(3, 4, 4, dtype=torch.bool)
+    mask[1] = False
+    out = layer(x.masked_fill(~mask[..., None], torch.nan), mask)
+    assert close([out.z[[0, 2]]], [layer(x[[0, 2]]).z])
+    mask[0, 0] = False
+    with pytest.raises(ValueError, match="mask whole examples"):
+        layer(x, mask)
+
+
+def test_lengths_are_masks():
+    layer = nw.Layer(quantizer()).eval()
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([6, 2, 1])
+    mask = torch.arange(6) < lengths[:, None]
+    first, second = layer(x, lengths), layer(x, mask)
+    assert torch.equal(first.code, second.code)
+    assert bool(((first.code == -1) == ~mask).all())
+    assert first.bits.tolist() == pytest.approx([24.0, 8.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("x", "mask", "says"),
+    [
+        (torch.zeros(2, 5, 4), None, "axis 2 has it: pass axis=2"),
+        (torch.zeros(2, 3, 3), None, "expected features of width 4 on axis 1"),
+        (torch.zeros(4), None, r"expected \[batch, ...\]"),
+        (torch.zeros(0, 4, 3), None, "at least one example"),
+        (torch.zeros(2, 4, 3, dtype=torch.int64), None, "floating-point"),
+        (torch.full((2, 4, 3), torch.nan), None, "NaN or infinite"),
+        (torch.zeros(2, 4, 3), torch.ones(2, 4, dtype=torch.bool), r"mask of shape \(2, 3\)"),
+        (torch.zeros(2, 4, 3), torch.ones(2, 3), "expected a boolean mask"),
+        (torch.zeros(2, 4, 3), torch.zeros(2, 3, dtype=torch.bool), "leaves no site in use"),
+        (torch.zeros(2, 4, 3, 3), torch.tensor([1, 2]), "need one axis of sites"),
+    ],
+)
+def test_what_does_not_fit_is_refused(x, mask, says):
+    with pytest.raises(ValueError, match=says):
+        nw.Layer(quantizer())(x, mask)
+
+
+def test_what_needs_the_cost_of_each_draw_is_refused():
+    layer = nw.Layer(FAMILIES.get("x", program.FAMILIES["categorical rloo"])())
+    with pytest.raises(TypeError, match=r"nw\.Autoencoder"):
+        layer(torch.zeros(2, layer.bottleneck.in_features, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"axis": 0}, "axis 0"), ({"beta": -1.0}, "beta"), ({"per": "batch"}, "per must be")],
+)
+def test_wrong_options_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        nw.Layer(quantizer(), **options)
