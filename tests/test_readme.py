@@ -36,12 +36,15 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
 def test_the_example_of_the_readme_does_what_its_comments_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     scope: dict = {}
-    (code,) = blocks(ROOT / "README.md", "python")
+    code, layer = blocks(ROOT / "README.md", "python")
     exec(compile(code.replace("epochs=20", "epochs=2"), "README", "exec"), scope)
     assert "bits per image" in capsys.readouterr().out
     assert scope["code"].shape == (8, 4, 4)
     assert scope["restored"].shape == scope["images"].shape
     assert (tmp_path / "runs" / "vq-model" / "model.safetensors").is_file()
+    exec(compile(layer, "README", "exec"), scope)
+    assert scope["code"].shape == (8, 8, 8)
+    assert int(scope["layer"].bottleneck.codebook.updates) == 1
 
 
 def test_the_commands_it_names_exist():

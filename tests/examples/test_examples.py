@@ -12,6 +12,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PRINTS = {
     "own_bottleneck": "bits per image",
     "own_likelihood": "scale",
+    "own_model": "of 64 codes in use",
     "own_network": "sites",
     "own_prior": "PriorFit",
     "own_training_loop": "the weights of nw.fit: True",
