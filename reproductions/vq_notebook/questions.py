@@ -150,6 +150,7 @@ def _cut(x: Tensor) -> Tensor:
 def trials(scale: Scale) -> list[Call]:
     """One network per seed."""
     shared = {**sizes(scale), "dim": scale.pick(4, 16, 32)}  # 4 dim^2 codes must be fewer than z
+    shared |= {"train_examples": scale.pick(32, 3000, 50_000), "epochs": scale.pick(2, 40, 1021)}
     return [Call(answers, {**shared, "seed": seed}) for seed in range(scale.seeds)]
 
 
