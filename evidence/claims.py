@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evidence.ledger import Run, latest
 from evidence.pages import ROOT, grid
 from reproductions import CLAIMS, Claim, Scale
-from reproductions.claim import Former, Size
+from reproductions.claim import Former, Plain, Size
 from reproductions.examination import shared
 from reproductions.page import RULE, floors, numbers
 from reproductions.training import Setting
@@ -135,20 +135,23 @@ def sizes(document: str) -> str:
     for claim in CLAIMS:
         if claim.document == document:
             run = find(claim).run
-            size = "default" if run is None else run.configuration["size"]
-            here, there = (_size(claim, scale) for scale in (size, "full"))
+            known = None if run is None else run.figures.get("settings")
+            here = _size(known or _settings(claim, "default"))
+            there = _size(_settings(claim, "full"))
             if "epochs" in there:
                 rows.setdefault((here, there), []).append(f"`{claim.name}`")
     head = ["claims", "here", "at `--full`"]
     return grid(head, [[", ".join(names), *both] for both, names in rows.items()])
 
 
-def _size(claim: Claim, size: Size) -> str:
+def _settings(claim: Claim, size: Size) -> Mapping[str, Plain]:
+    """What all trials share that train anything."""
+    trained = [t for t in claim.trials(Scale(size, 2)) if "epochs" in t.arguments]
+    return shared(trained) if trained else {}
+
+
+def _size(settings: Mapping[str, Plain]) -> str:
     """Examples, passes and updates of a claim's models, and what else all of them share."""
-    known = [t for t in claim.trials(Scale(size, 2)) if "epochs" in t.arguments]
-    if not known:
-        return "nothing is trained"
-    settings = shared(known)
     found = []
     examples, epochs = settings.get("train_examples"), settings.get("epochs")
     batch = settings.get("batch_size", Setting.batch_size)
