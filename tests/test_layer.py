@@ -2,12 +2,14 @@
 
 import copy
 import gc
+import subprocess
 import sys
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -401,3 +403,23 @@ def test_what_needs_the_cost_of_each_draw_is_refused():
 def test_wrong_options_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         nw.Layer(quantizer(), **options)
+
+
+def ranks_end_with(folder, world):
+    """The state that a world of ranks ends with."""
+    program_file = Path(__file__).parent / "layer_program.py"
+    out = folder / f"{world}.safetensors"
+    rest = [str(world), str(folder / f"store-{world}"), str(out)]
+    started = [
+        subprocess.Popen([sys.executable, str(program_file), str(rank), *rest])
+        for rank in range(world)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0] * world
+    return load_file(out)
+
+
+def test_two_ranks_equal_one(tmp_path):
+    one, two = (ranks_end_with(tmp_path, world) for world in (1, 2))
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(one[k].double(), two[k].double(), atol=1e-5) for k in one)
+    assert int(two["first.bottleneck.codebook.updates"]) == 10
