@@ -142,3 +142,74 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_private_folder(monkeypa
     blocked.write_text("")
     _fresh(monkeypatch, blocked)
     assert _sum(kernels.load("probe"), [4.0]) == 4.0
+
+
+def _run(environment, code):
+    source = str(Path(mechanism.__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": source, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+PROBE = (
+    "import ctypes; from narrows import kernels; k = kernels.load('probe');"
+    "t = ctypes.c_double(); x = (ctypes.c_double * 2)(1., 2.);"
+    "k.probe(x, ctypes.c_long(2), ctypes.c_int(1), ctypes.byref(t)); print(t.value)"
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("keep", [0, 100, 4096])
+def test_a_truncated_library_is_compiled_again(monkeypatch, tmp_path, keep):
+    _fresh(monkeypatch, tmp_path)
+    kernels.load("probe")
+    (built,) = (tmp_path / "kernels").glob("*.so")
+    whole = built.read_bytes()
+    built.unlink()  # a new file: the old one is mapped by this process
+    built.write_bytes(whole[:keep])
+    done = _run({"NARROWS_CACHE": str(tmp_path)}, PROBE)
+    assert (done.returncode, done.stdout.strip()) == (0, "3.0"), done.stderr
+    (again,) = (tmp_path / "kernels").glob("*.so")
+    assert again.read_bytes() == whole
+
+
+@needs_compiler
+def test_a_library_with_another_content_is_not_loaded(monkeypatch, tmp_path):
+    _fresh(monkeypatch, tmp_path)
+    kernels.load("probe")
+    (built,) = (tmp_path / "kernels").glob("*.so")
+    whole = bytearray(built.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    built.unlink()
+    built.write_bytes(whole)
+    done = _run({"NARROWS_CACHE": str(tmp_path)}, PROBE)
+    assert done.stdout.strip() == "3.0", done.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_folder_that_others_can_write_is_not_used_and_nothing_is_left(tmp_path, mode):
+    cache, scratch = tmp_path / "cache", tmp_path / "scratch"
+    (cache / "kernels").mkdir(parents=True)
+    scratch.mkdir()
+    (cache / "kernels").chmod(mode)
+    done = _run({"NARROWS_CACHE": str(cache), "TMPDIR": str(scratch)}, PROBE)
+    assert done.stdout.strip() == "3.0", done.stderr
+    assert not list((cache / "kernels").iterdir())
+    assert not list(scratch.iterdir())
+
+
+@needs_compiler
+def test_without_a_home_and_without_a_name_it_works(tmp_path):
+    nameless = (
+        "import os, pwd\n"
+        "def unknown(uid): raise KeyError('getpwuid(): uid not found')\n"
+        "pwd.getpwuid = unknown\n"
+    )
+    done = _run({"TMPDIR": str(tmp_path)}, nameless + PROBE)
+    assert (done.returncode, done.stdout.strip()) == (0, "3.0"), done.stderr
+    assert not list(tmp_path.iterdir())

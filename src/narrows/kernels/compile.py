@@ -2,9 +2,10 @@
 
 A kernel is one file `narrows/kernels/NAME.cpp` with `extern "C"` functions over raw pointers; what
 several share stands in headers beside them. It is built in a second or two without torch's
-headers, once for each (source, compiler, CPU), and found in the cache from then on. Where it cannot
-be had (no compiler, no place to write, `NARROWS_KERNELS=off`) `load` returns None and the caller
-computes the same with torch.
+headers, once for each (source, compiler, CPU), and found in the cache from then on, under a name
+that holds its checksum: a damaged library is compiled again. Where the cache cannot be had, or
+others may write to it, each process compiles for itself and leaves nothing behind. Without a
+compiler, or with `NARROWS_KERNELS=off`, `load` returns None and the caller computes with torch.
 
     call = function("nearest", "nearest", rows, codes)
     if call is None: ...                        # the torch version
@@ -21,11 +22,13 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -120,8 +123,9 @@ def _library(name: str) -> tuple[ctypes.CDLL | None, str]:
     if compiler is None:
         return None, "no C++ compiler found (looked for $CXX, c++, g++, clang++)"
     try:
-        path = _build(source, compiler, _cache())
-        return ctypes.CDLL(str(path)), f"compiled by {compiler}"
+        with _cache() as folder:
+            path = _build(source, compiler, folder)
+            return ctypes.CDLL(str(path)), f"compiled by {compiler}"
     except (OSError, subprocess.SubprocessError) as error:
         # A compiler that is there but fails is worth a word; the results stay the same.
         detail = getattr(error, "stderr", None) or str(error)
@@ -136,20 +140,28 @@ def _library(name: str) -> tuple[ctypes.CDLL | None, str]:
 
 def _build(source: Path, compiler: str, cache: Path) -> Path:
     """Compiles `source` into `cache` unless it is there already."""
-    key = _key(_text(source), compiler)
-    target = cache / f"{source.stem}-{key}.so"
-    if target.is_file():
-        return target
+    stem = f"{source.stem}-{_key(_text(source), compiler)}"
+    for known in cache.glob(f"{stem}-*.so"):
+        if known.name == f"{stem}-{_checksum(known)}.so":
+            return known
+        known.unlink(missing_ok=True)  # cut short or changed: loading it could end the process
     # Everyone compiles into a file of his own and moves it into place in one step, so that a
     # second process sees either nothing or the whole library.
-    handle, scratch = tempfile.mkstemp(dir=cache, prefix=f".{source.stem}-", suffix=".so")
-    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=cache, prefix=f".{source.stem}-", suffix=".so")
+    scratch = Path(name)
     try:
-        _compile(compiler, source, scratch)
-        os.replace(scratch, target)
+        _compile(compiler, source, name)
+        os.fsync(handle)  # the name must not reach the disk before the content
+        target = cache / f"{stem}-{_checksum(scratch)}.so"
+        scratch.replace(target)
     finally:
-        Path(scratch).unlink(missing_ok=True)
+        os.close(handle)
+        scratch.unlink(missing_ok=True)
     return target
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
 
 
 def _text(source: Path) -> bytes:
@@ -198,15 +210,32 @@ def _cpu() -> str:
         return f"{platform.machine()} {platform.processor()} {platform.platform()}"
 
 
-def _cache() -> Path:
-    """A writable folder that belongs to the user alone, because code is loaded from it."""
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """The user's cache if it is his alone, because code is loaded from it; else a passing one."""
+    folder = _folder()
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="narrows-kernels-") as passing:
+        yield Path(passing)  # what is loaded stays loaded after its file is gone
+
+
+def _folder() -> Path | None:
+    """The folder of the settings, made if need be; None where nothing may be kept in it."""
     base = os.environ.get("NARROWS_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path.home() / ".cache"
-    folder = root / ("kernels" if os.environ.get("NARROWS_CACHE") else "narrows/kernels")
     try:
+        root = Path(base) if base else Path.home() / ".cache"
+        folder = root / ("kernels" if os.environ.get("NARROWS_CACHE") else "narrows/kernels")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
-            return folder
-    except (OSError, AttributeError):  # no home, read-only, or a system without user ids
-        pass
-    return Path(tempfile.mkdtemp(prefix="narrows-kernels-"))
+        mine = all(_private(place) for place in (folder, folder.parent))
+        return folder if mine and os.access(folder, os.W_OK) else None
+    except (OSError, RuntimeError, AttributeError):  # no home, read-only, no user ids
+        return None
+
+
+def _private(folder: Path) -> bool:
+    """Whether nobody else can put another library in here, or another folder in its place."""
+    known = folder.stat()
+    others = known.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return known.st_uid == os.getuid() and (not others or bool(known.st_mode & stat.S_ISVTX))
