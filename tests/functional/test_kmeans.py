@@ -65,3 +65,18 @@ def test_no_rows_or_iterations_are_refused():
         kmeans(torch.zeros(0, 2), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="at least 1"):
         kmeans(torch.zeros(3, 2), torch.zeros(1, 2), iterations=0)
+
+
+@pytest.mark.parametrize(("size", "dim", "spread"), [(16, 2, 8), (64, 8, 6)])
+def test_separated_blobs_are_found_as_well_as_by_scikit_learn(size, dim, spread):
+    ratios = []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        means = torch.randn(size, dim, generator=generator) * spread
+        rows = means[torch.randint(size, (50 * size,), generator=generator)]
+        rows = rows + torch.randn(rows.shape, generator=generator)
+        centers, _ = kmeans(rows, kmeans_plus_plus(rows, size, generator))
+        error = _inertia(rows, centers)
+        known = KMeans(size, n_init=1, max_iter=10, random_state=seed).fit(rows.numpy())
+        ratios.append(error / known.inertia_)
+    assert sum(ratios) / len(ratios) < 1.05
