@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from narrows.data import from_array
-from narrows.data.arrays import infer_layout
+from narrows.data.checks import infer_layout
 
 RANDOM = np.random.default_rng(0)
 BYTES = RANDOM.integers(0, 256, (40, 6, 7), dtype=np.uint8)
@@ -162,7 +163,12 @@ def test_an_array_that_cannot_be_right_is_refused_in_one_sentence(array, message
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(np.zeros(39, int), "expected 40 labels"), (np.zeros(40), "integers or names")],
+    [
+        (np.zeros(39, int), "expected 40 labels"),
+        (np.zeros(40), r"integers or names.*\.astype\(int\).*labels=None"),
+        (np.eye(4)[np.arange(40) % 4], r"one-hot: use \.argmax\(1\)"),
+        (np.array([{}] * 40), "integers or names, got object"),
+    ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
@@ -173,3 +179,50 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
 def test_fractions_that_leave_a_part_empty_are_refused(fractions):
     with pytest.raises(ValueError, match="two shares"):
         from_array(BYTES, fractions=fractions)
+
+
+def test_names_in_any_kind_of_array_are_classes():
+    names = [("dog", "cat")[number % 2] for number in range(40)]
+    for labels in (names, np.array(names), np.array(names, object), np.array(names, "S")):
+        assert from_array(BYTES, labels).classes == ("cat", "dog")
+
+
+def test_what_float32_cannot_hold_is_refused_at_the_door():
+    for value in (1e300, 1e39, -1e20):
+        vectors = RANDOM.random((20, 3))
+        vectors[4, 1] = value
+        with pytest.raises(ValueError, match="1 of 60 values are NaN or infinite, or beyond"):
+            from_array(vectors)
+    for same in (1e-60 * RANDOM.random((20, 3)), 1e9 + 1e-3 * RANDOM.random((20, 3))):
+        with pytest.raises(ValueError, match="in float32: a constant"):
+            from_array(same)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn, torch.float16])
+def test_tensors_of_types_that_numpy_lacks_are_taken(kind):
+    vectors = torch.randn(30, 5, generator=torch.Generator().manual_seed(0)).to(kind)
+    np.testing.assert_array_equal(_rows(_all(from_array(vectors))), _rows(vectors.float().numpy()))
+
+
+@pytest.mark.parametrize("shape", [(20, 4, 5, 6), (20, 7, 3), (20, 2, 3, 4, 5)])
+def test_examples_in_their_own_units_keep_their_axes_and_values(shape):
+    values = RANDOM.normal(3, 10, shape)
+    data = from_array(values, layout="own")
+    assert (data.shape, data.own_units) == (shape[1:], True)
+    np.testing.assert_array_equal(_rows(_all(data)), _rows(values))
+    if len(shape) < 5:
+        with pytest.raises(ValueError, match="layout='own'"):
+            from_array(values)
+    assert not from_array(BYTES).own_units
+
+
+def test_a_split_works_in_torch_s_own_loader():
+    data = from_array(BYTES, np.arange(40) % 4)
+    images, labels = next(iter(DataLoader(data.train, batch_size=6)))
+    assert torch.equal(images, data.train.batch(torch.arange(6)))
+    assert torch.equal(labels, data.train.labels[:6])
+    vectors = from_array(RANDOM.random((20, 3))).train
+    assert sum(len(batch) for batch in DataLoader(vectors, batch_size=5)) == len(vectors)
+    assert torch.equal(vectors[-1], vectors[np.int64(len(vectors) - 1)])
+    with pytest.raises(IndexError, match=r"row in 0\.\.15"):
+        vectors[16]

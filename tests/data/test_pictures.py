@@ -1,13 +1,16 @@
 import io
+import os
 import struct
+import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from narrows.data import pictures
-from narrows.data.pictures import UnusableImageError, read_picture
+from narrows.data.pictures import UnusableImageError, endings, is_other_picture, read_picture
 
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -20,8 +23,8 @@ def _encoded(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
-def _read(content, *arguments):
-    return read_picture(io.BytesIO(content), *arguments)
+def _read(content, *arguments, **options):
+    return read_picture(io.BytesIO(content), *arguments, **options)
 
 
 def test_colour_and_grey_are_read_exactly():
@@ -69,8 +72,8 @@ def test_scaling_covers_the_size_and_crops_about_the_centre():
 
 
 def test_channels_are_converted_when_asked():
-    assert _read(_encoded(Image.fromarray(COLOUR)), None, 1).shape == (1, 20, 30)
-    three = _read(_encoded(Image.fromarray(GREY)), None, 3)
+    assert _read(_encoded(Image.fromarray(COLOUR)), channels=1).shape == (1, 20, 30)
+    three = _read(_encoded(Image.fromarray(GREY)), channels=3)
     np.testing.assert_array_equal(three, np.repeat(GREY[None], 3, 0))
 
 
@@ -130,3 +133,102 @@ def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch):
     _refused(bomb, "too large")
     monkeypatch.setattr(pictures, "MOST_PIXELS", 599)
     _refused(_encoded(Image.fromarray(COLOUR)), "30x20 pixels")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n",
+        b"%!PS-Adobe-3.0\nnonsense",
+        b"%PDF-1.4\n",
+        b"SIMPLE  =                    T" + b" " * 3000,
+        b"\xd7\xcd\xc6\x9a" + bytes(40),
+    ],
+    ids=["endless PostScript", "invalid PostScript", "PDF", "FITS", "WMF"],
+)
+def test_formats_that_run_other_programs_are_not_opened_whatever_the_name(content):
+    _refused(content, "not an image of a format that is read")
+
+
+def test_whatever_a_decoder_raises_is_a_reason(monkeypatch):
+    for error in (RuntimeError("codec"), NotImplementedError("mode"), KeyError("x"), MemoryError()):
+
+        def load(self, error=error):
+            raise error
+
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+        _refused(_encoded(Image.fromarray(COLOUR)), "damaged: ")
+
+
+def test_a_picture_that_takes_too_long_is_given_up_and_the_timer_is_left_as_it_was(monkeypatch):
+    monkeypatch.setattr(pictures, "LONGEST", 0.2)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: time.sleep(5))
+    began = time.perf_counter()
+    _refused(_encoded(Image.fromarray(COLOUR)), "more than 0.2 seconds")
+    assert time.perf_counter() - began < 3
+    time.sleep(0.3)  # nothing is due any more
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    whole = _encoded(Image.fromarray(COLOUR), "JPEG", progressive=True)
+    start = whole.index(b"\xff\xda")
+    _refused(whole[:start] + whole[start:-2] * 300, "more than 200 scans")
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    for name in ("a.png", "b.png"):
+        with pytest.raises(UnusableImageError, match="not a regular file"):
+            read_picture(tmp_path / name)
+
+
+def _deep_png(kind, channels):
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    rows = RANDOM.integers(0, 65536, (5, 4 * channels)).astype(">u2")
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", 4, 5, 16, kind, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(body)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_are_refused_in_colour_and_with_alpha_too(kind, channels):
+    _refused(_deep_png(kind, channels), "more than 8 bits")
+
+
+def test_sixteen_bits_are_refused_in_other_formats():
+    _refused(b"P6 2 2 65535\n" + bytes(24), "more than 8 bits")
+    _refused(b"P5 2 2 65535\n" + bytes(8), "more than 8 bits")
+    tiff = struct.pack("<2sHI", b"II", 42, 8 + 24) + bytes(24)
+    tags = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 170), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24), (284, 3, 1, 1)]
+    tiff += struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    tiff += bytes(4) + bytes(170 - len(tiff) - 4) + struct.pack("<HHH", 16, 16, 16)
+    _refused(tiff, "more than 8 bits")
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="needs a Pillow with JPEG 2000")
+def test_jpeg_2000_is_read_and_its_twelve_bits_are_refused():
+    whole = _encoded(Image.fromarray(COLOUR), "JPEG2000")
+    np.testing.assert_array_equal(_read(whole), COLOUR.transpose(2, 0, 1))
+    at = whole.index(b"ihdr") + 14
+    _refused(whole[:at] + b"\x0b" + whole[at + 1 :], "more than 8 bits")
+
+
+def test_the_endings_that_are_read_are_those_of_this_pillow():
+    assert {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tiff", ".webp", ".ppm"} <= endings()
+    assert not {".eps", ".ps", ".pdf", ".psd", ".txt"} & endings()
+    assert is_other_picture(Path("a.HEIC"))
+    assert is_other_picture(Path("a.svg"))
+    assert not is_other_picture(Path("labels.csv"))

@@ -1,6 +1,7 @@
 """A data set: three splits of examples with what they are."""
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,15 +25,19 @@ class Split:
 
     Attributes:
         images: `[n, channels, height, width]`, uint8 with 0..255 or float32 with [0, 1]; or
-            vectors `[n, d]`, float32 in their own units, or uint8.
+            vectors `[n, d]`, float32 in their own units, or uint8; or float32 `[n, t, d]`.
         labels: `[n]` int64 class numbers, or None.
+        own_units: False if values are those of images, in [0, 1].
     """
 
     images: Tensor
     labels: Tensor | None = None
+    own_units: bool = False
 
     def __post_init__(self) -> None:
-        if self.images.dim() not in (2, 4):
+        object.__setattr__(self, "own_units", self.own_units or self.images.dim() != 4)
+        floats = self.images.dtype == torch.float32
+        if self.images.dim() not in (2, 4) and not (floats and self.images.dim() > 2):
             raise ValueError(
                 "expected images [n, channels, height, width] or vectors [n, d], got shape "
                 f"{tuple(self.images.shape)}; narrows.data.from_array accepts other layouts"
@@ -50,6 +55,15 @@ class Split:
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    def __getitem__(self, row: int) -> Tensor | tuple[Tensor, Tensor]:
+        """One example as `batch` gives it, with its label if it has one: for a `DataLoader`."""
+        place = operator.index(row)
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"expected a row in 0..{len(self) - 1}, got {place}")
+        index = torch.tensor([place % len(self)])
+        labels = self.batch_labels(index)
+        return self.batch(index)[0] if labels is None else (self.batch(index)[0], labels[0])
 
     def __repr__(self) -> str:
         # Without the values: of a mapped split they would be read from the disk.
@@ -97,11 +111,11 @@ class Split:
     def to(self, device: torch.device | str) -> "Split":
         """The same split on another device."""
         labels = None if self.labels is None else self.labels.to(device)
-        return Split(self.images.to(device), labels)
+        return Split(self.images.to(device), labels, self.own_units)
 
     def take(self, index: Tensor) -> "Split":
         """The examples of these rows as a split of their own."""
-        return Split(self.stored(index), self.batch_labels(index))
+        return Split(self.stored(index), self.batch_labels(index), self.own_units)
 
     def head(self, n: int) -> "Split":
         """The first n examples."""
@@ -168,6 +182,11 @@ class Dataset:
         parts = (self.train, self.validation, self.test)
         sizes = "train={}, validation={}, test={}".format(*map(len, parts))
         return f"Dataset({self.name!r}, {self.shape}, {self.dtype}, {sizes})"
+
+    @property
+    def own_units(self) -> bool:
+        """False if values are those of images, in [0, 1]."""
+        return self.train.own_units
 
     @property
     def levels(self) -> int | None:

@@ -15,10 +15,12 @@ class MappedSplit(Split):
     between the processes of one machine.
 
     Args:
-        source: all rows of the file, in the layout of `Split.images`, on the CPU.
+        source: all rows of the file, in the layout of `Split.images`, on the CPU: uint8, bool, or
+            floats of any width.
         rows: `[n]` int64, those of this split.
         labels: `[n]` int64 class numbers of these rows, or None.
         device: where batches are made.
+        own_units: False if values are those of images, in [0, 1].
     """
 
     source: Tensor
@@ -32,11 +34,15 @@ class MappedSplit(Split):
         *,
         labels: Tensor | None = None,
         device: torch.device | str = "cpu",
+        own_units: bool = False,
     ) -> None:
         self.__dict__.update(  # the class is frozen
-            source=source, rows=rows, labels=labels, target=torch.device(device)
-        )
-        Split(source[: min(1, len(rows))], None if labels is None else labels[:1])  # its checks
+            source=source, rows=rows, labels=labels, target=torch.device(device),
+            own_units=own_units or source.dim() != 4,
+        )  # fmt: skip
+        Split(
+            _converted(source[: min(1, len(rows))]), None if labels is None else labels[:1]
+        )  # its checks
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,7 +50,12 @@ class MappedSplit(Split):
     @property
     def images(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """All examples, read into memory: only for sets that fit."""
-        return self.source.index_select(0, self.rows)
+        return _converted(self.source.index_select(0, self.rows))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What examples are converted to: uint8 or float32."""
+        return torch.uint8 if self.source.dtype in (torch.bool, torch.uint8) else torch.float32
 
     @property
     def _storage(self) -> Tensor:
@@ -58,14 +69,27 @@ class MappedSplit(Split):
     def stored(self, index: Tensor) -> Tensor:
         """Reads these rows from the file and brings them to the split's device."""
         rows = self.source.index_select(0, self.rows[index.cpu()])
-        return rows.to(self.device, non_blocking=True)
+        return _converted(rows).to(self.device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> "MappedSplit":
         """The same split whose batches are made on another device; the file stays."""
         labels = None if self.labels is None else self.labels.to(device)
-        return MappedSplit(self.source, self.rows, labels=labels, device=device)
+        return self._with(self.rows, labels=labels, device=device)
 
     def take(self, index: Tensor) -> "MappedSplit":
         """These rows as a split of their own; the file stays where it is."""
-        labels = self.batch_labels(index)
-        return MappedSplit(self.source, self.rows[index], labels=labels, device=self.device)
+        return self._with(self.rows[index], labels=self.batch_labels(index), device=self.device)
+
+    def _with(
+        self, rows: Tensor, *, labels: Tensor | None, device: torch.device | str
+    ) -> "MappedSplit":
+        return MappedSplit(
+            self.source, rows, labels=labels, device=device, own_units=self.own_units
+        )
+
+
+def _converted(rows: Tensor) -> Tensor:
+    """As a split stores them: black and white as 0 and 255, floats as float32."""
+    if rows.dtype == torch.bool:
+        return rows.to(torch.uint8).mul_(255)
+    return rows.float() if rows.is_floating_point() else rows

@@ -1,16 +1,14 @@
 """A torchvision data set that the user already has, or any sequence of (image, label)."""
 
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from narrows.data.arrays import from_array, infer_layout, to_tensor
-from narrows.data.dataset import Array, Dataset, Split
+from narrows.data.arrays import Division, divide
+from narrows.data.dataset import Array, Dataset
 from narrows.data.pictures import UnusableImageError, read_picture
-from narrows.data.splitting import Rows, set_aside
 
 
 class Items(Protocol):
@@ -22,7 +20,12 @@ class Items(Protocol):
 
 
 def from_torchvision(
-    train: Items, test: Items | None = None, *, name: str | None = None, validation: float = 0.1
+    train: Items,
+    test: Items | None = None,
+    *,
+    name: str | None = None,
+    validation: float = 0.1,
+    labels: bool = True,
 ) -> Dataset:
     """Makes a data set of objects with `len(d)` and `d[i] -> (image, label)`.
 
@@ -34,34 +37,37 @@ def from_torchvision(
         test: the published test examples; without them a part of `train` is set aside.
         name: shown with every number; by default the class's name.
         validation: share of the training examples set aside for validation.
+        labels: False to leave labels out, such as those that are no classes.
 
     Raises:
-        ValueError: if items are not images of one size, or a share is not between 0 and 1.
+        ValueError: as `from_array`, or if items are not images of one size.
     """
-    title = name or type(train).__name__
-    classes = getattr(train, "classes", None)
-    names = tuple(map(str, classes)) if classes else None
-    images, labels = _arrays(train)
-    if test is None:
-        data = from_array(images, labels, name=title, fractions=(validation, validation))
-        return replace(data, classes=names or data.classes)
-    whole, published = _split(images, labels), _split(*_arrays(test))
-    kept, held = set_aside(whole, round(validation * len(whole)))
-    return Dataset(title, kept, held, published, names, "published test split")
+    given = [_arrays(one) for one in (train, test) if one is not None]
+    images, targets = zip(*given, strict=True)
+    if len({(one.shape[1:], one.dtype) for one in images}) > 1:
+        found = " and ".join(f"{one.dtype} of shape {one.shape[1:]}" for one in images)
+        raise ValueError(f"training and test examples must be alike, got {found}")
+    if any(one is None for one in targets) or not labels:
+        targets = None
+    parts = None
+    if test is not None:
+        parts = np.repeat(["train", "test"], [len(one) for one in images])
+    return divide(
+        images[0] if test is None else np.concatenate(images),
+        None if targets is None else np.concatenate(targets),
+        name=name or type(train).__name__,
+        division=Division((validation, validation), parts=parts),
+        classes=getattr(train, "classes", None) or (),
+    )
 
 
-def _split(images: Array, labels: Rows | None) -> Split:
-    stored = to_tensor(images, infer_layout(images.shape))
-    return Split(stored, None if labels is None else torch.from_numpy(labels))
-
-
-def _arrays(source: Items) -> tuple[Array, Rows | None]:
-    """All images in one array, and their labels where they are integers."""
+def _arrays(source: Items) -> tuple[Array, Array | None]:
+    """All images in one array, and their labels if they have any."""
     whole = getattr(source, "data", None)
     targets = getattr(source, "targets", getattr(source, "labels", None))
     plain = getattr(source, "transform", None) is None
     if plain and isinstance(whole, (np.ndarray, torch.Tensor)) and len(whole) == len(source):
-        return np.asarray(whole), None if targets is None else np.asarray(targets, np.int64)
+        return np.asarray(whole), None if targets is None else np.asarray(targets)
     images: list[Array] = []
     labels: list[object] = []
     for place in range(len(source)):
@@ -74,8 +80,12 @@ def _arrays(source: Items) -> tuple[Array, Rows | None]:
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
         raise ValueError(f"expected images of one shape, got {sorted(shapes)[:3]}; resize them")
-    numbered = all(isinstance(label, (int, np.integer)) for label in labels)
-    return np.stack(images), np.array(labels, np.int64) if numbered else None
+    if all(label is None for label in labels):
+        return np.stack(images), None
+    try:
+        return np.stack(images), np.asarray(labels)
+    except ValueError:
+        raise ValueError("the labels are no classes; labels=False leaves them out") from None
 
 
 def _item(image: object, place: int) -> Array:

@@ -1,14 +1,28 @@
 """One image file to one array: everything that can be wrong with it has a name."""
 
+import contextlib
+import mimetypes
+import re
+import signal
+import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 64_000_000  # 192 MB as RGB; a larger picture is taken for a decompression bomb
+LONGEST = 20.0  # seconds that one picture may take
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""What Pillow may take a file for, whatever its name: decoders that run no other program."""
+_MOST_SCANS = 200  # of a progressive JPEG, each of which is a pass over all pixels
+_UNREAD = {".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".eps"}
 _PLAIN = {"1": 1, "L": 1, "RGB": 3}
 _WITH_ALPHA = {"LA": 1, "La": 1, "RGBA": 3, "RGBa": 3, "PA": 3}
 
@@ -17,9 +31,30 @@ class UnusableImageError(ValueError):
     """A file that cannot be used as a picture; its message is the reason."""
 
 
+@cache
+def endings() -> frozenset[str]:
+    """Endings of the files that are read as pictures, by this Pillow: .png, .jpg, .jfif, ..."""
+    known = Image.registered_extensions().items()
+    return frozenset(end for end, kind in known if kind in _formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(kind for kind in FORMATS if kind in Image.OPEN)
+
+
+def is_other_picture(path: Path) -> bool:
+    """True for a picture by its name that is not read, such as .heic."""
+    kind, end = mimetypes.guess_type(path.name, strict=False)[0] or "", path.suffix.lower()
+    return end not in endings() and (end in _UNREAD or kind.startswith("image/"))
+
+
 def read_picture(
     source: Path | IO[bytes] | Image.Image,
     size: tuple[int, int] | None = None,
+    *,
     channels: int | None = None,
 ) -> NDArray[np.uint8]:
     """Decodes a picture to `[channels, height, width]` uint8.
@@ -34,18 +69,21 @@ def read_picture(
         channels: 1 (grey by Rec. 601 luma) or 3, or None for the picture's own.
 
     Raises:
-        UnusableImageError: if it is empty, damaged, truncated, too large, animated, CMYK, has more
-            than 8 bits or is no image; the size is known before anything is decoded.
+        UnusableImageError: if it is empty, damaged, truncated, too large, too slow, animated, CMYK,
+            has more than 8 bits or is no image; the size is known before anything is decoded.
     """
     if isinstance(source, Path):
-        if source.stat().st_size == 0:
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnusableImageError("not a regular file")
+        if found.st_size == 0:
             raise UnusableImageError("empty file")
         with source.open("rb") as file:
-            return read_picture(file, size, channels)
+            return read_picture(file, size, channels=channels)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _time_limit():
             warnings.simplefilter("ignore")  # Pillow's own, about what is refused below
-            image = source if isinstance(source, Image.Image) else Image.open(source)
+            image = source if isinstance(source, Image.Image) else _open(source)
             _check(image)
             image.load()
             image = _plain(ImageOps.exif_transpose(image))
@@ -53,26 +91,51 @@ def read_picture(
                 image = image.convert("L" if channels == 1 else "RGB")
             if size is not None:
                 image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+            array = np.asarray(image, dtype=np.uint8)
     except UnusableImageError:
         raise
     except UnidentifiedImageError:
-        raise UnusableImageError("not an image that Pillow can read") from None
+        raise UnusableImageError("not an image of a format that is read") from None
     except Image.DecompressionBombError as error:
         raise UnusableImageError(f"too large: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        raise UnusableImageError(f"damaged: {error}") from None
-    array = np.asarray(image, dtype=np.uint8)
+    except Exception as error:  # decoders raise whatever the bytes lead them to
+        raise UnusableImageError(f"damaged: {error or type(error).__name__}") from None
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
-def match_channels(picture: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """A grey picture among colour ones repeated, a colour one among grey ones by luma."""
-    if picture.shape[0] == channels:
-        return picture
-    if channels == 3:
-        return np.repeat(picture, 3, axis=0)
-    luma = np.tensordot(np.array([0.299, 0.587, 0.114]), picture.astype(np.float64), 1)
-    return np.rint(luma).astype(np.uint8)[None]
+def _open(file: IO[bytes]) -> Image.Image:
+    """Opens by the content, whatever the name; refuses by the first bytes what Pillow would cut."""
+    image = Image.open(file, formats=_formats())
+    file.seek(0)
+    if image.format in ("JPEG", "MPO") and file.read().count(b"\xff\xda") > _MOST_SCANS:
+        raise UnusableImageError(f"more than {_MOST_SCANS} scans, each over all pixels")
+    file.seek(0)
+    head = file.read(1 << 12)
+    layout = re.search(rb"ihdr.{10}(.)|\xff\x4f\xff\x51.{38}(.)|av1C.{2}(.)", head, re.DOTALL)
+    if image.format in ("JPEG2000", "AVIF") and layout:
+        depth = (layout[1] or layout[2] or b"\0")[0] & 0x7F
+        if depth > 7 or (layout[3] or b"\0")[0] & 0x40:
+            raise UnusableImageError("more than 8 bits a channel: convert to 8")
+    return image
+
+
+@contextlib.contextmanager
+def _time_limit() -> Iterator[None]:
+    """Ends what takes longer than `LONGEST`: in the main thread, where the system has timers."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def late(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise UnusableImageError(f"it takes more than {LONGEST:g} seconds to decode")
+
+    before = signal.signal(signal.SIGALRM, late)
+    others = signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *others)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _check(image: Image.Image) -> None:
@@ -86,7 +149,11 @@ def _check(image: Image.Image) -> None:
         raise UnusableImageError(f"animated: {getattr(image, 'n_frames', 1)} frames")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise UnusableImageError(f"{image.mode} colours: convert to RGB by its colour profile")
-    if image.mode.startswith("I") or image.mode == "F":
+    # Pillow drops the lower byte of 16-bit colours, and scales the levels of PPM files.
+    tiles = str(getattr(image, "tile", ""))
+    levels = re.search(r"'(?:RGB|L)', (\d+)", tiles) if image.format == "PPM" else None
+    deep = re.search(r"'(RGB\w*|LA);16", tiles) or (levels and int(levels[1]) > 255)
+    if image.mode.startswith("I") or image.mode == "F" or deep:
         raise UnusableImageError(f"more than 8 bits a channel (mode {image.mode}): convert to 8")
 
 

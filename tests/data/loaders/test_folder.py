@@ -136,3 +136,105 @@ def test_a_folder_that_is_not_there_or_bad_options_are_refused(folder):
         load(f"folder:{folder}", channels=2)
     with pytest.raises(ValueError, match="height and width"):
         load(f"folder:{folder}", size=0)
+
+
+def _pictures(place, count, colour=(0, 0, 0)):
+    place.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        pixels = np.asarray(_image()).copy()
+        pixels[0, 0] = colour
+        Image.fromarray(pixels).save(place / f"{number}.png")
+
+
+def test_train_val_and_test_below_a_folder_are_the_user_s_splits(tmp_path):
+    for split, count, mark in (("Train", 20, 10), ("val", 6, 20), ("test", 8, 30)):
+        for name in ("cat", "dog"):
+            _pictures(tmp_path / split / name, count, (mark, 0, 0))
+    _pictures(tmp_path / "extra", 2)
+    with pytest.warns(UserWarning, match="2 of 70 files were left out: extra/0.png"):
+        data = load(f"folder:{tmp_path}")
+    assert data.classes == ("cat", "dog")
+    for part, count, mark in ((data.train, 40, 10), (data.validation, 12, 20), (data.test, 16, 30)):
+        assert part.images[:, 0, 0, 0].tolist() == [mark] * count
+        assert part.labels.bincount().tolist() == [count // 2] * 2
+    assert "test, train, validation" in data.note
+
+
+def test_a_split_that_is_not_there_is_set_aside_from_training(tmp_path):
+    _pictures(tmp_path / "train", 20, (10, 0, 0))
+    _pictures(tmp_path / "test", 5, (30, 0, 0))
+    data = load(f"folder:{tmp_path}")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [18, 2, 5]
+    assert data.test.images[:, 0, 0, 0].unique().tolist() == [30]
+    assert data.train.labels is None
+    _pictures(tmp_path / "training", 1)
+    with pytest.raises(ValueError, match="several subfolders are one split"):
+        load(f"folder:{tmp_path}")
+
+
+def test_a_class_that_is_called_test_alone_is_a_class(tmp_path):
+    for name in ("test", "other"):
+        _pictures(tmp_path / name, 10)
+    assert load(f"folder:{tmp_path}").classes == ("other", "test")
+
+
+def test_links_to_folders_are_followed_and_loops_are_named(folder, tmp_path):
+    _pictures(tmp_path / "elsewhere", 10)
+    (folder / "ant").symlink_to(tmp_path / "elsewhere")
+    (folder / "cat" / "again").symlink_to(folder)
+    (tmp_path / "elsewhere" / "back").symlink_to(folder / "ant")
+    with pytest.warns(UserWarning, match="2 of 32 files were left out"):
+        data = load(f"folder:{folder}")
+    assert data.classes == ("ant", "cat", "dog")
+    assert len(_everything(data)) == 30
+    assert [line.split(":")[0] for line in data.origin.skipped] == ["ant/back", "cat/again"]
+
+
+def test_two_links_that_lead_to_each_other_end(folder):
+    (folder / "cat" / "d").symlink_to(folder / "dog")
+    (folder / "dog" / "c").symlink_to(folder / "cat")
+    with pytest.warns(UserWarning, match="a link to a folder that it is in"):
+        assert len(load(f"folder:{folder}").classes) == 4
+
+
+def test_folders_and_formats_that_cannot_be_read_are_named(folder, monkeypatch):
+    (folder / "cat" / "phone.heic").write_bytes(b"\0")
+    _image().save(folder / "cat" / "camera.jfif", "JPEG")
+    scandir = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(place)
+
+    (folder / "locked").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(UserWarning, match="2 of 23 files"):
+        data = load(f"folder:{folder}")
+    assert data.origin.skipped == (
+        "cat/phone.heic: files .heic are not read; convert to .png",
+        "locked: this folder cannot be read (Permission denied)",
+    )
+    assert len(_everything(data)) == 21
+
+
+def test_a_few_pictures_beside_the_class_folders_are_left_out_and_named(folder):
+    _pictures(folder, 2)
+    with pytest.warns(UserWarning, match="2 of 22 files were left out: 0.png: it is beside"):
+        assert load(f"folder:{folder}").classes == ("cat", "dog")
+    _pictures(folder, 5)
+    assert load(f"folder:{folder}").classes is None
+
+
+@pytest.mark.parametrize("large", [1 << 30, 500])
+def test_pictures_are_in_colour_if_any_is_and_grey_if_all_are(tmp_path, large):
+    for number in range(12):
+        _image(channels=1).save(tmp_path / f"{number:02}.png")
+    grey = load(f"folder:{tmp_path}", large=large)
+    assert grey.shape == (1, 8, 8)
+    _image().save(tmp_path / "99.png")  # the last of all
+    data = load(f"folder:{tmp_path}", large=large)
+    assert data.shape == (3, 8, 8)
+    assert np.asarray(Image.open(tmp_path / "99.png")).transpose(2, 0, 1).tobytes() in _everything(
+        data
+    )

@@ -1,6 +1,6 @@
 """`narrows compress RUN IMAGE...` and `narrows decompress RUN FILE...`: images as a run's codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".nrwz"
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def compress(arguments: list[str]) -> None:
@@ -21,7 +20,7 @@ def compress(arguments: list[str]) -> None:
 
     from narrows.cli.prior import load
     from narrows.codec import Codec
-    from narrows.data.pictures import UnusableImageError, read_picture
+    from narrows.data.pictures import UnusableImageError, endings, read_picture
 
     parser = parsing.parser(
         "compress",
@@ -36,7 +35,7 @@ def compress(arguments: list[str]) -> None:
     model = load(config.run, config.prior)
     codec = Codec(model, lossless=config.lossless)
     done, refused = 0, []
-    for path, target in _targets(config.images, config.out, PICTURES, SUFFIX):
+    for path, target in _targets(config.images, config.out, endings(), SUFFIX):
         try:
             image = torch.from_numpy(read_picture(path, channels=model.shape[0]).copy())[None]
         except UnusableImageError as error:
@@ -85,7 +84,7 @@ def _add_out(parser: ArgumentParser) -> None:
 
 
 def _targets(
-    given: list[str], out: str | None, suffixes: set[str], suffix: str
+    given: list[str], out: str | None, suffixes: Set[str], suffix: str
 ) -> Iterator[tuple[Path, Path]]:
     """Each input file and where its output goes.
 

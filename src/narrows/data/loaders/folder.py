@@ -1,21 +1,28 @@
 """`folder:PATH`: a folder of image files, with class subfolders or without."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from narrows.data.arrays import from_array
+from narrows.data.arrays import Division, divide
 from narrows.data.dataset import Dataset, Origin
 from narrows.data.loaders.array import find_path
 from narrows.data.mapped import LARGE
+from narrows.data.pictures import endings, is_other_picture
 from narrows.data.reading.gathering import Gathered
 
-ABOUT = "your own image files, classes by subfolder if there are any"
+ABOUT = "your own image files; subfolders are classes, or train, val and test"
 ARGUMENT = "PATH"
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Names of subfolders that are the user's own splits."""
+_STRAY = 0.1  # share of pictures beside the class folders up to which they are left out
 
 
 def load(
@@ -28,18 +35,22 @@ def load(
     seed: int = 0,
     large: int = LARGE,
 ) -> Dataset:
-    """Loads every image file below a folder.
+    """Loads every image file below a folder, links to folders included.
 
     With a size, each picture is scaled until it covers it and cropped about the centre; without
     one, all must have the same size. What cannot be used is left out, with a warning that
     counts and names it; `Dataset.origin.skipped` lists all with reasons.
 
+    Subfolders `train` and `val` or `test` are splits and are kept; one of `val` and `test` that is
+    not there is set aside from `train`. Other subfolders are classes; up to a tenth of the pictures
+    may lie beside them, and is left out.
+
     Args:
         root: a relative path that is not found here is looked for there.
-        argument: the folder. If all images are in subfolders, those are the classes.
+        argument: the folder.
         size: side of a square, or height and width.
-        channels: 1 or 3; by default 3 if the first usable picture is in colour.
-        fractions: shares for validation and test.
+        channels: 1 or 3; by default 3 if any picture is in colour.
+        fractions: shares for validation and test, where the folder has no splits.
         seed: of the split.
         large: size in bytes from which the decoded images are kept in a temporary file.
 
@@ -52,29 +63,76 @@ def load(
         raise FileNotFoundError(f"there is no folder {argument!r}; give the path of one")
     if channels not in (None, 1, 3):
         raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    shape = (size, size) if isinstance(size, int) else tuple(size) if size is not None else None
-    if shape is not None and (len(shape) != 2 or min(shape) < 1):
+    sides = (size, size) if isinstance(size, int) else tuple(size or ())
+    if size is not None and (len(sides) != 2 or min(sides) < 1):
         raise ValueError(f"expected a size of at least 1, or height and width, got {size}")
-    gathered = Gathered(shape, channels, large)  # pyright: ignore[reportArgumentType]
-    for name, path in _files(folder):
-        gathered.read(name, path)
+    gathered = Gathered((sides[0], sides[1]) if sides else None, channels=channels, large=large)
+    files = {path.relative_to(folder).as_posix(): (path, why) for path, why in _files(folder)}
+    splits = _splits(files)
+    strays = _strays(list(files), splits)
+    for name, (path, reason) in files.items():
+        if reason or name in strays:
+            gathered.skipped.append(f"{name}: {reason or 'it is beside the subfolders'}")
+        else:
+            gathered.read(name, path)
     gathered.check(str(folder))
-    names = [PurePosixPath(name).parent.as_posix() for name in gathered.names]
-    labels = None if "." in names or len(set(names)) < 2 else np.array(names)
-    data = from_array(
-        gathered.images(), labels, name=folder.name, layout="nchw", fractions=fractions, seed=seed
+    kept = [PurePosixPath(name) for name in gathered.names]
+    parents = [PurePosixPath(*path.parts[1 if splits else 0 : -1]).as_posix() for path in kept]
+    parts = np.array([splits[_top(path)] for path in kept]) if splits else None
+    data = divide(
+        gathered.images(),
+        None if "." in parents or len(set(parents)) < 2 else np.array(parents),
+        name=folder.resolve().name,
+        layout="nchw",
+        division=Division(fractions, seed, parts),
     )
     return replace(data, origin=Origin(skipped=tuple(gathered.skipped)))
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Image files below a folder by relative name, sorted, without following links to folders."""
+def _top(path: PurePosixPath) -> str:
+    """The subfolder that a picture is in, or below."""
+    return path.parts[0] if len(path.parts) > 1 else ""
 
-    def walk() -> Iterator[Path]:
-        for place, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
-                    yield Path(place) / name
 
-    return [(path.relative_to(folder).as_posix(), path) for path in walk()]
+def _splits(names: Iterable[str]) -> dict[str, str]:
+    """The part that each subfolder is, if the subfolders are splits."""
+    found = {top: SPLITS.get(top.lower(), "") for top in {_top(PurePosixPath(n)) for n in names}}
+    parts = [part for part in found.values() if part]
+    if "train" not in parts or len(parts) < 2:
+        return {}
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"several subfolders are one split: {', '.join(sorted(found))}")
+    return {top: part for top, part in found.items() if part}
+
+
+def _strays(names: Sequence[str], splits: Mapping[str, str]) -> set[str]:
+    """Pictures beside the splits, or beside the class folders if they are few."""
+    tops = {name: _top(PurePosixPath(name)) for name in names}
+    if splits:
+        return {name for name, top in tops.items() if top not in splits}
+    beside = {name for name, top in tops.items() if not top}
+    classes = len(set(tops.values()) - {""}) > 1
+    return beside if classes and len(beside) <= _STRAY * len(names) else set()
+
+
+def _files(place: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
+    """Files below a folder, sorted, each with the reason why it cannot be read or ""."""
+    real = place.resolve()
+    if real in above:
+        yield place, "a link to a folder that it is in"
+        return
+    try:
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+    except OSError as error:
+        yield place, f"this folder cannot be read ({error.strerror})"
+        return
+    for entry in entries:
+        path = place / entry.name
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files(path, (*above, real))
+        elif path.suffix.lower() in endings():
+            yield path, ""
+        elif is_other_picture(path):
+            yield path, f"files {path.suffix.lower()} are not read; convert to .png"

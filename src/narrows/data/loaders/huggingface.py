@@ -60,7 +60,8 @@ def load(
         )
     rows = rows.cast_column(pictures, ImageFeature(decode=False))
     named = next((name for name in ("label", "labels") if name in features), None)
-    gathered, labels = Gathered(None if size is None else (size, size), None, LARGE), []
+    sides = None if size is None else (size, size)
+    gathered, labels = Gathered(sides, channels=None, large=LARGE), []
     for number, row in enumerate(rows if most is None else rows.take(most)):
         stored = row[pictures]
         gathered.read(str(number), stored["bytes"] or Path(stored["path"] or ""))

@@ -1,0 +1,130 @@
+"""What an array of examples may be: its layout, its type, its values."""
+
+from typing import Literal
+
+import numpy as np
+
+from narrows.data.dataset import Array
+
+Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "own"]
+FEWEST = 10  # below this a validation and a test split would say nothing
+LARGEST = 1e15  # in magnitude: sums of squares fit in float32
+_CHANNELS = (1, 3)
+_AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2}
+
+
+def check_type(values: Array, layout: Layout) -> None:
+    """Refuses types that are no examples, and too few of them."""
+    kind, levels = values.dtype.kind, values.dtype == np.uint8
+    if kind not in "bfu" or (kind == "u" and not levels and layout == "own"):
+        convert = ".astype('uint8')" if kind in "iu" and layout != "own" else ".astype('float32')"
+        raise ValueError(
+            f"expected uint8 with 0..255, bool, or floats, got {values.dtype}; convert with "
+            f"{convert} once the values are in that range"
+        )
+    if kind == "u" and not levels:
+        raise ValueError(
+            f"expected uint8 with 0..255, got {values.dtype}; scale to 0..255 and convert with "
+            ".astype('uint8'), or divide by the largest level to floats in [0, 1]"
+        )
+    if values.ndim == 0 or len(values) < FEWEST:
+        found = 0 if values.ndim == 0 else len(values)
+        raise ValueError(
+            f"too few examples: at least {FEWEST} are needed for training, validation and test, "
+            f"got {found} (shape {values.shape}; the first axis counts examples)"
+        )
+    if values.size == 0:
+        raise ValueError(f"the array is empty: shape {values.shape}")
+
+
+def choose_layout(shape: tuple[int, ...], layout: Layout) -> Layout:
+    """The layout that was given, if the shape has it, or the one that the shape has."""
+    if layout == "auto":
+        return infer_layout(shape)
+    if layout == "own" and len(shape) > 1:
+        return layout
+    if layout not in _AXES:
+        raise ValueError(f"expected a layout of auto, own, {', '.join(_AXES)}, got {layout!r}")
+    if len(shape) != _AXES[layout]:
+        raise ValueError(
+            f"layout {layout!r} has {_AXES[layout]} axes, got shape {shape}; choose the layout "
+            "that the array has"
+        )
+    return layout
+
+
+def infer_layout(shape: tuple[int, ...]) -> Layout:
+    """Reads the layout off a shape where only one reading is possible.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    if len(shape) == 2:
+        return "nd"
+    if len(shape) == 3:
+        if shape[-1] in _CHANNELS:
+            raise ValueError(
+                f"shape {shape} is one image of [height, width, channels] or {shape[0]} images "
+                f"of {shape[1]}x{shape[2]}; add the missing axis, or pass layout='nhw', or "
+                "layout='own' for what are no images"
+            )
+        return "nhw"
+    if len(shape) == 4:
+        first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+        if first and last:
+            raise ValueError(
+                f"shape {shape} can be [n, channels, height, width] or [n, height, width, "
+                "channels]; pass layout='nchw' or layout='nhwc'"
+            )
+        if first or last:
+            return "nchw" if first else "nhwc"
+        raise ValueError(
+            f"expected 1 or 3 channels in axis 1 or 3, got shape {shape}; pass layout='nchw' or "
+            "layout='nhwc' if the number of channels is meant, layout='own' for what are no images"
+        )
+    raise ValueError(
+        f"expected vectors [n, d] or images [n, height, width] or with channels, got shape "
+        f"{shape}; reshape to one of these, or pass layout='own' for what are no images"
+    )
+
+
+def check_values(values: Array, *, images: bool) -> tuple[float, float]:
+    """The smallest and the largest value, a slice of rows at a time, as they will be stored."""
+    step = max(1, (1 << 24) // max(1, values[:1].size))
+    low, high, bad = np.inf, -np.inf, 0
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        if part.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                part = part.astype(np.float32, copy=False)
+            bad += int(np.isnan(part).sum() + (np.abs(part) > LARGEST).sum())
+        low, high = min(low, part.min().item()), max(high, part.max().item())
+    if bad:
+        raise ValueError(
+            f"{bad} of {values.size} values are NaN or infinite, or beyond {LARGEST:g}; remove, "
+            "replace or scale them first"
+        )
+    if low == high:
+        raise ValueError(
+            f"every value is {low:.4g} in float32: a constant array has nothing to learn; check "
+            "how it was read"
+        )
+    if images and values.dtype.kind == "f" and (low < 0 or high > 1):
+        fix = "divide by 255" if low >= 0 and high <= 255 else "scale them to [0, 1]"
+        raise ValueError(
+            f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; {fix}, or "
+            "pass layout='own' for what are no images"
+        )
+    if images and values.dtype == np.uint8 and high == 1:
+        raise ValueError(
+            "uint8 images count 0..255, but these hold only 0 and 1; convert with "
+            ".astype(bool) if 1 means white"
+        )
+    return low, high
+
+
+def channels_first(values: Array, layout: Layout) -> Array:
+    """The same numbers as `[n, channels, height, width]` or `[n, d]`, without copying."""
+    if layout == "nhw":
+        return values[:, None]
+    return np.moveaxis(values, -1, 1) if layout == "nhwc" else values
