@@ -5,25 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from evidence.ledger import FOLDER, Run, latest
-from evidence.pages import markdown, plain
-from narrows.compare import judgement
+from evidence.pages import markdown
 from narrows.compare.comparison import Comparison, Point
 from narrows.compare.pages import comparison as comparison_page
+from narrows.compare.pages import measures as measures_page
 from narrows.compare.pages.verdicts import sentences
 from narrows.compare.plan import Plan
 from narrows.compare.run import Job
 from narrows.report import Picture, Section
+from narrows.report.markdown import paragraph
 from narrows.tasks import Outcome
 
-MEASURES = {name for _, _, columns in judgement.TABLES for name in columns}
+MEASURES = {name for _, _, columns in measures_page.TABLES for name in columns}
 """Figures of the judge, which only the points that stand for a recipe have."""
 
 
 def answer(name: str) -> str:
     """The answer in words, and warnings."""
     about, comparison = load(name)
-    found = [plain(sentence) for sentence in sentences(comparison)]
-    warnings = [f"- {plain(text)}" for text in about.figures["warnings"]]
+    found = [paragraph(sentence) for sentence in sentences(comparison)]
+    warnings = [f"- {paragraph(text)}" for text in about.figures["warnings"]]
     return "\n\n".join([*found, *(["Warnings:", "\n".join(warnings)] if warnings else [])])
 
 
@@ -85,11 +86,11 @@ def _sections(about: Run, comparison: Comparison) -> list[Section]:
         name: {k: comparison_page.cell(v) for k, v in intervals[name].items()}
         for name in comparison.measures
     }
-    references = about.figures["references"]
-    judged = judgement.sections({**models, **references}, known["judged"], len(known["seeds"]))
+    figures, seeds = {**models, **about.figures["references"]}, len(known["seeds"])
+    judged = measures_page.tables(figures, known["judged"], seeds=seeds) if models else {}
     return [
         *comparison_page.figures(comparison, data),
         *comparison_page.equal_rate(comparison),
-        *(judged if models else []),
+        *(Section(heading, blocks) for heading, blocks in judged.items()),
         *comparison_page.every_point(comparison, data),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from narrows.report import Section, Table
-from narrows.report.table import format_cell
+from narrows.report.markdown import paragraph, table
 
 ROOT = Path(__file__).parents[1]
 MARK = re.compile(
@@ -53,22 +53,10 @@ def markdown(sections: Sequence[Section]) -> str:
         lines += [f"## {section.heading}", ""]
         for block in section.blocks:
             if isinstance(block, str):
-                lines += [plain(block), ""]
+                lines += [paragraph(block), ""]
             elif isinstance(block, Table):
                 lines += [table(block), ""]
     return "\n".join(lines).strip()
-
-
-def table(block: Table) -> str:
-    """A table, its caption below it."""
-    columns = block.columns
-    head = [f"{c.name} [{c.unit}]" if c.unit else c.name for c in columns.values()]
-    rows = [
-        [plain(label), *(format_cell(row.get(k), c.digits) for k, c in columns.items())]
-        for label, row in block.rows.items()
-    ]
-    caption = f"*{plain(block.caption).rstrip('.')}. {block.note()}".rstrip() + "*"
-    return grid([block.corner, *map(plain, head)], rows, numbers=True) + f"\n\n{caption}"
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
@@ -81,11 +69,6 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = 
     """
     lines = [head, ["---", *["---:" if numbers else "---"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def plain(text: str) -> str:
-    """Text without characters that Markdown would read as its own."""
-    return re.sub(r"([*_`\[\]<>])", r"\\\1", text)
 
 
 def _cell(text: str) -> str:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import matplotlib
 import numpy as np
@@ -10,28 +11,20 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from narrows.report import Block, Picture, Strips, theme
-from narrows.report.blocks import Gallery
+from narrows.report import Block, Gallery, Picture, Strips, theme
 from reproductions.verdict import Estimate
 
 
 @dataclass(frozen=True)
-class Plot(Block):
-    """A plot in the house style.
-
-    Attributes:
-        figure: of matplotlib.
-        alt: what it shows, for those who do not see it.
-        caption: what to look for.
-    """
+class Plot(Picture):
+    """A plot in the house style: inline SVG on the page, a PNG file elsewhere."""
 
     figure: Figure
-    alt: str
-    caption: str
 
-    def html(self) -> str:
-        """A figure element with the plot inline."""
-        return Picture(theme.to_svg(self.figure), self.alt, self.caption).html()
+    @classmethod
+    def of(cls, figure: Figure, alt: str, caption: str) -> Self:
+        """A plot of a figure, what it shows, and what to look for."""
+        return cls(theme.to_svg(figure), alt, caption, figure)
 
     def png(self) -> bytes:
         """The plot as a PNG file on the light theme's paper."""
@@ -68,7 +61,7 @@ def dots(
     axes.set_xlabel(quantity)
     parts = [f"{k} {np.mean(v):.3g}" for k, v in groups.items()]
     note = "Dots: seeds; bar: mean and 95 % interval."
-    return Plot(figure, f"{quantity}: {'; '.join(parts)}.", f"{caption} {note}")
+    return Plot.of(figure, f"{quantity}: {'; '.join(parts)}.", f"{caption} {note}")
 
 
 def lines(
@@ -106,7 +99,7 @@ def lines(
     means = {k: [float(np.mean(values)) for values in p.values()] for k, p in series.items()}
     ends = [f"{k} from {m[0]:.3g} to {m[-1]:.3g}" for k, m in means.items()]
     note = "Bars: 95 % intervals over seeds."
-    return Plot(figure, f"{quantity} over {across}: {'; '.join(ends)}.", f"{caption} {note}")
+    return Plot.of(figure, f"{quantity} over {across}: {'; '.join(ends)}.", f"{caption} {note}")
 
 
 def planes(
@@ -141,7 +134,7 @@ def planes(
         axes.set_ylabel(names[1] if index % columns == 0 else "")
         axes.tick_params(colors=theme.MUTED, labelcolor=theme.INK, labelsize=9)
     alt = f"Points in the plane, {len(panels)} panels: {', '.join(panels)}."
-    return Plot(figure, alt, caption)
+    return Plot.of(figure, alt, caption)
 
 
 def _colours(labels: ArrayLike | None, n: int) -> list[tuple[NDArray[np.bool_], str]]:

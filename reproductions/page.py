@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from narrows.report import Block, Column, Gallery, Picture, Section, Table, page
+from narrows.report import Block, Column, Gallery, Page, Picture, Section, Table
 from narrows.report.table import format_cell
 from narrows.training.run import environment
 from narrows.writing import write_bytes, write_json
 from reproductions.claim import Former
 from reproductions.examination import Examined, Finding
-from reproductions.figures import Plot, pictures
+from reproductions.figures import pictures
 from reproductions.verdict import Estimate, holm, p_value
 
 RULE = (
@@ -50,15 +50,14 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
         for index, (data, _, _) in enumerate(pictures(one.figures), 1):
             write_bytes(out / "claims" / f"{one.claim.name}-{index}.png", data)
     facts = environment()
-    return page.write(
-        out / "claims.html",
+    return Page(
         TITLE,
         [count(examined), RULE],
         [*summaries(examined), *(section(one, adjusted(examined)) for one in examined)],
         warnings=[f"{one.claim.name}: {text}" for one in examined for text in one.problems],
         commands=[command],
         versions={**facts["versions"], "processor": facts["processor"], "cores": facts["cores"]},
-    )
+    ).write(out / "claims.html")
 
 
 def count(examined: Sequence[Examined]) -> str:
@@ -177,7 +176,7 @@ def side_by_side(blocks: Sequence[Block]) -> list[Block]:
     """Neighbouring plots and pictures as galleries; strips keep the width of the page."""
     return [
         found
-        for narrow, group in itertools.groupby(blocks, lambda b: isinstance(b, (Plot, Picture)))
+        for narrow, group in itertools.groupby(blocks, lambda b: isinstance(b, Picture))
         for found in ([Gallery(list(group))] if narrow else group)
     ]
 

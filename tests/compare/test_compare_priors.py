@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from narrows.cli.main import main
-from narrows.compare import measuring
+from narrows.compare import bench as measuring
+from narrows.compare.bench import Bench, Source
 from narrows.compare.comparison import Comparison
-from narrows.compare.measuring import Bench, Source
 from narrows.compare.pages.priors import sections
 from narrows.compare.plan import AfterTraining, Plan
 from narrows.compare.priors import Coded, Request
 from narrows.compare.run import Job
+from narrows.report import Page
 from narrows.tasks import Outcome
 from narrows.training.priors import find_recipe
 
@@ -168,7 +169,7 @@ def test_intervals_are_spoken_of_only_where_there_are_several_seeds(seeds):
         after=AfterTraining(priors=[find_recipe("histogram")]),
     )
     (section,) = sections(coded(range(seeds)), plan)
-    text = " ".join(b if isinstance(b, str) else b.html() for b in section.blocks)
+    text = Page("", [], [section]).html().split("</style>")[1]
     assert ("one seed" in text) == (seeds == 1)
     assert ("interval" in text) == (seeds > 1)
     assert ("±" in text) == (seeds > 1)

@@ -8,9 +8,21 @@ import torch
 import narrows as nw
 from narrows import data as sources
 from narrows.compare.judge import Judge
-from narrows.compare.judgement import judge_all, sections
+from narrows.compare.pages.measures import tables
 from narrows.data import Dataset, Split
 from narrows.priors.base import NoRateError
+from narrows.report import Page, Section
+
+
+def judge_all(judge, models):
+    """The measures of every model, and of the references that need none."""
+    found = {name: judge.judge(model) for name, model in models.items()}
+    return found | judge.references({name: judge.width(model) for name, model in models.items()})
+
+
+def as_html(tables):
+    sections = [Section(heading, blocks) for heading, blocks in tables.items()]
+    return Page("", [], sections).html()
 
 
 class Copier:
@@ -126,12 +138,7 @@ def test_information_of_a_code_is_part_of_the_rate_and_has_its_ceilings(judge, d
     assert -0.1 < found["class_chance"] < 0.1
     assert found["class_information"] < found["class_entropy"] <= math.log2(10)
     assert 0 < found["best_unit_class"] < found["class_entropy"]
-    html = "".join(
-        block.html()
-        for section in sections({"it": found}, len(judge.test))
-        for block in section.blocks
-        if not isinstance(block, str)
-    )
+    html = as_html(tables({"it": found}, len(judge.test)))
     assert "log2 of the examples" in html
     assert "classes shuffled" in html
 
@@ -142,11 +149,11 @@ def test_references_stand_beside_the_models(figures):
 
 
 def test_a_page_gets_a_table_for_every_question(figures):
-    found = sections(figures, 360)
-    assert [section.heading for section in found] == [
+    found = tables(figures, 360)
+    assert list(found) == [
         "Sharpness", "Structure of the codes", "Samples", "What is retained", "Denoising",
     ]  # fmt: skip
-    html = "".join(block.html() for section in found for block in section.blocks)
+    html = as_html(found)
     assert "real against real" in html
     assert "raw data" in html
     assert "not defined" in html  # references have no code of their own

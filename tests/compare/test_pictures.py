@@ -5,11 +5,9 @@ import pytest
 import torch
 
 import narrows as nw
-from narrows.compare import pictures
 from narrows.compare.pages import gallery
-from narrows.compare.pictures import fields, units
-from narrows.compare.pictures.history import column, training_sections
-from narrows.compare.pictures.states import decoded, z_of
+from narrows.compare.pictures import changes, codes, units
+from narrows.compare.pictures.codes import decoded, z_of
 
 SHAPE = (1, 8, 8)
 
@@ -41,6 +39,11 @@ def models():
     }
 
 
+def each(draw, models, x):
+    drawn = [draw(name, model, x=x) for name, model in models.items()]
+    return [picture for picture in drawn if picture is not None]
+
+
 def size(picture):
     import io
 
@@ -68,11 +71,11 @@ def test_the_receptive_field_of_a_linear_feature_is_its_row():
     eye = torch.eye(64).view(64, *SHAPE)
     rows = (linear.encoder(eye) - linear.encoder(torch.zeros_like(eye))).detach()
     order = linear.encoder(x).var(0).argsort(descending=True)
-    assert torch.allclose(fields._fields(linear, x), rows.T.view(3, *SHAPE)[order], atol=1e-5)
+    assert torch.allclose(units._fields(linear, x), rows.T.view(3, *SHAPE)[order], atol=1e-5)
 
 
 def test_codes_are_answered_to_by_use_and_every_tile_is_of_one_size(models):
-    found = pictures.responses(models, images(40))
+    found = each(units.responses, models, images(40))
     names = [picture.caption.partition(":")[0] for picture in found]
     assert names == ["plain", "normal", "vq", "sparse", "two numbers"], "rvq has two codes a site"
     assert "the 32 codes used most" in found[2].caption
@@ -82,7 +85,7 @@ def test_codes_are_answered_to_by_use_and_every_tile_is_of_one_size(models):
 
 def test_codebooks_and_dictionaries_count_what_is_used(models):
     x = images(40)
-    found = pictures.covers(models, x)
+    found = each(units.covers, models, x)
     assert len(found) == 2
     used = len(models["vq"].encode(x).unique())
     assert f"{used} of 40 codes in use" in found[0].caption
@@ -91,7 +94,7 @@ def test_codebooks_and_dictionaries_count_what_is_used(models):
 
 
 def test_the_latent_plane_is_drawn_where_there_is_one(models):
-    (picture,) = pictures.plane(models, images(40))
+    (picture,) = each(codes.plane, models, images(40))
     assert picture.caption.startswith("two numbers")
     assert picture.alt.startswith("144 images")
 
@@ -107,7 +110,7 @@ def test_the_plane_runs_left_to_right_and_bottom_to_top():
             for j in (0, 1):
                 layer.weight[(j, j)] = 1
             assert (layer.weight.shape[0] > layer.weight.shape[1]) == wide
-    (picture,) = pictures.plane({"p": plain}, images(200))
+    (picture,) = each(codes.plane, {"p": plain}, images(200))
     import io
 
     from PIL import Image
@@ -122,61 +125,60 @@ def test_the_plane_runs_left_to_right_and_bottom_to_top():
 
 
 def test_a_spectrum_ends_where_the_directions_do(models):
-    picture = pictures.spectra({"two numbers": models["two numbers"]}, images(60))
+    picture = codes.spectra({"two numbers": models["two numbers"]}, images(60))
     assert picture is not None
     assert "two numbers from 1 to" in picture.alt
     model = models["plain"]
-    assert pictures.spectra({"plain": model}, images(1).repeat(5, 1, 1, 1)) is None
+    assert codes.spectra({"plain": model}, images(1).repeat(5, 1, 1, 1)) is None
 
 
 def test_only_continuous_codes_are_walked_along(models):
-    names = [p.caption for p in pictures.traversals(models, images(20))]
+    names = [p.caption for p in each(changes.traversals, models, images(20))]
     assert names == ["plain", "normal", "two numbers"]
 
 
 def test_a_map_needs_sites_and_a_mask_changes_what_is_near(models):
     x = images(6)
-    found = pictures.latent_maps(models, x)
+    found = codes.latent_maps(models, x)
     assert list(found.rows) == ["originals", "plain", "normal", "vq", "sparse", "rvq"]
-    assert len(pictures.masked(models, x)) == 5
-    assert pictures.latent_maps({"two numbers": models["two numbers"]}, x) is None
+    assert len(each(changes.masked, models, x)) == 5
+    assert codes.latent_maps({"two numbers": models["two numbers"]}, x) is None
 
 
 def test_every_model_gets_a_row_between_two_images_and_against_noise(models):
-    for found in pictures.interpolations(models, images(2), b=images(2, seed=1)):
+    for found in changes.interpolations(models, images(2), b=images(2, seed=1)):
         assert list(found.rows) == ["pixels blended", *models]
-    strip = pictures.denoised(models, images(3))
+    strip = changes.denoised(models, images(3))
     assert list(strip.rows) == ["clean", "noise 0.5", *models]
     assert "Trained to remove noise: no model." in strip.caption
     trained = model(nw.bottlenecks.Identity(2))
     trained.objective = nw.objectives.Denoising(0.5)
-    said = pictures.denoised({**models, "trained": trained}, images(3)).caption
+    said = changes.denoised({**models, "trained": trained}, images(3)).caption
     assert "Trained to remove noise: trained." in said
 
 
 def test_curves_are_drawn_for_what_was_recorded_and_look_the_same_everywhere():
     rows = [{"epoch": e, "loss": 5.0 / e, "validation_nmse": 1.0 / e} for e in range(1, 20)]
     coded = [{**row, "validation_usage": 0.5, "commitment": 2.0} for row in rows]
-    training, usage = training_sections({"plain": rows, "vq": coded})
-    assert len(training.blocks[0].blocks) == 3
-    assert len(usage.blocks[0].blocks) == 1
-    alone = usage.blocks[0].blocks[0].data.decode()
+    histories = {"plain": rows, "vq": coded}
+    (losses,) = gallery.training(histories, gallery._LOSSES)
+    (usage,) = gallery.training(histories, gallery._USE)
+    assert len(losses.blocks) == 3
+    assert len(usage.blocks) == 1
+    alone = usage.blocks[0].data.decode()
     from narrows.report import theme
 
     assert theme.SERIES[1] in alone, "vq is the second model of the page"
     assert theme.SERIES[0] not in alone
-    assert column([{"epoch": 1, "loss": float("nan")}, {"epoch": 2, "loss": 1.0}], "loss") == (
-        [2], [1.0],
-    )  # fmt: skip
+    gap = [{"epoch": 1, "loss": float("nan")}, {"epoch": 2, "loss": 1.0}]
+    assert gallery.column(gap, "loss") == ([2], [1.0])
 
 
 def test_a_gallery_puts_tables_beside_their_pictures_and_vectors_have_no_images(models):
     data = nw.data.load("digits", train_examples=100, test_examples=60)
     histories = {name: [{"epoch": 1.0, "loss": 1.0}] for name in models}
-    from narrows.report import Section
-
-    table = Section("Samples", ["the table"])
-    found = gallery.sections(data, models, histories, {"Samples": table})
+    measured = {"Samples": ["the table"]}
+    found = gallery.sections(data, models, histories=histories, measured=measured)
     by_heading = {section.heading: section for section in found}
     assert by_heading["Samples"].blocks[0] == "the table"
     assert {"Reconstructions", "Latent maps", "The latent plane", "Denoising"} <= by_heading.keys()
@@ -186,7 +188,9 @@ def test_a_gallery_puts_tables_beside_their_pictures_and_vectors_have_no_images(
 
     split = Split(torch.randn(30, 6))
     found = gallery.sections(
-        Dataset("v", split, split, split), {"v": vectors}, {"v": [{"epoch": 1.0, "loss": 2.0}]}
+        Dataset("v", split, split, split),
+        {"v": vectors},
+        histories={"v": [{"epoch": 1.0, "loss": 2.0}]},
     )
     assert [section.heading for section in found] == [
         "Training", "Structure of the codes", "Codes",

@@ -7,7 +7,7 @@ import torch
 
 import narrows as nw
 from narrows.codes import Indices
-from narrows.compare.measuring import Source, _Coding
+from narrows.compare.bench import Source, _Coding
 from narrows.compare.priors import KL, Request, measure, requests, samples
 from narrows.likelihoods import Bernoulli, DiscretizedLogisticMixture
 from narrows.networks import Conv

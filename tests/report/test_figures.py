@@ -210,7 +210,7 @@ def test_drawing_leaves_matplotlibs_settings_alone():
 
 def test_every_colour_of_a_figure_follows_the_readers_theme():
     series = {f"model {i}": (range(30), RNG.random(30) + 0.1) for i in range(12)}
-    inline = report.curves(series, quantity="loss").html()
+    inline = str(report.curves(series, quantity="loss").inline)
     assert not re.findall(r"#[0-9a-f]{6}", inline)
 
 

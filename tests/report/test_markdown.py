@@ -27,10 +27,10 @@ def written(tmp_path):
         report.Section("Rows", [report.Gallery([report.grid(rows["originals"], what="tiles")]),
                                 report.strips(rows, caption="Look at both.")]),
     ]  # fmt: skip
-    return report.markdown.write(
-        tmp_path / "report.md", "T", ["First.", "Second."], sections,
+    return report.Page(
+        "T", ["First.", "Second."], sections,
         warnings=["one_run failed"], commands=["narrows compare ae"], versions={"narrows": "1"},
-    )  # fmt: skip
+    ).write(tmp_path / "report.md")  # fmt: skip
 
 
 def test_every_picture_is_a_file_and_every_file_is_shown(written):
@@ -66,8 +66,7 @@ def test_strips_become_one_picture_with_their_labels_written_in_it(written):
 
 def test_an_unknown_block_is_refused(tmp_path):
     class Odd(report.Block):
-        def html(self):
-            return ""
+        pass
 
     with pytest.raises(TypeError, match="no Markdown for Odd"):
-        report.markdown.write(tmp_path / "r.md", "t", "a", [report.Section("s", [Odd()])])
+        report.Page("t", ["a"], [report.Section("s", [Odd()])]).write(tmp_path / "r.md")

@@ -58,15 +58,14 @@ def example():
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return report.page.write(
-        tmp_path_factory.mktemp("page") / "new folder" / "report.html",
+    return report.Page(
         "Four <bottlenecks>",
         ["The first wins.", "But look at the bits."],
         example(),
         warnings=["one run failed & is counted"],
         commands=["narrows demo --out demo", "narrows train " + "--long-option=1 " * 20],
         versions={"narrows": "0.1.0"},
-    )
+    ).write(tmp_path_factory.mktemp("page") / "new folder" / "report.html")
 
 
 class Elements(HTMLParser):
@@ -162,14 +161,15 @@ def test_text_is_escaped(path):
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path):
-    class Broken(report.Block):
-        def html(self):
+    class Broken(report.Picture):
+        @property
+        def suffix(self):
             raise RuntimeError("no picture")
 
     target = tmp_path / "report.html"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="no picture"):
-        report.page.write(target, "t", "a", [report.Section("s", [Broken()])])
+        report.Page("t", ["a"], [report.Section("s", [Broken(b"", "", "")])]).write(target)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     assert target.read_text() == "old"
 

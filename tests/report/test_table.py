@@ -2,7 +2,7 @@
 
 import pytest
 
-from narrows.report import Column, Table
+from narrows.report import Column, Page, Section, Table
 from narrows.report.table import format_cell
 
 
@@ -27,6 +27,10 @@ def test_cells_keep_three_digits_and_an_interval_sets_the_place(cell, text):
     assert format_cell(cell) == text
 
 
+def as_html(table):
+    return Page("", [], [Section("", [table])]).html()
+
+
 def example():
     return Table(
         "Digits <test>.",
@@ -44,7 +48,7 @@ def example():
 
 
 def test_the_best_is_marked_only_where_best_means_something():
-    html = example().html()
+    html = as_html(example())
     assert "<strong>0.050 ± 0.010</strong>" in html
     assert "<strong>20.0</strong>" not in html  # nothing to compare it with
     assert "<strong>24.0</strong>" not in html
@@ -55,13 +59,13 @@ def test_the_best_is_marked_only_where_best_means_something():
 def test_ties_are_all_marked_unless_everything_ties():
     column = {"a": Column("a", best="lowest")}
     rows = {"x": {"a": 1.0}, "y": {"a": 1.0}, "z": {"a": 2.0}}
-    assert Table("t", column, rows).html().count("<strong>") == 2
+    assert as_html(Table("t", column, rows)).count("<strong>") == 2
     del rows["z"]
-    assert Table("t", column, rows).html().count("<strong>") == 0
+    assert as_html(Table("t", column, rows)).count("<strong>") == 0
 
 
 def test_units_stand_in_the_head_and_text_is_escaped():
-    html = example().html()
+    html = as_html(example())
     assert '<span class="unit">bits per example</span>' in html
     assert "Digits &lt;test&gt;." in html
     assert "a &amp; b" in html

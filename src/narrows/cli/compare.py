@@ -142,7 +142,7 @@ def _run(config: Namespace, command: str) -> int:
         if len(comparison.failures) == total:
             raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
         plane = umap_plane if config.umap else principal_plane
-        path = write(comparison, data, out, command, plane)
+        path = write(comparison, data, out=out, command=command, project=plane)
     _say(comparison, path, out)
     return 1 if comparison.failures or comparison.failed_priors else 0
 
@@ -233,8 +233,7 @@ def _say(comparison: "Comparison", path: Path, out: Path) -> None:
 
     for sentence in sentences(comparison):
         print(sentence)
-    said = [*comparison.failures, *comparison.failed_priors, *comparison.plan.differences()]
-    for sentence in said:
+    for sentence in comparison.warnings:
         print(f"note: {sentence}")
     numbers = [name for name in ("results.parquet",) if (out / name).is_file()]
     listed = ", ".join(str(out / name) for name in ["results.csv", *numbers, "metrics.json"])

@@ -119,12 +119,9 @@ def train(config: Namespace, out: Path, resume: bool | str = False) -> Run:
     name = type(model.bottleneck).__name__
     if rank() == 0:
         title = f"{name} on {data.name}"
-        page.write(out / "report.html", title, data, {name: run}, commands=_commands(out))
+        command = f"narrows train {out / 'config.yaml'}"
+        page.write(out / "report.html", title, data=data, runs={name: run}, command=command)
     return run
-
-
-def _commands(out: Path) -> list[str]:
-    return [f"narrows train {out / 'config.yaml'}"]
 
 
 _SHOWN: Sequence[tuple[str, str]] = (

@@ -5,10 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import measuring
+from narrows.compare.bench import Bench, Source
 from narrows.compare.equal_rate import Curve, nearest_points, target_rate
 from narrows.compare.plan import Plan, point_name
 from narrows.compare.priors import Coded, Request, requests
@@ -31,7 +30,7 @@ class Point:
 
     outcome: Outcome[Job]
     factor: float
-    figures: Mapping[str, Any]
+    figures: Mapping[str, float]
 
     @property
     def label(self) -> str:
@@ -78,9 +77,20 @@ class Comparison:
         """One sentence for each prior that could not be fitted or coded with."""
         return [f"failed: {c.name}, seed {c.seed}: {c.error}" for c in self.coded if c.error]
 
-    def rows(self) -> list[dict[str, Any]]:
+    @property
+    def warnings(self) -> list[str]:
+        """Failed runs and priors, and where recipes differ in more than the latent."""
+        return [*self.failures, *self.failed_priors, *self.plan.differences()]
+
+    @property
+    def over_seeds(self) -> str:
+        """What a figure is, in a caption."""
+        count = len(self.plan.seeds)
+        return "one seed" if count == 1 else f"means over {count} seeds"
+
+    def rows(self) -> list[dict[str, object]]:
         """One row per run and step, and one per prior: what it was, its test figures, its cost."""
-        runs = [
+        runs: list[dict[str, object]] = [
             {
                 "label": point.label,
                 "seed": point.seed,
@@ -180,8 +190,8 @@ def _compare(
     with executor or Local(workers, fresh=True) as trainer:
         outcomes = trainer.run(plan.jobs(), root, report=report)
     finished = [outcome for outcome in outcomes if outcome.error is None]
-    source = measuring.Source(plan.data, plan.options)
-    with measuring.Bench(source, root, workers) as bench:
+    source = Source(plan.data, plan.options)
+    with Bench(source, root, workers) as bench:
         stepped = bench.steps([o.task.key for o in finished], plan.after.steps)
         coded = _coded(plan, finished, bench)
         comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
@@ -206,7 +216,7 @@ def _points(
     return found
 
 
-def _coded(plan: Plan, outcomes: Sequence[Outcome[Job]], bench: measuring.Bench) -> list[Coded]:
+def _coded(plan: Plan, outcomes: Sequence[Outcome[Job]], bench: Bench) -> list[Coded]:
     """Every finished run under every prior that was asked for and suits it."""
     wanted: list[tuple[Outcome[Job], Request]] = []
     after = plan.after

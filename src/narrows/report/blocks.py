@@ -1,74 +1,21 @@
-"""What a page is made of; each block knows its own HTML."""
+"""What stands on a page: pictures, rows of pictures, galleries; a paragraph is a plain string."""
 
 import base64
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import ClassVar, Literal
+
+from markupsafe import Markup
 
 from narrows.report import theme
+from narrows.writing import write_bytes
 
 
-class Block(ABC):
-    """A piece of a page."""
+class Block:
+    """A piece of a page, other than a paragraph."""
 
-    @abstractmethod
-    def html(self) -> str:
-        """The block as HTML; all text in it is escaped."""
-
-
-@dataclass(frozen=True)
-class Text(Block):
-    """A paragraph.
-
-    Attributes:
-        text: plain text.
-    """
-
-    text: str
-
-    def html(self) -> str:
-        """A paragraph element."""
-        return f"<p>{escape(self.text)}</p>"
-
-
-@dataclass(frozen=True)
-class Warnings(Block):
-    """Sentences that a reader must not miss; renders nothing if there are none.
-
-    Attributes:
-        sentences: plain text, one warning each.
-    """
-
-    sentences: Sequence[str]
-
-    def html(self) -> str:
-        """A marked list."""
-        if not self.sentences:
-            return ""
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences)
-        return f'<div class="warnings" role="note"><strong>Warnings</strong><ul>{items}</ul></div>'
-
-
-@dataclass(frozen=True)
-class Code(Block):
-    """Commands or settings, word for word.
-
-    Attributes:
-        text: shown with its line breaks.
-        label: what it is.
-    """
-
-    text: str
-    label: str = "Commands"
-
-    def html(self) -> str:
-        """Preformatted text that scrolls by keyboard where it is too wide."""
-        return (
-            f'<pre tabindex="0" role="region" aria-label="{escape(self.label)}">'
-            f"<code>{escape(self.text)}</code></pre>"
-        )
+    shown_as: ClassVar[Literal["figure", "strips", "gallery", "table"]]
 
 
 @dataclass(frozen=True)
@@ -85,21 +32,29 @@ class Picture(Block):
     alt: str
     caption: str
 
+    shown_as = "figure"
+
     @property
     def suffix(self) -> str:
         """File name ending: ".svg" or ".png"."""
         return ".png" if self.data.startswith(b"\x89PNG") else ".svg"
 
+    @property
+    def inline(self) -> Markup:
+        """An SVG picture as part of an HTML page."""
+        return theme.inline_svg(self.data, self.alt)
+
+    @property
+    def base64(self) -> str:
+        """The bytes as a data URL holds them."""
+        return base64.b64encode(self.data).decode()
+
     def save(self, stem: str | Path) -> Path:
         """Writes the picture to `stem` with its file name ending added."""
         path = Path(stem)
         path = path.with_name(path.name + self.suffix)
-        path.write_bytes(self.data)
+        write_bytes(path, self.data)
         return path
-
-    def html(self) -> str:
-        """A figure element with the picture inside it."""
-        return f"<figure>{_image(self)}<figcaption>{escape(self.caption)}</figcaption></figure>"
 
 
 @dataclass(frozen=True)
@@ -114,17 +69,7 @@ class Strips(Block):
     rows: Mapping[str, Picture]
     caption: str
 
-    def html(self) -> str:
-        """A figure whose rows scroll together where they are too wide."""
-        rows = "".join(
-            f'<div class="strip"><span class="label">{escape(label)}</span>{_image(row)}</div>'
-            for label, row in self.rows.items()
-        )
-        return (
-            f'<figure class="wide"><div class="scroll" tabindex="0" role="region" '
-            f'aria-label="{escape(self.caption)}">{rows}</div>'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-        )
+    shown_as = "strips"
 
 
 @dataclass(frozen=True)
@@ -137,15 +82,22 @@ class Gallery(Block):
 
     blocks: Sequence[Block]
 
-    def html(self) -> str:
-        """A grid; images of images may be narrower than plots, whose text must be readable."""
-        small = all(isinstance(b, Picture) and b.suffix == ".png" for b in self.blocks)
-        kind = "gallery small" if small else "gallery"
-        return f'<div class="{kind}">{"".join(block.html() for block in self.blocks)}</div>'
+    shown_as = "gallery"
+
+    @property
+    def is_small(self) -> bool:
+        """True for images of images, which may be narrower than plots, whose text must be read."""
+        return all(isinstance(b, Picture) and b.suffix == ".png" for b in self.blocks)
 
 
-def _image(picture: Picture) -> str:
-    if picture.suffix == ".svg":
-        return theme.inline_svg(picture.data, escape(picture.alt))
-    data = base64.b64encode(picture.data).decode()
-    return f'<img class="pixels" alt="{escape(picture.alt)}" src="data:image/png;base64,{data}">'
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it.
+
+    Attributes:
+        heading: shown, and listed at the top of the page.
+        blocks: in order; a plain string is a paragraph.
+    """
+
+    heading: str
+    blocks: Sequence[Block | str] = ()

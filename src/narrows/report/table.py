@@ -1,10 +1,9 @@
 """Tables of results: units, intervals, and which is best."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
-from typing import Literal
+from typing import Literal, Self
 
 from narrows.report.blocks import Block
 
@@ -28,6 +27,11 @@ class Column:
     best: Literal["lowest", "highest"] | None = None
     digits: int = 3
 
+    @property
+    def title(self) -> str:
+        """The name with its unit."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
 
 @dataclass(frozen=True)
 class Table(Block):
@@ -45,30 +49,25 @@ class Table(Block):
     rows: Mapping[str, Mapping[str, Cell]]
     corner: str = "model"
 
-    def html(self) -> str:
-        """A table with a caption, scoped headings and a keyboard-scrollable frame."""
-        best = {key: self._best(key) for key in self.columns}
-        head = "".join(_heading(self.columns[key], self._kind(key)) for key in self.columns)
-        body = "".join(
-            f'<tr><th scope="row">{escape(label)}</th>'
-            + "".join(
-                _cell(row.get(key), column.digits, self._kind(key), label in best[key])
-                for key, column in self.columns.items()
-            )
-            + "</tr>"
-            for label, row in self.rows.items()
-        )
-        note = "Bold: best in its column. " if any(best.values()) else ""
-        return (
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(self.caption)}">'
-            f"<table><caption>{escape(self.caption)} {note}{self.note()}</caption>"
-            f'<thead><tr><th scope="col">{escape(self.corner)}</th>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
+    shown_as = "table"
+
+    @classmethod
+    def of(
+        cls,
+        caption: str,
+        known: Mapping[str, Column],
+        *,
+        rows: Mapping[str, Mapping[str, Cell]],
+        corner: str = "model",
+    ) -> Self:
+        """A table of the known columns that some row has; other cells are left out."""
+        columns = {k: c for k, c in known.items() if any(k in row for row in rows.values())}
+        kept = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
+        return cls(caption, columns, kept, corner)
 
     def text(self) -> str:
         """The table in plain characters, for a terminal."""
-        head = [self.corner, *(_title(column) for column in self.columns.values())]
+        head = [self.corner, *(column.title for column in self.columns.values())]
         lines = [
             [label, *(format_cell(row.get(k), c.digits) for k, c in self.columns.items())]
             for label, row in self.rows.items()
@@ -82,25 +81,28 @@ class Table(Block):
             for line in [head, *lines]
         )
 
+    @property
     def note(self) -> str:
         """What the second number of a cell is, where there is one."""
         cells = [cell for row in self.rows.values() for cell in row.values()]
         two = any(isinstance(cell, tuple) for cell in cells)
         return "±: half width of the 95 % t interval over seeds." if two else ""
 
-    def _kind(self, key: str) -> str:
+    @property
+    def marks(self) -> set[tuple[str, str]]:
+        """Row and column of the best cells; none where there is nothing to choose."""
+        found: set[tuple[str, str]] = set()
+        for key, column in self.columns.items():
+            values = {label: _value(row.get(key)) for label, row in self.rows.items()}
+            defined = {label: value for label, value in values.items() if value is not None}
+            if column.best and len(set(defined.values())) > 1:
+                extreme = (min if column.best == "lowest" else max)(defined.values())
+                found |= {(label, key) for label, value in defined.items() if value == extreme}
+        return found
+
+    def kind(self, key: str) -> str:
         """Words align left, numbers right."""
         return "words" if any(isinstance(r.get(key), str) for r in self.rows.values()) else "number"
-
-    def _best(self, key: str) -> Sequence[str]:
-        """Labels of the rows that hold the best value; none where there is nothing to choose."""
-        wanted = self.columns[key].best
-        values = {label: _value(row.get(key)) for label, row in self.rows.items()}
-        defined = {label: value for label, value in values.items() if value is not None}
-        if wanted is None or len(set(defined.values())) < 2:
-            return []
-        extreme = (min if wanted == "lowest" else max)(defined.values())
-        return [label for label, value in defined.items() if value == extreme]
 
 
 def format_cell(cell: Cell, digits: int = 3) -> str:
@@ -133,19 +135,3 @@ def _value(cell: Cell) -> float | None:
     if isinstance(cell, tuple):
         cell = cell[0]
     return cell if isinstance(cell, (int, float)) and math.isfinite(cell) else None
-
-
-def _title(column: Column) -> str:
-    return f"{column.name} [{column.unit}]" if column.unit else column.name
-
-
-def _heading(column: Column, kind: str) -> str:
-    unit = f'<span class="unit">{escape(column.unit)}</span>' if column.unit else ""
-    return f'<th scope="col" class="{kind}">{escape(column.name)}{unit}</th>'
-
-
-def _cell(cell: Cell, digits: int, kind: str, best: bool) -> str:
-    text = escape(format_cell(cell, digits))
-    if cell is None:
-        text = '<span role="img" aria-label="not defined">–</span>'
-    return f'<td class="{kind}">{f"<strong>{text}</strong>" if best else text}</td>'

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -112,36 +113,26 @@ def _joined(svg: str) -> str:
     return "".join(parts) + ("</g>" if last else "") + svg[end:]
 
 
-def inline_svg(svg: bytes, label: str) -> str:
-    """An SVG file as part of a page: themed, labelled, without ids that could clash.
-
-    Args:
-        svg: of `to_svg`.
-        label: what the picture shows, already escaped for an HTML attribute.
-    """
+def inline_svg(svg: bytes, label: str) -> Markup:
+    """An SVG file of `to_svg` as part of a page: themed, labelled, without ids that could clash."""
     text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box is not None  # matplotlib always writes one
+    text = text[text.index(">", text.index("<svg")) + 1 :]
+    # The page has a style of its own.
+    text = re.sub(r"<(metadata|style)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
-    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)  # the page has its own
-    text = re.sub(r"^<svg[^>]*>", lambda match: _open_svg(match[0], label), text)
     for colour in DARK:
         text = text.replace(colour, f"var(--{_name(colour)})")
-    return text
+    return Markup(
+        f'<svg class="figure" role="img" aria-label="{escape(label)}" {box[0]} '
+        f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{text}'
+    )
 
 
 def variables(dark: bool) -> str:
     """The CSS variables that `inline_svg` refers to."""
     return " ".join(f"--{_name(c)}: {DARK[c] if dark else c};" for c in DARK)
-
-
-def _open_svg(tag: str, label: str) -> str:
-    box = re.search(r'viewBox="[^"]*"', tag)
-    assert box is not None  # matplotlib always writes one
-    return (
-        f'<svg class="figure" role="img" aria-label="{label}" {box[0]} '
-        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
 
 
 def _name(colour: str) -> str:

@@ -1,20 +1,17 @@
 """The page, the tables and the figures of a comparison."""
 
-import csv
-import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import judgement, priors
-from narrows.compare.comparison import Comparison, Point
+from narrows.compare import priors
+from narrows.compare.bench import EXAMPLES
+from narrows.compare.comparison import Comparison
 from narrows.compare.equal_rate import savings, standings
 from narrows.compare.judge import Judge
-from narrows.compare.measuring import EXAMPLES
-from narrows.compare.pages import gallery, tables
+from narrows.compare.pages import gallery, measures, tables
 from narrows.compare.pages import priors as priors_page
 from narrows.compare.pages import run as page
 from narrows.compare.pages.verdicts import sentences
@@ -22,26 +19,31 @@ from narrows.compare.run import RUN
 from narrows.compare.statistics import paired
 from narrows.compare.sweeps import with_step
 from narrows.data.dataset import Dataset
-from narrows.report import Section, Table, markdown, rate_distortion
-from narrows.report import page as html
+from narrows.report import Block, Column, Page, Section, Table, rate_distortion
 from narrows.report.codes import Projection, principal_plane
-from narrows.report.table import Cell, Column
-from narrows.training.run import Run, environment
-from narrows.writing import write_json, write_text
+from narrows.report.table import Cell
+from narrows.training.run import Run
+from narrows.writing import write_json
 
-TITLE = "Which latent? {recipes} on {data}"
 COSTS = {
     "parameters": page.COLUMNS["parameters"],
     "processor_seconds": Column("processor time", "s, all threads of the process"),
     "seconds": Column("wall-clock", "s, of the process"),
     "peak_memory": Column("memory", "MiB, peak of the process"),
 }
-USE = ("usage", "perplexity", "l0", "active_units")
+USE = {key: page.COLUMNS[key] for key in ("usage", "perplexity", "l0", "active_units")}
+QUALITY = {key: c for key, c in page.COLUMNS.items() if key not in {*COSTS, *USE}}
+DIFFERENCES = {
+    "nmse": Column("difference in NMSE", ""),
+    "bits_per_dimension": Column("difference in rate", "bits per dimension"),
+    "processor_seconds": Column("difference in processor time", "s"),
+}
 
 
 def write(
     comparison: Comparison,
     data: Dataset,
+    *,
     out: Path,
     command: str,
     project: Projection = principal_plane,
@@ -59,57 +61,59 @@ def write(
         The page. The numbers are in `results.csv`, `metrics.json`, and `results.parquet` where
         pyarrow is installed.
     """
-    rows = comparison.rows()
-    write_text(out / "results.csv", _csv(rows))
-    tables.write_parquet(rows, out / "results.parquet")
-    answer = sentences(comparison)
-    facts = environment()
-    content = {
-        "title": TITLE.format(recipes=", ".join(comparison.plan.recipes), data=data.name),
-        "answer": answer,
-        "sections": sections(comparison, data, project),
-        "warnings": [
-            *comparison.failures, *comparison.failed_priors, *comparison.plan.differences(),
-            *_advice(comparison),
-        ],
-        "commands": [command],
-        "versions": {
-            **facts["versions"], "python": facts["python"], "processor": facts["processor"],
-            "cores": facts["cores"],
-        },
-    }  # fmt: skip
-    summary = _summary(comparison, data, answer)
-    summary |= {
+    tables.write(comparison.rows(), out)
+    advice = _advice(comparison)
+    made = Page(
+        f"Which latent? {', '.join(comparison.plan.recipes)} on {data.name}",
+        sentences(comparison),
+        sections(comparison, data, project=project),
+        warnings=[*comparison.warnings, *advice],
+        commands=[command],
+        versions=page.versions(),
+    )
+    summary = _summary(comparison) | {
+        "data": data.name,
+        "answer": made.answer,
+        "advice": advice,
         "command": command,
         "examples": [len(data.train), len(data.test), min(EXAMPLES, len(data.test))],
-        "references": _references(comparison, content["sections"]),
+        "references": _references(comparison, made.sections),
     }
     write_json(out / "metrics.json", summary)
-    markdown.write(out / "report.md", **content)
-    return html.write(out / "report.html", **content)
+    made.write(out / "report.md")
+    return made.write(out / "report.html")
 
 
 def sections(
-    comparison: Comparison, data: Dataset, project: Projection = principal_plane
+    comparison: Comparison, data: Dataset, *, project: Projection = principal_plane
 ) -> list[Section]:
     """Everything below the answer."""
     about = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples"
-    found = [*figures(comparison, about), *equal_rate(comparison)]
-    found += priors_page.sections(comparison.coded, comparison.plan)
-    found += _side_by_side(comparison, data)
-    runs = _runs(comparison, list(comparison.representatives().values()), data)
+    runs = _runs(comparison, comparison.representatives().values(), data)
     models = {name: run.model for name, run in runs.items()}
-    histories = {name: run.history for name, run in runs.items()}
-    measured = _measured(comparison, models, data)
-    found += gallery.sections(data, models, histories, measured, project)
-    return found + every_point(comparison, about)
+    return [
+        *figures(comparison, about),
+        *equal_rate(comparison),
+        *priors_page.sections(comparison.coded, comparison.plan),
+        *_side_by_side(comparison, data),
+        *gallery.sections(
+            data, models, histories={name: run.history for name, run in runs.items()},
+            measured=_measured(comparison, models, data), project=project,
+        ),
+        *every_point(comparison, about),
+    ]  # fmt: skip
 
 
 def figures(comparison: Comparison, about: str) -> list[Section]:
     """The points that stand for their recipes: quality and rate, what is used, what it cost."""
     shown = list(comparison.representatives().values())
     first, *use = _figures(comparison, about, shown)
-    return [Section("Figures", [first, page.CONVENTION, *use, _costs(comparison, shown)])]
+    caption = (
+        "What a run cost, start-up, reading the data and evaluation included: "
+        f"{comparison.over_seeds}. Other work on the machine adds to the wall-clock."
+    )
+    costs = Table.of(caption, COSTS, rows=_cells(comparison, shown))
+    return [Section("Figures", [first, page.CONVENTION, *use, costs])]
 
 
 def every_point(comparison: Comparison, about: str) -> list[Section]:
@@ -127,9 +131,10 @@ def every_point(comparison: Comparison, about: str) -> list[Section]:
 
 def equal_rate(comparison: Comparison) -> list[Section]:
     """Quality side by side at rates that several recipes reach, and the curves."""
-    blocks = []
+    blocks: list[Block | str] = []
     if found := standings(comparison.curves()):
-        columns, rows = {}, {label: {} for label in comparison.curves()}
+        columns: dict[str, Column] = {}
+        rows: dict[str, dict[str, Cell]] = {label: {} for label in comparison.curves()}
         for index, standing in enumerate(found):
             rate = f"at {standing.rate:.2g} bits/dim"
             whose = f"PSNR in dB; the rate of {standing.whose}" if standing.whose else "PSNR in dB"
@@ -138,7 +143,7 @@ def equal_rate(comparison: Comparison) -> list[Section]:
                 rows[label][str(index)] = cell(value)
         caption = (
             "PSNR at equal rate, interpolated on each recipe's own curve and never extrapolated; "
-            f"{_over_seeds(comparison)}. A dash: the recipe does not reach that rate."
+            f"{comparison.over_seeds}. A dash: the recipe does not reach that rate."
         )
         blocks.append(Table(caption, columns, rows, corner="recipe"))
     blocks += _savings(comparison)
@@ -157,10 +162,11 @@ def _savings(comparison: Comparison) -> list[Table]:
     column = Column("bits at equal PSNR", f"% against {whole[0]}; negative: fewer", best="lowest")
     caption = (
         f"BD-rate against {whole[0]}: mean difference in log bits over the PSNRs that both curves "
-        f"reach; {_over_seeds(comparison)}."
+        f"reach; {comparison.over_seeds}."
     )
-    rows: dict[str, dict[str, Cell]] = {k: {"bd": cell(v)} for k, v in found.items()}
-    return [Table(caption, {"bd": column}, rows, corner="recipe")]
+    return [
+        Table(caption, {"bd": column}, {k: {"bd": cell(v)} for k, v in found.items()}, "recipe")
+    ]
 
 
 def _side_by_side(comparison: Comparison, data: Dataset) -> list[Section]:
@@ -169,9 +175,8 @@ def _side_by_side(comparison: Comparison, data: Dataset) -> list[Section]:
     if found is None or len(found[1]) < 2 or not gallery.shows_images(data):
         return []
     rate, names = found
-    runs = _runs(comparison, list(names.values()), data)
     rows = gallery.reconstructions(
-        {name: run.model for name, run in runs.items()},
+        {name: run.model for name, run in _runs(comparison, names.values(), data).items()},
         gallery.held_out(data, gallery.COLUMNS),
         f"Held-out images, and each as it comes back at {rate:.2g} bits per dimension, give or "
         "take a quarter.",
@@ -191,11 +196,11 @@ def _plotted(comparison: Comparison) -> dict[str, list[tuple[float, ...]]]:
     return found
 
 
-def _runs(comparison: Comparison, shown: Sequence[str], data: Dataset) -> dict[str, Run]:
+def _runs(comparison: Comparison, shown: Iterable[str], data: Dataset) -> dict[str, Run]:
     """The first seed's run of each point shown, its code rounded as the point says."""
     groups, found = comparison.groups(), {}
     for name in shown:
-        point: Point = groups[name][0]
+        point = groups[name][0]
         run = Run.load(point.outcome.folder / RUN)
         if point.factor != 1:
             with_step(run.model, point.factor, data.train)
@@ -206,59 +211,32 @@ def _runs(comparison: Comparison, shown: Sequence[str], data: Dataset) -> dict[s
 
 def _measured(
     comparison: Comparison, models: Mapping[str, Autoencoder], data: Dataset
-) -> dict[str, Section]:
+) -> dict[str, list[Block | str]]:
     """The judge's tables by heading: every seed, and the references that need no model."""
     if not comparison.measures:
         return {}
-    intervals = comparison.intervals()
-    figures: dict[str, Mapping[str, Cell]] = {
-        name: {k: cell(v) for k, v in intervals[name].items()} for name in comparison.measures
-    }
     judge = Judge(data, examples=EXAMPLES)
-    widths = {name: judge.width(model) for name, model in models.items()}
-    seeds = len(comparison.plan.seeds)
-    made = judgement.sections(figures | judge.references(widths), len(judge.test), seeds)
-    return {section.heading: section for section in made}
+    references = judge.references({name: judge.width(model) for name, model in models.items()})
+    figures = _cells(comparison, comparison.measures) | references
+    return measures.tables(figures, len(judge.test), seeds=len(comparison.plan.seeds))
 
 
 def _figures(comparison: Comparison, about: str, names: Sequence[str]) -> list[Table]:
     """Distortion and rate; then what is used of the code, where a model counts that."""
-    caption = f"{about}; test split, {_over_seeds(comparison)}."
-    quality = {key: c for key, c in page.COLUMNS.items() if key not in {*COSTS, *USE}}
-    use = {key: page.COLUMNS[key] for key in USE}
-    groups, intervals = comparison.groups(), comparison.intervals()
+    caption = f"{about}; test split, {comparison.over_seeds}."
+    found = [Table.of(caption, QUALITY, rows=_cells(comparison, names))]
+    groups = comparison.groups()
     trained = [n for n in names if groups[n][0].factor == 1]  # rounding changes none
-    counted = [n for n in trained if any(key in intervals[n] for key in USE)]
-    found = [_table(comparison, names, caption, quality)]
+    counted = {n: row for n, row in _cells(comparison, trained).items() if row.keys() & USE.keys()}
     if counted:
-        said = f"What is used of the code; test split, {_over_seeds(comparison)}."
-        found.append(_table(comparison, counted, said, use))
+        said = f"What is used of the code; test split, {comparison.over_seeds}."
+        found.append(Table.of(said, USE, rows=counted))
     return found
 
 
-def _costs(comparison: Comparison, names: Sequence[str]) -> Table:
-    caption = (
-        "What a run cost, start-up, reading the data and evaluation included: "
-        f"{_over_seeds(comparison)}. Other work on the machine adds to the wall-clock."
-    )
-    return _table(comparison, names, caption, COSTS)
-
-
-def _table(
-    comparison: Comparison, names: Sequence[str], caption: str, known: Mapping[str, Column]
-) -> Table:
-    """The known columns that some of the points have."""
+def _cells(comparison: Comparison, names: Iterable[str]) -> dict[str, dict[str, Cell]]:
     intervals = comparison.intervals()
-    columns = {k: c for k, c in known.items() if any(k in intervals[n] for n in names)}
-    rows: dict[str, dict[str, Cell]] = {
-        n: {k: cell(intervals[n][k]) for k in columns if k in intervals[n]} for n in names
-    }
-    return Table(caption, columns, rows)
-
-
-def _over_seeds(comparison: Comparison) -> str:
-    count = len(comparison.plan.seeds)
-    return "one seed" if count == 1 else f"means over {count} seeds"
+    return {name: {k: cell(v) for k, v in intervals[name].items()} for name in names}
 
 
 def cell(value: tuple[float, float]) -> Cell:
@@ -272,21 +250,14 @@ def _paired_table(comparison: Comparison, names: Sequence[str]) -> Table:
     groups = comparison.groups()
     base_name, base = names[0], groups[names[0]]
     rows: dict[str, dict[str, Cell]] = {}
-    for name in itertools.islice(names, 1, None):
-        row: dict[str, Cell] = {}
-        for key in ("nmse", "bits_per_dimension", "processor_seconds"):
+    for name in names[1:]:
+        rows[name] = {}
+        for key in DIFFERENCES:
             one = {p.seed: p.figures[key] for p in base if key in p.figures}
             two = {p.seed: p.figures[key] for p in groups[name] if key in p.figures}
-            shared = sorted(one.keys() & two.keys())
-            if shared:
-                row[key] = cell(paired([one[s] for s in shared], [two[s] for s in shared]))
-        rows[name] = row
-    columns = {
-        "nmse": Column("difference in NMSE", ""),
-        "bits_per_dimension": Column("difference in rate", "bits per dimension"),
-        "processor_seconds": Column("difference in processor time", "s"),
-    }
-    return Table(f"Minus {base_name}, paired on seeds.", columns, rows)
+            if shared := sorted(one.keys() & two.keys()):
+                rows[name][key] = cell(paired([one[s] for s in shared], [two[s] for s in shared]))
+    return Table(f"Minus {base_name}, paired on seeds.", DIFFERENCES, rows)
 
 
 def _failures(comparison: Comparison) -> Table:
@@ -305,11 +276,9 @@ def _failures(comparison: Comparison) -> Table:
 
 def _advice(comparison: Comparison) -> list[str]:
     """What each point's first run says looks wrong with its code."""
-    groups, found = comparison.groups(), []
-    for name in comparison.representatives().values():
-        run = Run.load(groups[name][0].outcome.folder / RUN)
-        found += [f"{name}: {sentence}" for sentence in run.advice]
-    return found
+    groups = comparison.groups()
+    first = {n: groups[n][0].outcome.folder / RUN for n in comparison.representatives().values()}
+    return [f"{name}: {said}" for name, run in first.items() for said in Run.load(run).advice]
 
 
 def _references(comparison: Comparison, sections: Sequence[Section]) -> dict[str, dict[str, Cell]]:
@@ -322,39 +291,17 @@ def _references(comparison: Comparison, sections: Sequence[Section]) -> dict[str
     return found
 
 
-def _summary(comparison: Comparison, data: Dataset, answer: Sequence[str]) -> dict[str, Any]:
+def _summary(comparison: Comparison) -> dict[str, object]:
     return {
-        "data": data.name,
-        "answer": list(answer),
         "seeds": list(comparison.plan.seeds),
-        "intervals_95": {
-            name: {key: list(value) for key, value in figures.items()}
-            for name, figures in comparison.intervals().items()
-        },
+        "intervals_95": comparison.intervals(),
         "equal_rate_psnr": [
-            {
-                "bits_per_dimension": s.rate,
-                "whose": s.whose,
-                **{k: list(v) for k, v in s.cells().items()},
-            }
+            {"bits_per_dimension": s.rate, "whose": s.whose, **s.cells()}
             for s in standings(comparison.curves())
         ],
-        "priors_95": {
-            name: {key: list(value) for key, value in figures.items()}
-            for name, figures in priors.intervals(comparison.coded).items()
-        },
+        "priors_95": priors.intervals(comparison.coded),
         "shown": comparison.representatives(),
         "failures": comparison.failures,
         "failed_priors": comparison.failed_priors,
-        "advice": _advice(comparison),
         "differences": comparison.plan.differences(),
     }
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

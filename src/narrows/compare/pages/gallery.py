@@ -1,30 +1,65 @@
 """The pictures of several models of one data set, as sections of a page."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare import pictures
-from narrows.compare.pictures import fields, maps, paths, units
-from narrows.compare.pictures.history import Histories
+from narrows.compare.pictures import changes, codes, units
 from narrows.data.dataset import Dataset
-from narrows.report import Block, Gallery, Section, Strips, grid, strips
+from narrows.report import Block, Gallery, Picture, Section, Strips, curves, grid, strips
 from narrows.report.codes import Projection, principal_plane
 
 COLUMNS, SAMPLES, FEW = 12, 24, 8
 """Images in a row of reconstructions, samples of a model, images where a model has rows."""
 POINTS = 500
 """Held-out examples whose codes are drawn."""
+MAIN = ("Reconstructions", "Samples", "Training", "Usage and sparsity over training", "Codes")
+"""Headings that a page of single runs has."""
+
+ORDER = (
+    "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising", "Training",
+    "Usage and sparsity over training", "Structure of the codes", "Information in the codes",
+    "Codes", "The latent plane", "Codebooks and dictionaries", "Single units", "Latent maps",
+    "Receptive fields", "Between codes", "Along single features",
+)  # fmt: skip
+"""Headings of all pictures and of the tables beside them."""
+
+Models = Mapping[str, Autoencoder]
+Histories = Mapping[str, Sequence[Mapping[str, float]]]
+"""Label -> one row per epoch, as `Run.history` has them."""
+Blocks = Sequence[Block | str]
+
+_LOSSES = (
+    ("validation_nmse", "NMSE, validation split", "", "Smaller is better."),
+    ("loss", "training loss", "nats per example",
+     "Each model's own loss: not comparable between models."),
+    ("commitment", "quantisation loss", "",
+     "Squared distance of features and code, summed over sites; its weight is left out."),
+    ("validation_feature_nmse", "features left over", "share",
+     "Energy of the features that the code does not hold."),
+    ("rate", "rate", "nats per example", "As it enters the training loss."),
+)  # fmt: skip
+_USE = (
+    ("validation_usage", "codes used", "share", ""),
+    ("validation_perplexity", "perplexity", "codes", ""),
+    ("validation_atoms_used", "atoms used", "share", ""),
+    ("validation_l0", "L0", "active atoms per site", ""),
+    ("validation_active_units", "active units", "of each site", ""),
+)
 
 
 def sections(
     data: Dataset,
-    models: Mapping[str, Autoencoder],
+    models: Models,
+    *,
     histories: Histories,
-    measured: Mapping[str, Section] | None = None,
+    measured: Mapping[str, Blocks] | None = None,
     project: Projection = principal_plane,
+    only: Container[str] | None = None,
 ) -> list[Section]:
     """All pictures that these models and these data allow, each beside its table.
 
@@ -32,59 +67,50 @@ def sections(
         data: images of 1 or 3 channels are shown; of anything else only curves and codes.
         models: by label.
         histories: of training, by label.
-        measured: tables by heading, which join the pictures of the same heading.
+        measured: tables by heading, which stand before the pictures of the same heading.
         project: how codes are laid out in the plane.
+        only: headings to make; by default all.
     """
-    device = next(iter(models.values())).encoder.parameters()
-    x = held_out(data, POINTS).to(next(device).device)
+    x = held_out(data, POINTS).to(next(next(iter(models.values())).parameters()).device)
     labels = None if data.test.labels is None else data.test.labels[: len(x)]
-    found: dict[str, list[Block | str]] = {}
-    if shows_images(data):
-        found |= _images(models, x, labels)
-    for section in pictures.training_sections(histories):
-        found[section.heading] = list(section.blocks)
-    if spectrum := pictures.spectra(models, x):
-        found["Structure of the codes"] = [spectrum]
-    scatters = pictures.scatters(models, x, labels=labels, project=project)
-    found["Codes by class" if labels is not None else "Codes"] = [Gallery(scatters)]
-    if covers := pictures.covers(models, x, project=project):
-        found["Codebooks and dictionaries"] = [Gallery(covers), *found.pop("Single units", [])]
-    for heading, section in (measured or {}).items():
-        found[heading] = [*section.blocks, *found.get(heading, [])]
-    order = [heading for heading in _ORDER if heading in found]
-    order += [heading for heading in found if heading not in order]
-    return [Section(heading, found[heading]) for heading in order]
-
-
-_ORDER = (
-    "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising", "Training",
-    "Usage and sparsity over training", "Structure of the codes", "Information in the codes",
-    "Codes by class", "Codes", "The latent plane", "Codebooks and dictionaries", "Single units",
-    "Latent maps", "Receptive fields", "Between codes", "Along single features",
-)  # fmt: skip
-
-
-def _images(
-    models: Mapping[str, Autoencoder], x: Tensor, labels: Tensor | None
-) -> dict[str, list[Block | str]]:
-    """Pictures made of pictures, by heading; only what there is."""
-    one, two = _pairs(x, labels)
-    few = x[:FEW]
-    made: dict[str, list] = {
-        "Reconstructions": [reconstructions(models, x[:COLUMNS])],
-        "Samples": [Gallery([samples(name, model) for name, model in models.items()])],
-        "Denoising": [pictures.denoised(models, x[:COLUMNS])],
-        "The latent plane": _gallery(pictures.plane(models, x)),
-        "Single units": _gallery(pictures.responses(models, x), units.ABOUT),
-        "Latent maps": [
-            *_one(pictures.latent_maps(models, x[:COLUMNS])),
-            *_gallery(pictures.masked(models, few), maps.MASKED),
-        ],
-        "Receptive fields": _gallery(pictures.receptive_fields(models, x), fields.ABOUT),
-        "Between codes": pictures.interpolations(models, one, b=two),
-        "Along single features": _gallery(pictures.traversals(models, x), paths.ABOUT),
+    each = partial(_gallery, models)
+    pictures: dict[str, Callable[[], Blocks]] = {
+        **dict.fromkeys(ORDER, list[Block | str]),
+        **(_of_images(models, x, labels) if shows_images(data) else {}),
+        "Training": lambda: training(histories, _LOSSES),
+        "Usage and sparsity over training": lambda: training(histories, _USE),
+        "Structure of the codes": lambda: _one(codes.spectra(models, x)),
+        "Codes": lambda: each(codes.in_plane, x=x, labels=labels, project=project),
+        "Codebooks and dictionaries": lambda: each(units.covers, x=x, project=project),
     }
-    return {heading: blocks for heading, blocks in made.items() if blocks}
+    tables, found = measured or {}, list[Section]()
+    for heading, make in pictures.items():
+        if only is None or heading in only:
+            blocks = [*tables.get(heading, ()), *make()]
+            if heading == "Codes" and labels is not None:
+                heading = "Codes by class"
+            found += [Section(heading, blocks)] if blocks else []
+    return found
+
+
+def _of_images(models: Models, x: Tensor, labels: Tensor | None) -> dict[str, Callable[[], Blocks]]:
+    """Makers of pictures of pictures, by heading."""
+    one, two = _pairs(x, labels)
+    each, many, few = partial(_gallery, models), x[:COLUMNS], x[:FEW]
+    return {
+        "Reconstructions": lambda: [reconstructions(models, many)],
+        "Samples": lambda: each(samples),
+        "Denoising": lambda: [changes.denoised(models, many)],
+        "The latent plane": lambda: each(codes.plane, x=x),
+        "Single units": lambda: each(units.responses, about=units.RESPONSES, x=x),
+        "Latent maps": lambda: [
+            *_one(codes.latent_maps(models, many)),
+            *each(changes.masked, about=changes.MASKED, x=few),
+        ],
+        "Receptive fields": lambda: each(units.receptive_fields, about=units.RECEPTIVE, x=x),
+        "Between codes": lambda: changes.interpolations(models, one, b=two),
+        "Along single features": lambda: each(changes.traversals, about=changes.TRAVERSED, x=x),
+    }
 
 
 def shows_images(data: Dataset) -> bool:
@@ -98,7 +124,7 @@ def held_out(data: Dataset, n: int) -> Tensor:
 
 
 def reconstructions(
-    models: Mapping[str, Autoencoder],
+    models: Models,
     x: Tensor,
     caption: str = "Held-out images, and each as it comes back from its stored code.",
 ) -> Strips:
@@ -107,14 +133,35 @@ def reconstructions(
     return strips({name: images.cpu().numpy() for name, images in rows.items()}, caption=caption)
 
 
-def samples(name: str, model: Autoencoder):
+def samples(name: str, model: Autoencoder) -> Picture:
     """Decoded draws from the model's prior."""
     device = next(model.parameters()).device
     drawn = model.sample(SAMPLES, torch.Generator(device).manual_seed(0)).cpu().clamp(0, 1)
-    kind = type(model.prior).__name__
-    return grid(
-        drawn.numpy(), what=f"samples of {name}", caption=f"{name}: decoded draws from {kind}"
-    )
+    caption = f"{name}: decoded draws from {type(model.prior).__name__}"
+    return grid(drawn.numpy(), what=f"samples of {name}", caption=caption)
+
+
+def training(histories: Histories, quantities: Sequence[tuple[str, str, str, str]]) -> Blocks:
+    """How training went: a smoothed curve per model of each quantity that one of them has.
+
+    Args:
+        histories: of all models.
+        quantities: key in a row of a history, name, unit, what to look for.
+    """
+    drawn = []
+    for key, name, unit, caption in quantities:
+        series = {label: column(rows, key) for label, rows in histories.items()}
+        series = {label: pair for label, pair in series.items() if pair[0]}
+        if series:
+            order = list(histories)
+            drawn.append(curves(series, quantity=name, unit=unit, caption=caption, order=order))
+    return [Gallery(drawn)] if drawn else []
+
+
+def column(rows: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
+    """Epochs and finite values of one quantity."""
+    kept = [row for row in rows if key in row and math.isfinite(row[key])]
+    return [row["epoch"] for row in kept], [row[key] for row in kept]
 
 
 def _pairs(x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -122,16 +169,19 @@ def _pairs(x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     if labels is None or len(labels.unique()) < 4:
         chosen = [0, 1, 2, 3]
     else:
-        firsts = [int((labels == label).nonzero()[0]) for label in labels.unique()[:4]]
-        chosen = firsts
+        chosen = [int((labels == label).nonzero()[0]) for label in labels.unique()[:4]]
     index = torch.tensor([i % len(x) for i in chosen], device=x.device)
     return x[index[[0, 2]]], x[index[[1, 3]]]
 
 
-def _gallery(blocks: list, about: str = "") -> list[Block | str]:
-    lead: list[Block | str] = [about] if about else []
-    return [*lead, Gallery(blocks)] if blocks else []
+def _gallery(
+    models: Models, draw: Callable[..., Picture | None], about: str = "", **given: object
+) -> Blocks:
+    """One picture per model that has one, below what they show."""
+    drawn = [draw(name, model, **given) for name, model in models.items()]
+    found = [picture for picture in drawn if picture is not None]
+    return [*([about] if about else []), Gallery(found)] if found else []
 
 
-def _one(block: Block | None) -> list[Block]:
+def _one(block: Block | None) -> Blocks:
     return [] if block is None else [block]

@@ -1,32 +1,15 @@
-"""The page about one or several runs on the same data."""
+"""The page about one or several runs on the same data, one seed each."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from narrows.compare.pages import gallery
 from narrows.data.dataset import Dataset
-from narrows.report import (
-    Column,
-    Gallery,
-    Picture,
-    Section,
-    Strips,
-    Table,
-    curves,
-    grid,
-    page,
-    rate_distortion,
-    scatter,
-    strips,
-)
-from narrows.report.findings import answer
+from narrows.report import Column, Page, Section, Table, labelled, rate_distortion
 from narrows.training import Run
 from narrows.training.run import environment
-from narrows.writing import write_bytes
+
+Figures = Mapping[str, float]
 
 COLUMNS: Mapping[str, Column] = {
     "nmse": Column("NMSE", "MSE / variance of training values"),
@@ -51,17 +34,14 @@ CONVENTION = (
 )
 
 
-def write(  # noqa: PLR0913 (what a page is made of; all but the first four have defaults)
+def write(
     path: Path,
     title: str,
+    *,
     data: Dataset,
     runs: Mapping[str, Run],
-    *,
-    commands: Sequence[str] = (),
-    figures: Mapping[str, Mapping[str, float]] | None = None,
-    lead: Sequence[Section] | None = None,
-    warnings: Sequence[str] = (),
-    findings: Sequence[str] = (),
+    command: str,
+    figures: Mapping[str, Figures] | None = None,
 ) -> Path:
     """Writes the page of runs on one data set, and its main pictures beside it.
 
@@ -70,135 +50,105 @@ def write(  # noqa: PLR0913 (what a page is made of; all but the first four have
         title: of the page.
         data: what all runs were trained on.
         runs: label -> finished run.
-        commands: what to type to get this page again.
+        command: what to type to get this page again.
         figures: test figures by label; by default those of the runs.
-        lead: the first sections; by default the table and the plot of these runs.
-        warnings: sentences that a reader must not miss, before the runs' own advice.
-        findings: sentences of the answer, before those that the figures give.
     """
     figures = figures or test_figures(runs)
-    if len(data.shape) == 3 and data.shape[0] in (1, 3):
-        for name, picture in pictures(data, runs).items():
-            write_bytes(path.parent / name, picture.data)
-    advice = [f"{name}: {sentence}" for name, run in runs.items() for sentence in run.advice]
-    facts = environment()
-    return page.write(
-        path,
+    models = {name: run.model for name, run in runs.items()}
+    if gallery.shows_images(data):
+        rows = gallery.reconstructions(models, gallery.held_out(data, gallery.COLUMNS))
+        labelled(rows).save(path.parent / "reconstructions")
+        for name, model in models.items():
+            stem = f"samples-{name}" if len(runs) > 1 else "samples"
+            gallery.samples(name, model).save(path.parent / stem)
+    histories = {name: run.history for name, run in runs.items()}
+    pictures = gallery.sections(data, models, histories=histories, only=gallery.MAIN)
+    return Page(
         title,
-        [*findings, *answer(figures)],
-        [*(figure_sections(data, figures) if lead is None else lead), *sections(data, runs)],
-        warnings=[*warnings, *advice],
-        commands=commands,
-        versions={**facts["versions"], "processor": facts["processor"], "cores": facts["cores"]},
-    )
+        answer(figures),
+        [*figure_sections(data, figures), *pictures],
+        warnings=[f"{name}: {sentence}" for name, run in runs.items() for sentence in run.advice],
+        commands=[command],
+        versions=versions(),
+    ).write(path)
+
+
+def versions() -> dict[str, object]:
+    """What made a page: packages, Python, the machine."""
+    facts = environment()
+    return {**facts["versions"], **{k: facts[k] for k in ("python", "processor", "cores")}}
 
 
 def test_figures(runs: Mapping[str, Run]) -> dict[str, dict[str, float]]:
     """Test figures and number of parameters, by label."""
-    return {name: {**run.test, "parameters": _parameters(run)} for name, run in runs.items()}
+    return {
+        name: {**run.test, "parameters": float(sum(p.numel() for p in run.model.parameters()))}
+        for name, run in runs.items()
+    }
 
 
-def figure_sections(data: Dataset, figures: Mapping[str, Mapping[str, float]]) -> list[Section]:
+def figure_sections(data: Dataset, figures: Mapping[str, Figures]) -> list[Section]:
     """The table, and the plot of distortion against bits."""
-    found = [Section("Figures on the test split", [table(data, figures), CONVENTION])]
-    priced = {n: f for n, f in figures.items() if "bits_per_dimension" in f}
-    if priced:
-        points = {n: [(f["bits_per_dimension"], f["nmse"])] for n, f in priced.items()}
+    caption = f"{data.name}, {len(data.test)} held-out examples, one seed"
+    table = Table.of(caption, COLUMNS, rows=figures)
+    found = [Section("Figures on the test split", [table, CONVENTION])]
+    points = {
+        name: [(f["bits_per_dimension"], f["nmse"])]
+        for name, f in figures.items()
+        if "bits_per_dimension" in f
+    }
+    if points:
         plot = rate_distortion(points, caption="Lower left is better: fewer bits, less error.")
         found.append(Section("Distortion against bits", [plot]))
     return found
 
 
-def sections(data: Dataset, runs: Mapping[str, Run]) -> list[Section]:
-    """Pictures and curves."""
-    found = []
-    if len(data.shape) == 3 and data.shape[0] in (1, 3):
-        found.append(Section("Reconstructions", [reconstructions(data, runs)]))
-        found.append(Section("Samples", [Gallery([samples(n, run) for n, run in runs.items()])]))
-    found.append(Section("Training", [Gallery(training_curves(runs))]))
-    found.append(Section("Codes", [Gallery([codes(data, n, r) for n, r in runs.items()])]))
-    return found
+def answer(models: Mapping[str, Figures]) -> list[str]:
+    """Sentences on which model gives what, and which are beaten outright.
+
+    Rates differ between models, so a lower distortion alone says nothing: only a model that has
+    both fewer bits and less distortion than another beats it.
+
+    Args:
+        models: label -> test figures with `nmse` and, where there is one, a rate in
+            `bits_per_dimension`.
+    """
+    rated = {name: f for name, f in models.items() if "bits_per_dimension" in f}
+    listed = sorted(rated, key=lambda name: rated[name]["bits_per_dimension"])
+    sentences = []
+    if listed:
+        described = "; ".join(
+            f"{name} {rated[name]['nmse']:.3g} at {rated[name]['bits_per_dimension']:.2f}"
+            for name in listed
+        )
+        sentences.append(
+            f"NMSE of held-out images at the rate each model needs, in bits per dimension: "
+            f"{described}."
+        )
+    sentences += [said for name in listed if (said := _beaten(name, rated))]
+    if len(listed) > 1 and len(sentences) == 1:
+        sentences.append(
+            "No model beats another outright: each one with less distortion needs more bits. "
+            "To choose at equal rate, sweep each model's size and compare the curves."
+        )
+    unrated = [name for name in models if name not in rated]
+    if unrated:
+        sentences.append(f"Without a rate, and so not compared: {', '.join(unrated)}.")
+    return sentences
 
 
-def table(data: Dataset, figures: Mapping[str, Mapping[str, float]]) -> Table:
-    """One row per model; a column only where some model has the figure."""
-    columns = {k: c for k, c in COLUMNS.items() if any(k in f for f in figures.values())}
-    return Table(
-        f"{data.name}, {len(data.test)} held-out examples, one seed",
-        columns,
-        {name: {k: f[k] for k in columns if k in f} for name, f in figures.items()},
+def _beaten(name: str, models: Mapping[str, Figures]) -> str:
+    """Which model has fewer bits and less distortion than this one, in words."""
+    bits, error = models[name]["bits_per_dimension"], models[name]["nmse"]
+    better = {
+        other: f for other, f in models.items() if f["nmse"] < error
+        and f["bits_per_dimension"] < bits
+    }  # fmt: skip
+    if not better:
+        return ""
+    best, figures = min(better.items(), key=lambda item: item[1]["nmse"])
+    return (
+        f"Here {best} beats {name} outright: {bits / figures['bits_per_dimension']:.2g} times "
+        f"fewer bits and {error / figures['nmse']:.2g} times less distortion (one seed, these "
+        "settings)."
     )
-
-
-def restored(data: Dataset, runs: Mapping[str, Run], n: int = 12) -> dict[str, np.ndarray]:
-    """Rows of images `[n, channels, height, width]`: held-out ones, then each model's."""
-    x = data.test.batch(torch.arange(min(n, len(data.test))))
-    rows: dict[str, Tensor] = {"originals": x.cpu()}
-    for name, run in runs.items():
-        device = next(run.model.parameters()).device
-        rows[name] = run.model.reconstruct(x.to(device)).cpu()
-    return {name: images.clamp(0, 1).numpy() for name, images in rows.items()}
-
-
-def reconstructions(data: Dataset, runs: Mapping[str, Run]) -> Strips:
-    """Held-out images above what each model makes of them."""
-    caption = "Held-out images, and each as it comes back from its stored code."
-    return strips(restored(data, runs), caption=caption)
-
-
-def pictures(data: Dataset, runs: Mapping[str, Run]) -> dict[str, Picture]:
-    """PNG files for a run folder, by file name."""
-    rows = restored(data, runs)
-    columns = len(rows["originals"])
-    what = f"rows: {', '.join(rows)}"
-    found = {
-        "reconstructions.png": grid(np.concatenate(list(rows.values())), what=what, columns=columns)
-    }
-    for name, run in runs.items():
-        found[f"samples-{name}.png" if len(runs) > 1 else "samples.png"] = samples(name, run)
-    return found
-
-
-def samples(name: str, run: Run, n: int = 32) -> Picture:
-    """Decoded draws from the model's prior."""
-    device = next(run.model.parameters()).device
-    drawn = run.model.sample(n, torch.Generator(device).manual_seed(0)).cpu().clamp(0, 1)
-    kind = type(run.model.prior).__name__
-    return grid(
-        drawn.numpy(), what=f"samples of {name}", caption=f"{name}: decoded draws from {kind}"
-    )
-
-
-def training_curves(runs: Mapping[str, Run]) -> list[Picture]:
-    """Validation NMSE and training loss by epoch."""
-    series = {
-        label: {name: _column(run, key) for name, run in runs.items()}
-        for label, key in (("nmse", "validation_nmse"), ("loss", "loss"))
-    }
-    return [
-        curves(series["nmse"], quantity="NMSE, validation split", caption="Smaller is better."),
-        curves(
-            series["loss"],
-            quantity="training loss",
-            unit="nats per example",
-            caption="Each model's own loss: not comparable between models.",
-        ),
-    ]
-
-
-def codes(data: Dataset, name: str, run: Run, n: int = 500) -> Picture:
-    """The decoder's inputs of held-out examples on their principal plane."""
-    x = data.test.batch(torch.arange(min(n, len(data.test))))
-    with torch.no_grad():
-        z = run.model.latent(x.to(next(run.model.parameters()).device)).z.flatten(1).cpu()
-    labels = None if data.test.labels is None else data.test.labels[: len(x)].cpu().numpy()
-    return scatter(z.numpy(), labels, title=f"codes of {name}", caption="Coloured by class.")
-
-
-def _column(run: Run, key: str) -> tuple[list[float], list[float]]:
-    rows = [row for row in run.history if key in row and math.isfinite(row[key])]
-    return [row["epoch"] for row in rows], [row[key] for row in rows]
-
-
-def _parameters(run: Run) -> float:
-    return float(sum(p.numel() for p in run.model.parameters()))

@@ -1,34 +1,37 @@
-"""Rows of figures as a Parquet file, where pyarrow is installed."""
+"""Rows of figures as CSV, and as Parquet where pyarrow is installed."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from narrows.writing import write_bytes, write_text
 
 
-def write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> Path | None:
-    """Writes rows with one column for every name; a missing value is null.
-
-    Returns:
-        The path, or None where pyarrow is not installed and nothing was written.
-    """
+def write(rows: Sequence[Mapping[str, object]], folder: Path) -> None:
+    """Writes `results.csv` and `results.parquet`: a column for every name, empty where missing."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "results.csv", text.getvalue())
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        return None
-    names = list(dict.fromkeys(name for row in rows for name in row))
+        return
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
-    partial = path.with_name(f".{path.name}.partial")
-    parquet.write_table(pyarrow.table(columns), partial)
-    partial.replace(path)
-    return path
+    content = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), content)
+    write_bytes(folder / "results.parquet", content.getvalue())
 
 
-def _column(values: Sequence[Any]) -> Sequence[Any]:
-    """Values of one type: numbers as floats where some are, words where any is one."""
+def _column(values: Sequence[object]) -> Sequence[object]:
+    """Values of one type: words where any is one, else numbers as floats."""
     given = [value for value in values if value is not None]
     if any(isinstance(value, str) for value in given):
         return [None if value is None else str(value) for value in values]
-    if any(isinstance(value, float) for value in given):
-        return [None if value is None else float(value) for value in values]
+    if all(isinstance(value, (int, float)) for value in given):
+        return [float(value) if isinstance(value, (int, float)) else None for value in values]
     return values

@@ -79,7 +79,7 @@ def _gap(mean: float, half: float, unit: str = "") -> str:
     if math.isnan(half):
         return f"{amount} above, on one seed,"
     if abs(mean) <= half:
-        return f"{amount} ± {half:.2g}, and so not told apart from"
+        return f"{amount} ± {half:.2g}, no significant difference from"
     return f"{amount} ± {half:.2g} above"
 
 
@@ -108,8 +108,8 @@ def _out_of_reach(comparison: Comparison, found: Sequence[Standing]) -> list[str
     if not lost:
         return []
     return [
-        "Not compared at equal rate, as no other recipe reaches theirs with every seed: "
-        f"{', '.join(lost)}; --sweep auto or --steps gives them more points."
+        f"Could not be compared at an equal rate: {', '.join(lost)}; no other recipe reaches their "
+        "rates with every seed. --sweep auto or --steps gives them more points."
     ]
 
 
@@ -135,7 +135,7 @@ def _quality(
     if math.isnan(half):
         sure = f"ahead of {second} on one seed"
     elif mean <= half:
-        sure = f"not told apart from {second}"
+        sure = f"no significant difference from {second}"
     else:
         sure = f"ahead of {second} beyond the spread of seeds"
     return f"{what}: {first} ({said}), {sure}."

@@ -1,6 +1,4 @@
-"""What single codes, atoms or features stand for, and where they lie."""
-
-from collections.abc import Mapping
+"""What single codes, atoms or features stand for, where they lie, and which pixels move them."""
 
 import torch
 from torch import Tensor
@@ -8,71 +6,90 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks import SparseDictionary
 from narrows.codes import Atoms, Code, apply, atoms_of, tensors
-from narrows.compare.pictures.states import decoded, z_of
+from narrows.compare.pictures.changes import middle
+from narrows.compare.pictures.codes import decoded, z_of
+from narrows.modes import evaluating
 from narrows.report import Picture, cover, grid, stretch
 from narrows.report.codes import Projection, principal_plane
 
-SHOWN = 32
-ABOUT = (
+SHOWN, FIELDS = 32, 16
+"""Units whose responses, and features whose fields are shown."""
+RESPONSES = (
     "What the decoder adds to its answer to the mean code when one code, atom or feature stands "
     "at the middle site: codes and atoms by use, each atom at its usual size, a feature two "
     "standard deviations up. Mid-grey is no change; each picture is stretched for itself."
 )
+RECEPTIVE = (
+    "Mean gradient of single features at the middle site with respect to the pixels, over 64 "
+    "held-out images, those that vary most first. Mid-grey is 0; each picture is stretched for "
+    "itself. Centre and surround: the feature answers to contrast."
+)
+EXAMPLES = 64
+"""Images that a field is the mean over."""
 LARGEST = 4096
 """Codes beyond this many are too many to look at one by one."""
 
 
-def responses(models: Mapping[str, Autoencoder], x: Tensor) -> list[Picture]:
+def responses(name: str, model: Autoencoder, *, x: Tensor) -> Picture | None:
     """What the decoder adds to the mean image for one code, atom or feature at the middle site.
 
     Args:
-        models: by label.
+        name: label of the model.
+        model: any.
         x: images whose codes say which units are used most, and what is their usual size.
     """
-    found = []
-    for name, model in models.items():
-        images, what = _responses(model, x)
-        if len(images):
-            count = f"the {len(images)} {what}s used most" if what != "feature" else "features"
-            shown = stretch(images.numpy(), symmetric=True)
-            found.append(
-                grid(
-                    shown,
-                    what=f"responses of {name} to single {what}s",
-                    room=SHOWN,
-                    caption=f"{name}: {count}",
-                )
-            )
-    return found
+    images, unit = _responses(model, x)
+    if not len(images):
+        return None
+    count = "features" if unit == "feature" else f"the {len(images)} {unit}s used most"
+    shown, what = stretch(images.numpy(), symmetric=True), f"responses of {name} to single {unit}s"
+    return grid(shown, what=what, room=SHOWN, caption=f"{name}: {count}")
+
+
+def receptive_fields(name: str, model: Autoencoder, *, x: Tensor) -> Picture | None:
+    """Mean gradient of the middle site's features with respect to the pixels.
+
+    The features are what the bottleneck is given (locations, where there is a posterior); a
+    field is centre and surround where the encoder sees contrast, and a smear where it sums.
+    """
+    fields = _fields(model, x[:EXAMPLES])
+    if fields.dim() != 4 or fields.shape[1] not in (1, 3):
+        return None
+    shown, what = stretch(fields.numpy(), symmetric=True), f"receptive fields of {name}"
+    return grid(shown, what=what, caption=name, room=FIELDS)
 
 
 def covers(
-    models: Mapping[str, Autoencoder], x: Tensor, *, project: Projection = principal_plane
-) -> list[Picture]:
-    """Codebooks and dictionaries on the principal plane of the features that they code."""
-    found = []
-    for name, model in models.items():
-        codes = vectors(model)
-        if codes is None:
-            continue
-        with torch.no_grad():
-            features = model.latent(x).features.flatten(0, -2).cpu()
-        use = _use(model.encode(x), len(codes))
-        what = "atom" if isinstance(model.bottleneck, SparseDictionary) else "code"
-        if what == "atom":  # lines through the centre: shown at the features' typical length
-            centre = features.mean(0)
-            codes = centre + codes * (features - centre).norm(dim=1).mean()
-        found.append(
-            cover(
-                features.numpy(),
-                codes.numpy(),
-                use=use.numpy(),
-                what=what,
-                title=name,
-                project=project,
-            )
-        )
-    return found
+    name: str, model: Autoencoder, *, x: Tensor, project: Projection = principal_plane
+) -> Picture | None:
+    """A codebook or dictionary in the plane, over the features that it codes."""
+    codes = vectors(model)
+    if codes is None:
+        return None
+    with torch.no_grad():
+        features = model.latent(x).features.flatten(0, -2).cpu()
+    use = _use(model.encode(x), len(codes)).numpy()
+    what = "atom" if isinstance(model.bottleneck, SparseDictionary) else "code"
+    if what == "atom":  # lines through the centre: shown at the features' typical length
+        centre = features.mean(0)
+        codes = centre + codes * (features - centre).norm(dim=1).mean()
+    cloud, points = features.numpy(), codes.numpy()
+    return cover(cloud, points, use=use, what=what, title=name, project=project)
+
+
+def _fields(model: Autoencoder, x: Tensor) -> Tensor:
+    """`[features, *shape]`, the strongest first; at most 16."""
+    with evaluating(model):
+        pixels = x.clone().requires_grad_()
+        features = model.encoder(pixels)[(slice(None), *middle(model))]
+        posterior = model.latent(x[:1]).posterior is not None
+        used = features.shape[-1] // 2 if posterior else features.shape[-1]
+        strong = features.detach().var(0)[:used].argsort(descending=True)[:FIELDS]
+        found = [
+            torch.autograd.grad(features[:, j].sum(), pixels, retain_graph=True)[0].mean(0)
+            for j in strong.tolist()
+        ]
+    return torch.stack(found).detach().cpu()
 
 
 def vectors(model: Autoencoder) -> Tensor | None:
@@ -106,7 +123,7 @@ def _responses(model: Autoencoder, x: Tensor) -> tuple[Tensor, str]:
     """Differences `[n, channels, height, width]` that units make, and what a unit is."""
     z = z_of(model, x)
     background = z.mean(0, keepdim=True)
-    place = _middle(model.sites)
+    place = middle(model)
     if isinstance(model.bottleneck, SparseDictionary):
         units, what = _atoms(model, x), "atom"
     elif (codes := vectors(model)) is not None:
@@ -151,7 +168,3 @@ def _atoms(model: Autoencoder, x: Tensor) -> Tensor:
     usual = torch.where(usual.abs() < 0.1 * floor, floor, usual)
     width = (1,) if bottleneck.per_site else ()
     return bottleneck.embed(Atoms(order.view(-1, *width, 1), usual.view(-1, *width, 1)))
-
-
-def _middle(sites: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size // 2 for size in sites)

@@ -1,6 +1,6 @@
 """The plain-language answer says what the figures say, and no more."""
 
-from narrows.report.findings import answer
+from narrows.compare.pages.run import answer
 
 
 def figures(bits, nmse):

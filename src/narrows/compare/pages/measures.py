@@ -1,10 +1,9 @@
-"""The judge's measures as sections of a page."""
+"""The judge's measures as tables of a page."""
 
 from collections.abc import Mapping, Sequence
 
-from narrows.autoencoder import Autoencoder
-from narrows.compare.judge import ATOMS, NOISE, Judge
-from narrows.report import Block, Column, Section, Table
+from narrows.compare.judge import ATOMS, NOISE
+from narrows.report import Block, Column, Table
 from narrows.report.table import Cell
 
 Figures = Mapping[str, Mapping[str, Cell]]
@@ -90,8 +89,8 @@ ABOUT = {
 }
 
 
-def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
-    """One section per question, each with its table; those without figures are left out.
+def tables(figures: Figures, examples: int, *, seeds: int = 1) -> dict[str, list[Block | str]]:
+    """Tables by heading, one heading per question; those without figures are left out.
 
     Args:
         figures: label -> the judge's measures, with intervals where there are several seeds;
@@ -102,37 +101,10 @@ def sections(figures: Figures, examples: int, seeds: int = 1) -> list[Section]:
     over = "one seed" if seeds == 1 else f"means over {seeds} seeds"
     found: dict[str, list[Block | str]] = {}
     for heading, caption, known in TABLES:
-        columns = {k: c for k, c in known.items() if any(k in f for f in figures.values())}
-        rows = {
-            name: {k: f[k] for k in columns if k in f}
-            for name, f in figures.items()
-            if any(k in f for k in columns)
-        }
+        rows = {name: f for name, f in figures.items() if f.keys() & known.keys()}
         if rows:
             note = f"{caption}; {examples:,} test examples, {over}."
-            found.setdefault(heading, []).append(Table(note, columns, rows))
+            found.setdefault(heading, []).append(Table.of(note, known, rows=rows))
     for heading in found.keys() & ABOUT.keys():
         found[heading].append(ABOUT[heading])
-    return [Section(heading, blocks) for heading, blocks in found.items()]
-
-
-def judge_all(
-    judge: Judge, models: Mapping[str, Autoencoder], *, show: bool = False
-) -> dict[str, dict[str, float]]:
-    """The measures of every model, and of the references that need none.
-
-    Args:
-        judge: of the data set.
-        models: label -> model.
-        show: a progress bar, where the output is a terminal.
-    """
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    names = track(
-        list(models), "measuring", console=console, disable=not (show and console.is_terminal)
-    )
-    found = {name: judge.judge(models[name]) for name in names}
-    widths = {name: judge.width(model) for name, model in models.items()}
-    return found | judge.references(widths)
+    return found
