@@ -154,3 +154,48 @@ def test_the_number_of_threads_does_not_change_the_answer():
         torch.set_num_threads(threads)
     assert torch.equal(answers[0], answers[1])
     assert torch.equal(answers[0], answers[2])
+
+
+def _hard_cases():
+    generator = torch.Generator().manual_seed(5)
+
+    def normal(*shape, scale=1.0):
+        return scale * torch.randn(*shape, generator=generator)
+
+    def whole(*shape, most=3):
+        return torch.randint(-most, most + 1, shape, generator=generator).float()
+
+    outliers = normal(300, 12)
+    outliers[[7, 90]] = torch.tensor([[2e6], [-3e5]]).expand(2, 12)
+    ladder = normal(200, 12) * 10.0 ** torch.arange(-2, 8).repeat(20)[:, None]
+    groups = normal(300, 12) + 3000 * (torch.arange(300) % 2 * 2 - 1)[:, None]
+    return {
+        "outliers": (normal(800, 12), outliers),
+        "rows beside outliers": (outliers + normal(300, 12, scale=0.1), outliers),
+        "a ladder of scales": (ladder + normal(200, 12), ladder),
+        "two groups": (groups + normal(300, 12), groups),
+        "rows far from all codes": (normal(300, 12) + 1e5, normal(200, 12)),
+        "tiny": (normal(500, 12, scale=1e-30), normal(200, 12, scale=1e-30)),
+        "subnormal": (normal(500, 4, scale=1e-41), normal(60, 4, scale=1e-41)),
+        "huge": (normal(500, 12, scale=1e19), normal(200, 12, scale=1e19)),
+        "as large as it gets": (normal(50, 3, scale=7e37), normal(20, 3, scale=7e37)),
+        "nearly one code": (normal(500, 12), 1 + normal(200, 12, scale=1e-6)),
+        "whole numbers": (whole(900, 12), whole(300, 12)),
+        "halves between whole numbers": (whole(900, 2) + 0.5, whole(300, 2)),
+        "wide whole numbers": (whole(90, 300, most=1), whole(70, 300, most=1)),
+        "one code": (normal(20, 3), normal(1, 3)),
+        "float64 huge": (normal(90, 5).double() * 1e200, normal(40, 5).double() * 1e200),
+        "float64 tiny": (normal(90, 5).double() * 1e-200, normal(40, 5).double() * 1e-200),
+        "float64 whole numbers": (whole(400, 5).double(), whole(90, 5).double()),
+    }
+
+
+@pytest.mark.parametrize("case", _hard_cases())
+def test_the_answer_is_the_lowest_index_of_the_smallest_distance(path, case):
+    rows, codes = _hard_cases()[case]
+    unit = 2.0 ** -rows.abs().max().double().log2().floor()
+    differences = (rows.double() * unit)[:, None] - codes.double() * unit
+    # min, since argmin does not promise the first of equals
+    distances = differences.square().sum(-1)
+    first = (distances == distances.min(1, keepdim=True).values).int().cumsum(1).eq(0).sum(1)
+    assert torch.equal(nearest(rows, codes), first)

@@ -40,8 +40,8 @@ def _search(rows, codes):
     mean = codes.mean(0)
     center = codes - mean
     parts = rows, center, mean, -0.5 * center.square().sum(1)
-    index, best = search(*(part.to(DEVICE) for part in parts))
-    return index.cpu(), best.cpu()
+    found = search(*(part.to(DEVICE) for part in parts))
+    return [part.cpu() for part in found]
 
 
 @inside
@@ -50,18 +50,22 @@ def test_the_kernel_finds_the_nearest_code_for_sizes_around_its_blocks(shape):
     n, dim, size = shape
     torch.manual_seed(0)
     rows, codes = torch.randn(n, dim) + 5, torch.randn(size, dim) + 5
-    index, best = _search(rows, codes)
+    index, best, second = _search(rows, codes)
     distances = torch.cdist(rows.double(), codes.double())
     short = distances.gather(1, index[:, None])[:, 0] - distances.min(1).values
     assert short.max() < 1e-5
     assert best.isfinite().all()
+    if size > 1:
+        scores = (rows - codes.mean(0)) @ (codes - codes.mean(0)).T
+        scores -= 0.5 * (codes - codes.mean(0)).square().sum(1)
+        assert torch.allclose(second, scores.topk(2, 1).values[:, 1], atol=1e-4)
 
 
 @inside
 def test_ties_go_to_the_lowest_index():
     # Whole numbers of mean 0: no rounding, in whatever order a product is summed.
     codes = torch.cat([torch.eye(20), -torch.eye(20)]).repeat(3, 1) * 4
-    index, _ = _search(codes, codes)
+    index, *_ = _search(codes, codes)
     assert torch.equal(index, torch.arange(40).repeat(3))
 
 
@@ -70,5 +74,5 @@ def test_ties_go_to_the_lowest_index():
 def test_rows_that_are_not_finite_have_scores_that_are_not():
     rows = torch.randn(10, 6)
     rows[3, 2], rows[5, 0] = float("nan"), float("inf")
-    _, best = _search(rows, torch.randn(70, 6))
+    _, best, _ = _search(rows, torch.randn(70, 6))
     assert (~best.isfinite()).nonzero().flatten().tolist() == [3, 5]

@@ -1,6 +1,8 @@
 """The nearest of K codes, exactly, without ever holding all N x K distances."""
 
 import importlib.util
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch import Tensor
 from narrows.kernels.compile import enabled, function
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
-_GROUP = 32  # codes compared with one another first
+_PAIRS = 1 << 16  # differences of a row and a code taken at a time
 
 
 def nearest(features: Tensor, codebook: Tensor) -> Tensor:
@@ -16,10 +18,11 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
 
     argmin_k ||x - c_k||^2 = argmax_k (x - m) . (c_k - m) - ||c_k - m||^2 / 2,
 
-    where m is the mean of the codes. Taking m off both sides matters: a common offset of 300
-    with unit spread costs the expanded distance a fifth of its answers in float32.
+    where m is the middle of the codes. Taking m off both sides matters: a common offset of 300
+    with unit spread costs the expanded distance a fifth of its answers in float32. Scores within
+    their rounding error of the best are compared again by x - c_k itself, in double precision.
 
-    Computed in float32, or in float64 where both are float64, under any autocast.
+    Computed for numbers of float32, or of float64 where both are float64, under any autocast.
 
     Args:
         features: `[..., dim]`, floating point; no gradient flows.
@@ -46,7 +49,9 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
     rows = features.detach().reshape(-1, features.shape[-1]).to(dtype)
     codes = codebook.detach().to(dtype)
     if torch.compiler.is_exporting():  # an exported program must run where narrows is not
-        index = _scores(rows, codes).argmax(1)
+        middle = codes.mean(0)
+        center = codes - middle
+        index = _scores(rows - middle, center, -0.5 * center.square().sum(1)).argmax(1)
     else:
         index = _search(rows, codes)
     return index.reshape(features.shape[:-1])
@@ -62,9 +67,9 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
         _refuse(verdict, len(rows))
         return index
     with torch.autocast(rows.device.type, enabled=False):
-        if _suits_triton(rows):
-            return _search_by_triton(rows, codes)
-        return search_by_torch(rows, codes)
+        return (
+            _search_by_triton(rows, codes) if _suits_triton(rows) else search_by_torch(rows, codes)
+        )
 
 
 @_search.register_fake
@@ -80,46 +85,104 @@ def _suits_triton(rows: Tensor) -> bool:
 def _search_by_triton(rows: Tensor, codes: Tensor) -> Tensor:
     from narrows.kernels import nearest_triton
 
-    mean = codes.mean(0)
-    center, offset = _centered(codes)
-    index, best = nearest_triton.search(rows, center, mean, offset)
-    verdict = int((~best.isfinite()).sum()) if bool(offset.isfinite().all()) else -1
-    _refuse(verdict, len(rows))
+    frame = _Frame.of(codes)
+    index, best, second = nearest_triton.search(rows, *frame)
+    norms = torch.linalg.vector_norm((rows - frame.middle) * frame.scale, dim=1)
+    unsure = ~(second < best - frame.doubt(norms, best, index))
+    index[unsure] = search_by_torch(rows[unsure], codes)
     return index
 
 
 def search_by_torch(rows: Tensor, codes: Tensor) -> Tensor:
-    """The reference: one matrix product for each chunk of rows, into one reused buffer.
+    """The reference: one matrix product for each chunk of rows, then a closer look where needed."""
+    if not bool(codes.isfinite().all()):
+        _refuse(-1, len(rows))
+    _refuse(int((~rows.isfinite()).any(1).sum()), len(rows))
+    frame = _Frame.of(codes)
+    step = max(1, _BUFFER // len(codes))
+    parts = [_search_chunk(chunk, codes, frame) for chunk in rows.split(step)]
+    return torch.cat(parts) if parts else rows.new_empty(0, dtype=torch.int64)
 
-    torch's argmax walks a row number by number, its amax many at a time; so the best group of
-    codes is found by amax, and argmax looks at the groups and then at one group only.
-    """
-    mean = codes.mean(0)
-    center, offset = _centered(codes)
-    spare = -len(codes) % _GROUP
-    center = torch.nn.functional.pad(center, (0, 0, 0, spare))
-    padded = torch.nn.functional.pad(offset, (0, spare), value=-torch.inf)  # loses to every code
-    count, size = rows.shape[0], len(padded)
-    step = max(1, min(count, _BUFFER // size))
-    index = rows.new_empty(count, dtype=torch.int64)
-    best = rows.new_empty(count)
-    buffer = rows.new_empty(step, size)
-    for start in range(0, count, step):
-        stop = min(start + step, count)
-        scores = buffer[: stop - start]
-        torch.addmm(padded, rows[start:stop] - mean, center.T, out=scores)
-        groups = scores.view(stop - start, -1, _GROUP)
-        group = groups.amax(2).argmax(1)
-        chosen = groups[torch.arange(stop - start, device=rows.device), group]
-        best[start:stop], within = chosen.max(1)
-        index[start:stop] = group * _GROUP + within
-    verdict = int((~best.isfinite()).sum()) if bool(offset.isfinite().all()) else -1
-    _refuse(verdict, count)
+
+class _Frame(NamedTuple):
+    """Codes about their middle, times a power of two that brings them to order 1."""
+
+    codes: Tensor
+    middle: Tensor
+    offset: Tensor
+    scale: float
+
+    @classmethod
+    def of(cls, codes: Tensor) -> "_Frame":
+        """About the mean, or the mean of most codes where some lie far out."""
+        unit = _power_of_two(codes)
+        wide = codes.double() * unit
+        keep = torch.ones_like(wide[:, 0], dtype=torch.bool)
+        for _ in range(3):
+            mean = wide[keep].mean(0)
+            apart = (wide - mean).norm(dim=1)
+            if bool(apart[keep].max() <= 8 * apart[keep].mean()):
+                break
+            keep = apart <= 4 * apart[keep].mean()
+        middle = mean.div(unit).to(codes.dtype)
+        scale = _power_of_two(codes[keep] - middle)
+        center = (codes - middle) * scale
+        return cls(center, middle, -0.5 * center.square().sum(1), scale)
+
+    def doubt(self, norms: Tensor, best: Tensor, index: Tensor) -> Tensor:
+        """By how much rounding may move two scores against each other, for rows of these norms."""
+        size = (-2 * self.offset[index]).sqrt()
+        reach = 1.2 * norms + 0.2 * size + (norms.square() - 2 * best).clamp_min(0).sqrt()
+        gamma = _rounding(norms.dtype) * (self.codes.shape[1] + 8)
+        least = 4 * self.codes.shape[1] * torch.finfo(norms.dtype).tiny
+        return 2.1 * gamma * (norms * reach + reach.square() / 2) + least
+
+
+def _power_of_two(values: Tensor) -> float:
+    """A power of two that brings the largest magnitude to 1..2, within the dtype's range."""
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    most = math.frexp(torch.finfo(values.dtype).max)[1] - 4
+    return math.ldexp(1.0, -max(-most, min(most, math.frexp(largest)[1] - 1))) if largest else 1.0
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Half the spacing of numbers at 1, as matrix products see them."""
+    try:
+        exact = dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # set by another interface for each backend
+        exact = False
+    return torch.finfo(dtype).eps / 2 if exact else 2.0**-8
+
+
+def _search_chunk(rows: Tensor, codes: Tensor, frame: _Frame) -> Tensor:
+    """Scores, and where several lie within their rounding error the differences themselves."""
+    signals = (rows - frame.middle) * frame.scale
+    scores = _scores(signals, frame.codes, frame.offset)
+    best, index = scores.max(1)
+    doubt = frame.doubt(torch.linalg.vector_norm(signals, dim=1), best, index)
+    close = scores >= (best - doubt)[:, None]
+    close |= ~(best + doubt).isfinite()[:, None]  # scores that overflow say nothing
+    unsure = (close.sum(1) > 1).nonzero()[:, 0]
+    row, code = close[unsure].nonzero(as_tuple=True)
+    distances = []
+    for i, k in zip(unsure[row].split(_PAIRS), code.split(_PAIRS), strict=True):
+        unit = 1.0 if rows.dtype == torch.float32 else _power_of_two(torch.cat([rows[i], codes[k]]))
+        distances.append((rows[i].double() * unit - codes[k].double() * unit).square().sum(1))
+    if distances:
+        distance = torch.cat(distances)
+        least = torch.full_like(best[unsure], torch.inf, dtype=torch.float64)
+        least.scatter_reduce_(0, row, distance, "amin")
+        code = code.masked_fill(distance > least[row], len(codes))
+        index[unsure] = index[unsure].scatter_reduce(0, row, code, "amin", include_self=False)
     return index
 
 
+def _scores(signals: Tensor, codes: Tensor, offset: Tensor) -> Tensor:
+    return torch.addmm(offset, signals, codes.T)
+
+
 def _refuse(verdict: int, count: int) -> None:
-    """Raises where the scores showed that a feature or a code is not a finite number."""
+    """Raises for -1, a code that is not a finite number, or for a number of such features."""
     if verdict < 0:
         raise ValueError("nearest: the codebook holds NaN or infinite numbers; lower its rate")
     if verdict > 0:
@@ -127,14 +190,3 @@ def _refuse(verdict: int, count: int) -> None:
             f"nearest: {verdict} of {count} feature vectors are NaN or infinite; lower the "
             "learning rate or look for the step that made them"
         )
-
-
-def _centered(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The codes less their mean, and minus half their squared norms."""
-    center = codes - codes.mean(0)
-    return center, -0.5 * center.square().sum(1)
-
-
-def _scores(rows: Tensor, codes: Tensor) -> Tensor:
-    center, offset = _centered(codes)
-    return torch.addmm(offset, rows - codes.mean(0), center.T)
