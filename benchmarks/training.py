@@ -69,7 +69,10 @@ def model(hidden: int = 32) -> nw.Autoencoder:
 def ours(made: nw.Autoencoder, train: Split, batch: int, engine: Engine) -> Callable[[], object]:
     """A block of steps as `fit` takes them, with its looks at the clock and for Ctrl-C."""
     fabric = engine.fabric()
-    loop = Loop(fabric, made, train, Optimization(), engine, batch, 0)
+    loop = Loop(
+        fabric, made, train=train, optimization=Optimization(), engine=engine, batch_size=batch,
+        seed=0,
+    )  # fmt: skip
     interruption = Interruption(fabric)
     with tempfile.TemporaryDirectory() as folder:
         writer = CheckpointWriter(Path(folder), Checkpoints(seconds=1e9), loop.state)
@@ -195,7 +198,10 @@ def checkpoint(repeats: int) -> dict[str, float]:
     batch = 128
     made = model(128)
     fabric = Engine().fabric()
-    loop = Loop(fabric, made, images(batch * STEPS), Optimization(), Engine(), batch, 0)
+    loop = Loop(
+        fabric, made, train=images(batch * STEPS), optimization=Optimization(), engine=Engine(),
+        batch_size=batch, seed=0,
+    )  # fmt: skip
     start = time.perf_counter()
     loop.finish_epoch(10**6, (), lambda: None)
     epoch = (time.perf_counter() - start) / STEPS * (45_000 / batch)

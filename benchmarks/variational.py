@@ -63,9 +63,9 @@ def bottlenecks(dim: int) -> dict[str, Bottleneck]:
         "Cauchy": Variational(dim, Cauchy()),
         "Student-t (Monte Carlo KL)": Variational(dim, Student()),
         "`SpikeAndSlab`": SpikeAndSlab(dim),
-        "`Categorical`, score function": Categorical(dim, 1, ScoreFunction()),
-        "`Categorical`, Gumbel-softmax": Categorical(dim, 1, GumbelSoftmax()),
-        "`Categorical`, RLOO with 4 draws": Categorical(dim, 1, RLOO(4)),
+        "`Categorical`, score function": Categorical(dim, 1, estimator=ScoreFunction()),
+        "`Categorical`, Gumbel-softmax": Categorical(dim, 1, estimator=GumbelSoftmax()),
+        "`Categorical`, RLOO with 4 draws": Categorical(dim, 1, estimator=RLOO(4)),
     }
 
 

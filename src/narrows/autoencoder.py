@@ -1,13 +1,12 @@
 """The whole model: encoder, bottleneck, decoder, likelihood, prior."""
 
 import dataclasses
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,11 +17,12 @@ from narrows.functional.in_parts import in_parts
 from narrows.hub import Shared
 from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
-from narrows.modes import evaluating
+from narrows.modes import Following, evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
 from narrows.trust import read_model
+from narrows.writing import write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,15 @@ class Loss:
     output: Tensor
 
 
+class _Options(TypedDict, total=False):
+    """The optional arguments of `Autoencoder`, as its other constructors pass them on."""
+
+    network: "Network | None"
+    likelihood: Likelihood | None
+    beta: float
+    objective: "Objective | None"
+
+
 class Objective(Recorded, ABC):
     """What training minimises in place of the evidence bound; see `narrows.objectives`.
 
@@ -65,7 +74,7 @@ class Objective(Recorded, ABC):
         """The objective of a model in training for a batch x `[batch, *shape]`."""
 
 
-class Autoencoder(Shared, nn.Module):
+class Autoencoder(Shared, Following):
     """images -> encoder -> features -> bottleneck -> Latent -> decoder -> likelihood -> loss.
 
     loss = mean over examples of [ -log p(x | z) + beta * rate + sum_i weight_i * term_i ], in
@@ -99,6 +108,8 @@ class Autoencoder(Shared, nn.Module):
         torch.Size([2, 1, 8, 8])
     """
 
+    follows: bool = False  # the parts remind
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -115,16 +126,16 @@ class Autoencoder(Shared, nn.Module):
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
-        self.network = network
-        self.beta = beta
-        self.objective = objective
+        self.network: Network = network
+        self.beta: float = beta
+        self.objective: Objective | None = objective
         self.sites: tuple[int, ...] = network.sites(self.shape)
         self.encoder: nn.Module = network.encoder(self.shape, bottleneck.in_features)
-        self.bottleneck = bottleneck
+        self.bottleneck: Bottleneck = bottleneck
         self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
-        self.likelihood = likelihood
+        self.likelihood: Likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)
         self.micro_batch: int | None = None
 
@@ -139,24 +150,14 @@ class Autoencoder(Shared, nn.Module):
 
     @classmethod
     def for_images(
-        cls,
-        shape: tuple[int, ...],
-        bottleneck: Bottleneck,
-        *,
-        network: Network | None = None,
-        likelihood: Likelihood | None = None,
-        beta: float = 1.0,
-        objective: Objective | None = None,
+        cls, shape: tuple[int, ...], bottleneck: Bottleneck, **options: Unpack[_Options]
     ) -> Self:
         """An autoencoder for images of any size and channel count.
 
         Args:
             shape: `(channels, height, width)`.
             bottleneck: the latent.
-            network: default `Conv()`.
-            likelihood: default `Normal("optimal")`.
-            beta: weight of the rate.
-            objective: what training minimises in place of the evidence bound.
+            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
 
         Raises:
             ValueError: if `shape` does not have three positive entries.
@@ -166,41 +167,23 @@ class Autoencoder(Shared, nn.Module):
                 f"expected the shape (channels, height, width) of one image, got {tuple(shape)}; "
                 "for vectors use Autoencoder.for_vectors(d, ...)"
             )
-        return cls(
-            shape, bottleneck, network=network, likelihood=likelihood, beta=beta,
-            objective=objective,
-        )  # fmt: skip
+        return cls(shape, bottleneck, **options)
 
     @classmethod
-    def for_vectors(
-        cls,
-        d: int,
-        bottleneck: Bottleneck,
-        *,
-        network: Network | None = None,
-        likelihood: Likelihood | None = None,
-        beta: float = 1.0,
-        objective: Objective | None = None,
-    ) -> Self:
+    def for_vectors(cls, d: int, bottleneck: Bottleneck, **options: Unpack[_Options]) -> Self:
         """An autoencoder for vectors `[batch, d]`: embeddings, activations, tables.
 
         Args:
             d: width of one vector.
             bottleneck: the latent.
-            network: default `Mlp()`.
-            likelihood: default `Normal("optimal")`.
-            beta: weight of the rate.
-            objective: what training minimises in place of the evidence bound.
+            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
 
         Raises:
             ValueError: if `d` is not a positive integer.
         """
         if not isinstance(d, int) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
-        return cls(
-            (d,), bottleneck, network=network, likelihood=likelihood, beta=beta,
-            objective=objective,
-        )  # fmt: skip
+        return cls((d,), bottleneck, **options)
 
     # One way for data to flow.
 
@@ -230,7 +213,7 @@ class Autoencoder(Shared, nn.Module):
             target: what the decoder is to give, of the same shape; x itself by default.
         """
         draws = self.bottleneck.draws if self.training else 1
-        latent, output, nll = self.draw(x, draws, target)
+        latent, output, nll = self.draw(x, draws, target=target)
         rate = self.prior.rate(latent) if latent.has_rate else None
         cost = self.combine(nll, rate, terms=latent.terms)
         total = cost.mean()
@@ -292,7 +275,7 @@ class Autoencoder(Shared, nn.Module):
             self.likelihood.update(torch.cat(batches), torch.cat([one.output for one in losses]))
 
     def draw(
-        self, x: Tensor, draws: int, target: Tensor | None = None
+        self, x: Tensor, draws: int, *, target: Tensor | None = None
     ) -> tuple[Latent, Tensor, Tensor]:
         """Codes each example `draws` times, one whole batch after the other, and decodes.
 
@@ -308,6 +291,7 @@ class Autoencoder(Shared, nn.Module):
         latent = self.bottleneck(features)
         part = None if self.micro_batch is None else draws * self.micro_batch
         output = in_parts(self.decoder, latent.z, part)
+        self.likelihood.count_pass()
         return latent, output, -self.likelihood.log_prob(target, output)
 
     # Using a trained model. These switch to eval for their duration and build no graph.
@@ -370,13 +354,10 @@ class Autoencoder(Shared, nn.Module):
             "prior": spec(self.prior),
         }
         state = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
-        for name, write in (
-            ("model.safetensors", lambda path: save_file(state, path)),
-            ("model.json", lambda path: path.write_text(json.dumps(parts, indent=1) + "\n")),
-        ):
-            partial = folder / f".{name}.partial"
-            write(partial)
-            partial.replace(folder / name)
+        partial = folder / ".model.safetensors.partial"
+        save_file(state, partial)
+        partial.replace(folder / "model.safetensors")
+        write_json(folder / "model.json", parts)
         return folder
 
     @classmethod

@@ -10,13 +10,14 @@ from typing import Literal, Self, TypeVar, cast
 from weakref import WeakValueDictionary, ref
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from narrows import codes
 from narrows.bottlenecks.base import Bottleneck
 from narrows.codes import Code
 from narrows.latent import JointLatent, Latent
+from narrows.modes import Following
 from narrows.priors.base import Prior
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -59,7 +60,7 @@ class LayerOutput:
         return iter((self.z, self.code, self.loss))
 
 
-class Layer(nn.Module):
+class Layer(Following):
     """A bottleneck between two parts of a model of your own.
 
         z, code, loss = layer(features)
@@ -98,6 +99,8 @@ class Layer(nn.Module):
         >>> code.shape
         torch.Size([2, 4, 4])
     """
+
+    follows: bool = False
 
     def __init__(
         self,

@@ -1,11 +1,19 @@
-"""Eval mode for a while, and every submodule's own mode back."""
+"""Modes of a module: in eval for a while, and frozen."""
 
-from types import TracebackType
+import functools
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
 
+import torch
 from torch import nn
 
+_PATIENCE = 100  # training passes without update() before a word about it
 
-class evaluating:  # noqa: N801 (reads as a statement)
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Puts a module and its parts in eval mode for a `with` block, then restores each mode.
 
     Each submodule gets back the mode that it had, also after an exception: a part that was
@@ -20,20 +28,68 @@ class evaluating:  # noqa: N801 (reads as a statement)
         >>> module.training
         True
     """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.modes: dict[nn.Module, bool] = {}
-
-    def __enter__(self) -> None:
-        self.modes = {part: part.training for part in self.module.modules()}
-        self.module.eval()
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        for part, mode in self.modes.items():
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
             part.training = mode
+
+
+class Following(nn.Module):
+    """A module whose running state follows the data by `update`, unless it is frozen.
+
+    A subclass that defines `update` has running state. `requires_grad_(False)` stops it together
+    with the parameters; and training without any call of `update` is answered by one warning.
+
+    Attributes:
+        follows: True if `update` has something to do that the parts of this module do not do.
+    """
+
+    follows: bool = False
+    _frozen: bool = False
+    _since_update: int = 0  # training passes since the last update; not state, only a reminder
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if "update" not in cls.__dict__:
+            return
+        cls.follows = cls.__dict__.get("follows", True)
+        original = cls.__dict__["update"]
+
+        @functools.wraps(original)
+        def update(self: Following, *args: object, **kwargs: object) -> None:
+            self._since_update = 0
+            if not self.frozen:
+                original(self, *args, **kwargs)
+
+        type.__setattr__(cls, "update", update)
+
+    @property
+    def frozen(self) -> bool:
+        """True after `requires_grad_(False)`, or if there are parameters and none is trained."""
+        some = next(self.parameters(), None) is not None
+        return self._frozen or (some and not any(p.requires_grad for p in self.parameters()))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freezes or frees parameters and running state, of this module and of its parts."""
+        for part in self.modules():
+            if isinstance(part, Following):
+                part._frozen = not requires_grad
+        return super().requires_grad_(requires_grad)
+
+    def count_pass(self) -> None:
+        """Counts a training pass; says once that running state goes stale."""
+        if torch.compiler.is_compiling() or not (self.training and torch.is_grad_enabled()):
+            return
+        if self.frozen or not self.follows:
+            return
+        self._since_update += 1
+        if self._since_update == _PATIENCE:
+            warnings.warn(
+                f"{type(self).__name__}: {_PATIENCE} training passes without update(): its running "
+                "state has not moved. Call model.update(x, loss) after each optimizer.step(), or "
+                "update() of this part alone (narrows.fit does)",
+                stacklevel=4,
+            )

@@ -29,7 +29,7 @@ IDS = ["score", "rloo", "nvil", "gumbel", "gumbel-hard", "straight-through"]
 def test_training_draws_follow_the_probabilities(estimator):
     torch.manual_seed(0)
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0])
-    latent = Categorical(4, 1, estimator).train()(logits.expand(20_000, 4))
+    latent = Categorical(4, 1, estimator=estimator).train()(logits.expand(20_000, 4))
     code = latent.code.argmax(-1) if latent.code.is_floating_point() else latent.code
     counts = torch.bincount(code.flatten(), minlength=4)
     expected = 20_000 * logits.softmax(0).double()
@@ -40,7 +40,7 @@ def test_training_draws_follow_the_probabilities(estimator):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
 def test_eval_takes_the_most_probable_value_as_a_hard_vector(estimator):
-    bottleneck = Categorical(5, 3, estimator).eval()
+    bottleneck = Categorical(5, 3, estimator=estimator).eval()
     features = torch.randn(4, 2, 15)
     latent = bottleneck(features)
     expected = features.unflatten(-1, (3, 5)).argmax(-1)
@@ -68,7 +68,7 @@ def test_a_certain_code_costs_log_k_a_variable():
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
 def test_features_ten_thousand_times_too_large_keep_everything_finite(estimator, autocast):
-    bottleneck = Categorical(6, 2, estimator).train()
+    bottleneck = Categorical(6, 2, estimator=estimator).train()
     features = (1e4 * torch.randn(16, 12)).to(torch.bfloat16 if autocast else torch.float32)
     features.requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -82,7 +82,9 @@ def test_features_ten_thousand_times_too_large_keep_everything_finite(estimator,
 
 
 def test_the_temperature_falls_with_the_optimiser_s_steps_and_is_saved():
-    bottleneck = Categorical(3, 1, GumbelSoftmax(start=1.0, smallest=0.5, decay=0.1)).train()
+    bottleneck = Categorical(
+        3, 1, estimator=GumbelSoftmax(start=1.0, smallest=0.5, decay=0.1)
+    ).train()
     for step in range(20):
         expected = max(0.5, math.exp(-0.1 * step))
         assert float(bottleneck.estimator.temperature) == pytest.approx(expected)
@@ -94,7 +96,7 @@ def test_the_temperature_falls_with_the_optimiser_s_steps_and_is_saved():
 
 def test_a_shared_estimator_is_not_shared_between_bottlenecks():
     estimator = GumbelSoftmax(decay=0.1)
-    one, two = Categorical(3, 1, estimator), Categorical(3, 1, estimator)
+    one, two = Categorical(3, 1, estimator=estimator), Categorical(3, 1, estimator=estimator)
     one.update([])
     assert float(two.estimator.temperature) == 1.0
 

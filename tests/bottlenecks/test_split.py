@@ -7,7 +7,7 @@ from narrows.metrics.likelihood import importance_estimate
 
 
 def digit_and_style(draws=2):
-    return Split([Categorical(10, 1, RLOO(draws)), Variational(4)])
+    return Split([Categorical(10, 1, estimator=RLOO(draws)), Variational(4)])
 
 
 def test_parts_get_their_own_slice_and_add_their_rates():
@@ -87,7 +87,7 @@ def test_a_part_without_a_rate_leaves_the_whole_without_one():
 
 def test_parts_that_want_different_numbers_of_draws_are_refused():
     with pytest.raises(ValueError, match="different numbers of draws"):
-        Split([Categorical(3, 1, RLOO(2)), Categorical(3, 1, RLOO(4))])
+        Split([Categorical(3, 1, estimator=RLOO(2)), Categorical(3, 1, estimator=RLOO(4))])
     with pytest.raises(ValueError, match="two or more"):
         Split([Identity(2)])
 

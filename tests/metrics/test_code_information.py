@@ -96,7 +96,7 @@ class TestMisleading:
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(4, (64,), generator=generator)
         logits = torch.cat([certain(64), torch.zeros(64, 64)], 1)  # and one number that is none
-        found = code_information(passing(Categorical(64, variables=2)), logits, labels=labels)
+        found = code_information(passing(Categorical(64, channels=2)), logits, labels=labels)
         entropy = entropies(labels[:, None]).item()
         assert found.classes is not None
         assert found.classes.tolist() == pytest.approx([entropy, 0])
@@ -114,8 +114,7 @@ class TestMisleading:
         labels = torch.arange(60) % 6
         once = certain(6)[labels]
         one, two = (
-            code_information(passing(Categorical(6, variables=v)), once.repeat(1, v))
-            for v in (1, 2)
+            code_information(passing(Categorical(6, channels=v)), once.repeat(1, v)) for v in (1, 2)
         )
         assert two.whole == pytest.approx(one.whole)
         assert float(two.units.sum()) == pytest.approx(2 * float(one.units.sum()))
@@ -131,7 +130,7 @@ class TestMisleading:
 def test_random_indices_have_the_information_of_enumeration():
     torch.manual_seed(0)
     logits, labels = 2 * torch.randn(6, 10), torch.tensor([0, 0, 1, 1, 1, 2])
-    model = passing(Categorical(5, variables=2))
+    model = passing(Categorical(5, channels=2))
     first, second = logits.double().unflatten(1, (2, 5)).softmax(2).unbind(1)
     joint = (first[:, :, None] * second[:, None]).flatten(1)
     found = code_information(model, logits, labels=labels, draws=2000)

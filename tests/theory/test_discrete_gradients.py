@@ -48,19 +48,19 @@ def make(bottleneck, objective=None):
 
 def states(bottleneck, examples=1):
     """All codes, `[states, variables]`."""
-    values = itertools.product(range(bottleneck.categories), repeat=bottleneck.variables)
+    values = itertools.product(range(bottleneck.size), repeat=bottleneck.channels)
     return torch.tensor(list(values))
 
 
 def exact_gradient(model, x):
     """Gradient of sum_z q(z|x) [-log p(x|z)] + KL for the encoder, by enumeration."""
     bottleneck = model.bottleneck
-    logits = model.encoder(x).unflatten(-1, (bottleneck.variables, -1)).log_softmax(-1)
+    logits = model.encoder(x).unflatten(-1, (bottleneck.channels, -1)).log_softmax(-1)
     total = 0.0
     for state in states(bottleneck):
-        log_q = logits[0, torch.arange(bottleneck.variables), state].sum()
+        log_q = logits[0, torch.arange(bottleneck.channels), state].sum()
         nll = -model.likelihood.log_prob(x, model.decoder(bottleneck.embed(state[None]).double()))
-        log_p = -bottleneck.variables * math.log(bottleneck.categories)
+        log_p = -bottleneck.channels * math.log(bottleneck.size)
         total = total + log_q.exp() * (nll.sum() + log_q - log_p)
     return flat(torch.autograd.grad(total, list(model.encoder.parameters())))
 
@@ -88,7 +88,7 @@ def x():
 )
 @pytest.mark.parametrize(("categories", "variables"), [(2, 5), (4, 2)])
 def test_score_function_estimators_are_unbiased(estimator, categories, variables, x):
-    model = make(Categorical(categories, variables, estimator))
+    model = make(Categorical(categories, variables, estimator=estimator))
     exact = exact_gradient(model, x)
     rows = estimates(model, x)
     directions = torch.randn(6, len(exact), dtype=torch.float64)
@@ -101,7 +101,7 @@ def test_score_function_estimators_are_unbiased(estimator, categories, variables
 
 def test_baselines_lower_the_variance_at_the_same_number_of_decodings(x):
     def variance(estimator, draws):
-        model = make(Categorical(2, 5, estimator))
+        model = make(Categorical(2, 5, estimator=estimator))
         return estimates(model, x, 60, draws).var(0).sum()
 
     plain = variance(ScoreFunction(), 400)
@@ -110,7 +110,7 @@ def test_baselines_lower_the_variance_at_the_same_number_of_decodings(x):
 
 
 def test_a_trained_nvil_baseline_lowers_the_variance(x):
-    model = make(Categorical(2, 5, NVIL(5)))
+    model = make(Categorical(2, 5, estimator=NVIL(5)))
     before = estimates(model, x, 40).var(0).sum()
     optimizer = torch.optim.Adam(model.bottleneck.parameters(), 0.05)
     for _ in range(200):
@@ -121,7 +121,7 @@ def test_a_trained_nvil_baseline_lowers_the_variance(x):
 
 
 def test_the_nvil_baseline_leaves_the_encoder_s_gradient_path_alone(x):
-    model = make(Categorical(2, 3, NVIL(4)))
+    model = make(Categorical(2, 3, estimator=NVIL(4)))
     torch.manual_seed(1)
     loss = model.loss(x.expand(4, -1))
     loss.total.backward()
@@ -132,7 +132,7 @@ def test_the_nvil_baseline_leaves_the_encoder_s_gradient_path_alone(x):
     "estimator", [None, ScoreFunction(), NVIL()], ids=["rloo", "score", "nvil"]
 )
 def test_surrogates_add_nothing_to_the_value_of_the_loss(estimator, x):
-    model = make(Categorical(3, 2, estimator))
+    model = make(Categorical(3, 2, estimator=estimator))
     loss = model.loss(x.expand(7, -1))
     assert torch.isclose(loss.total, (loss.nll + loss.rate).mean(), rtol=1e-12)
     assert loss.output.shape == (7, WIDTH)
@@ -140,7 +140,7 @@ def test_surrogates_add_nothing_to_the_value_of_the_loss(estimator, x):
 
 def test_straight_through_is_exact_for_a_cost_linear_in_z(x):
     """E d/dlogits <w, onehot + p - sg p> = <w, dp/dlogits>: no bias without curvature."""
-    bottleneck = Categorical(4, 2, StraightThrough()).double().train()
+    bottleneck = Categorical(4, 2, estimator=StraightThrough()).double().train()
     logits = torch.randn(1, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(8, dtype=torch.float64)
     (got,) = torch.autograd.grad(bottleneck(logits).z @ weight, logits)
@@ -151,7 +151,7 @@ def test_straight_through_is_exact_for_a_cost_linear_in_z(x):
 
 def test_gumbel_softmax_s_bias_falls_with_the_temperature(x):
     def bias(temperature):
-        model = make(Categorical(4, 1, GumbelSoftmax(temperature, temperature)))
+        model = make(Categorical(4, 1, estimator=GumbelSoftmax(temperature, temperature)))
         exact = exact_gradient(model, x)
         mean = estimates(model, x, 60, 2000).mean(0)
         return float((mean - exact).norm() / exact.norm())
@@ -161,7 +161,7 @@ def test_gumbel_softmax_s_bias_falls_with_the_temperature(x):
 
 def test_vimco_is_unbiased_for_the_gradient_of_the_multi_sample_bound(x):
     draws = 3
-    model = make(Categorical(2, 2, ScoreFunction()), ImportanceWeighted(draws))
+    model = make(Categorical(2, 2, estimator=ScoreFunction()), ImportanceWeighted(draws))
     logits = model.encoder(x).unflatten(-1, (2, -1)).log_softmax(-1)
     log_qs, log_ws = [], []
     for state in states(model.bottleneck):
@@ -191,6 +191,6 @@ def test_vimco_is_unbiased_for_the_gradient_of_the_multi_sample_bound(x):
 
 
 def test_vimco_refuses_relaxed_draws(x):
-    model = make(Categorical(2, 2, GumbelSoftmax()), ImportanceWeighted(3))
+    model = make(Categorical(2, 2, estimator=GumbelSoftmax()), ImportanceWeighted(3))
     with pytest.raises(TypeError, match="ScoreFunction"):
         model.loss(x)

@@ -70,11 +70,11 @@ FAMILIES = {
     # Between the mean KL of the two halves of the first batch.
     "free bits": lambda: Variational(3, Normal(), free_bits=0.3515),
     "spike and slab": lambda: SpikeAndSlab(3),
-    "categorical rloo": lambda: Categorical(4, 2, RLOO(3)),
-    "categorical nvil": lambda: Categorical(4, 2, NVIL(8)),
-    "categorical gumbel": lambda: Categorical(4, 2, GumbelSoftmax()),
-    "categorical straight-through": lambda: Categorical(4, 2, StraightThrough()),
-    "split": lambda: Split([Categorical(4, 1, StraightThrough()), Variational(2)]),
+    "categorical rloo": lambda: Categorical(4, 2, estimator=RLOO(3)),
+    "categorical nvil": lambda: Categorical(4, 2, estimator=NVIL(8)),
+    "categorical gumbel": lambda: Categorical(4, 2, estimator=GumbelSoftmax()),
+    "categorical straight-through": lambda: Categorical(4, 2, estimator=StraightThrough()),
+    "split": lambda: Split([Categorical(4, 1, estimator=StraightThrough()), Variational(2)]),
     "split of quantisers": lambda: Split([VectorQuantizer(8, 2), FiniteScalarQuantizer([4, 3])]),
     "vq ema": lambda: VectorQuantizer(24, 4, learning=CodebookLearning(revive_after=2)),
     "vq ema k-means": lambda: VectorQuantizer(

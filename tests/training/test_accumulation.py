@@ -30,7 +30,7 @@ NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
 BATCH, PARTS = 32, 4
 OBJECTIVES = {
     "importance weighted": (lambda: Variational(3), ImportanceWeighted(3)),
-    "vimco": (lambda: Categorical(4, 2, ScoreFunction()), ImportanceWeighted(3)),
+    "vimco": (lambda: Categorical(4, 2, estimator=ScoreFunction()), ImportanceWeighted(3)),
     "denoising": (lambda: Variational(3), Denoising(0.2)),
 }
 
@@ -177,7 +177,7 @@ def test_beta_follows_the_whole_step_under_geco(digits):
 CUT = {
     "optimal sigma": (lambda: program.FAMILIES["plain"](), Normal, Normal),
     "free bits": (program.FAMILIES["free bits"], lambda: Normal(0.3), Variational),
-    "nvil": (lambda: Categorical(4, 2, NVIL(8)), lambda: Normal(0.3), NVIL),
+    "nvil": (lambda: Categorical(4, 2, estimator=NVIL(8)), lambda: Normal(0.3), NVIL),
     "batch top-k": (program.FAMILIES["sparse batch top-k"], lambda: Normal(0.3), BatchTopK),
 }
 

@@ -14,7 +14,10 @@ def test_the_epochs_figures_hold_no_graph():
     data = nw.data.load("digits")
     torch.manual_seed(0)
     model = nw.Autoencoder.for_images(data.shape, VectorQuantizer(8, 4), network=Conv(hidden=8))
-    loop = Loop(Engine().fabric(), model, data.train.head(128), Optimization(), Engine(), 64, 0)
+    loop = Loop(
+        Engine().fabric(), model, train=data.train.head(128), optimization=Optimization(),
+        engine=Engine(), batch_size=64, seed=0,
+    )  # fmt: skip
     seen = []
     loop.finish_epoch(2, (), lambda: seen.append(dict(loop.sums)))
     assert len(seen) == 2

@@ -2,21 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows.codes import Code, CodeSpace
 from narrows.functional.score_function import score_function_surrogate
 from narrows.latent import Latent
+from narrows.modes import Following
 from narrows.recorded import Recorded
 
 if TYPE_CHECKING:
     from narrows.priors.base import Prior
-
-
-Gradient = Literal["exact", "straight_through", "estimated"]
 
 
 class RateArgument(NamedTuple):
@@ -31,12 +29,13 @@ class RateArgument(NamedTuple):
     values: tuple[str, ...]
 
 
+Gradient: TypeAlias = Literal["exact", "straight_through", "estimated"]
 COUNTS = ("1", "2", "4", "8")
 SIZES = ("16", "64", "256", "1024")
 BETA = RateArgument("beta", ("0.1", "0.3", "1", "3"))
 
 
-class Bottleneck(Recorded, nn.Module, ABC):
+class Bottleneck(Recorded, Following, ABC):
     """Features `[batch, *sites, in_features]` -> `Latent`, and `embed(code)` back to z.
 
     The last axis is what is coded; any number of site axes, also none, may stand before it.
@@ -54,8 +53,8 @@ class Bottleneck(Recorded, nn.Module, ABC):
         per_site: whether each site is coded from its own features alone.
         draws: codes drawn per example in a training step. With several, the model passes the
             features of the batch that many times, one whole batch after the other.
-        whole_batch: whether a training step takes something over the whole batch (a mean, a
-            scale, a choice), so that a batch coded in parts would not be the same batch.
+        whole_batch: True if training uses batch statistics (a mean, a scale, a choice), so that
+            the batch cannot be coded in parts.
     """
 
     rate_argument: RateArgument | None = None
@@ -63,14 +62,15 @@ class Bottleneck(Recorded, nn.Module, ABC):
     per_site: bool = True
     draws: int = 1
     whole_batch: bool = False
+    follows: bool = False
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if value < 1:
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features: int = in_features
+        self.out_features: int = out_features
 
     @property
     @abstractmethod
@@ -108,26 +108,24 @@ class Bottleneck(Recorded, nn.Module, ABC):
         assert latent.log_q is not None
         return score_function_surrogate(cost, latent.log_q)
 
-    def update(self, latents: Sequence[Latent]) -> None:
+    def update(self, _latents: Sequence[Latent], /) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.
 
         Args:
-            latents: the latents of all micro-batches of the step, of this rank.
+            _latents: the latents of all micro-batches of the step, of this rank.
         """
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, _totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Measures of the code over a whole set, from the summed `Latent.stats`.
 
         Args:
-            totals: each of the stats, summed over the set.
-            examples: number of examples in the set.
+            _totals: each of the stats, summed over the set.
+            _examples: number of examples in the set.
         """
-        del totals, examples
         return {}
 
-    def advice(self, summary: Mapping[str, float]) -> list[str]:
-        """Sentences that say what looks wrong in `summary` and what to try."""
-        del summary
+    def advice(self, _summary: Mapping[str, float], /) -> list[str]:
+        """Sentences that say what looks wrong in the summary and what to try."""
         return []
 
     def _check(self, features: Tensor) -> Tensor:
@@ -142,6 +140,7 @@ class Bottleneck(Recorded, nn.Module, ABC):
             raise ValueError(
                 f"{type(self).__name__}: expected floating-point features, got {features.dtype}"
             )
+        self.count_pass()
         if features.dtype in (torch.float16, torch.bfloat16):
             features = features.float()
         # A sum is finite unless a summand is not (or it overflows, which the second look

@@ -9,15 +9,13 @@ from torch import Tensor
 from torch.distributions import Categorical as CategoricalDistribution
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import COUNTS, Gradient, RateArgument
+from narrows.bottlenecks.base import COUNTS, Bottleneck, Gradient, RateArgument
 from narrows.bottlenecks.gradient_estimators import RLOO, Estimator
 from narrows.codes import Code, Indices, tensors
 from narrows.functional.usage import usage
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import UniformCategorical
-
-from .base import Bottleneck
 
 
 class Categorical(Bottleneck):
@@ -28,51 +26,50 @@ class Categorical(Bottleneck):
     gradient passes the draw.
 
     Args:
-        categories: K, the values of a variable; the features are `variables * K` logits.
-        variables: variables per site.
+        size: number K of values of a variable; the features are `channels * K` logits.
+        channels: variables per site.
         estimator: `RLOO(4)` by default; also `ScoreFunction`, `NVIL`, `GumbelSoftmax` and
             `StraightThrough`. For the multi-sample bound (VIMCO) train a model with
             `objective=ImportanceWeighted(K)` and `ScoreFunction()`.
 
     Raises:
-        ValueError: if there are fewer than 2 categories or 1 variable.
+        ValueError: if there are fewer than 2 values or 1 variable.
 
     Example:
         >>> import torch
-        >>> latent = Categorical(10, variables=2)(torch.randn(5, 20))
+        >>> latent = Categorical(10, channels=2)(torch.randn(5, 20))
         >>> latent.code.shape, latent.z.shape
         (torch.Size([5, 2]), torch.Size([5, 20]))
     """
 
-    rate_argument: RateArgument | None = RateArgument("bottleneck.variables", COUNTS)
+    rate_argument: RateArgument | None = RateArgument("bottleneck.channels", COUNTS)
 
     gradient: Gradient = "estimated"
     anchor: Tensor
 
-    def __init__(
-        self, categories: int, variables: int = 1, estimator: Estimator | None = None
-    ) -> None:
-        if categories < 2:
-            raise ValueError(f"Categorical: expected at least 2 categories, got {categories}")
-        super().__init__(variables * categories, variables * categories)
-        self.categories = categories
-        self.variables = variables
+    def __init__(self, size: int, channels: int = 1, *, estimator: Estimator | None = None) -> None:
+        if size < 2:
+            raise ValueError(f"Categorical: expected size of at least 2 values, got {size}")
+        super().__init__(channels * size, channels * size)
+        self.size: int = size
+        self.channels: int = channels
         # A copy, so that one description can serve several bottlenecks.
-        self.estimator: Estimator = copy.deepcopy(estimator) if estimator is not None else RLOO()
+        self.estimator: Estimator = copy.deepcopy(estimator) or RLOO()
         self.estimator.prepare(self.in_features)
         self.draws: int = self.estimator.draws
         self.whole_batch: bool = self.estimator.whole_batch
+        self.follows: bool = self.estimator.follows
         self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
     @property
     def codes(self) -> Indices:
         """One index for each variable of a site."""
-        return Indices(self.categories, self.variables)
+        return Indices(self.size, self.channels)
 
     def forward(self, features: Tensor) -> Latent:
-        """Codes logits `[batch, *sites, variables * categories]`; draws in training."""
+        """Codes logits `[batch, *sites, channels * size]`; draws in training."""
         features = self._check(features)
-        logits = features.unflatten(-1, (self.variables, self.categories)).log_softmax(-1)
+        logits = features.unflatten(-1, (self.channels, self.size)).log_softmax(-1)
         posterior = CategoricalDistribution(logits=logits, validate_args=False)
         log_q = None
         if self.training:
@@ -95,31 +92,29 @@ class Categorical(Bottleneck):
         )
 
     def embed(self, code: Code) -> Tensor:
-        """One-hot vectors of indices `[..., variables]`; relaxed ones as they are."""
+        """One-hot vectors of indices `[..., channels]`; relaxed ones as they are."""
         first, *others = tensors(code)
         if first.is_floating_point() and not others:
             return first.flatten(-2)
         return self._one_hot(self.codes.check(code))
 
     def _one_hot(self, code: Tensor) -> Tensor:
-        return F.one_hot(code, self.categories).to(self.anchor.dtype).flatten(-2)
+        return F.one_hot(code, self.size).to(self.anchor.dtype).flatten(-2)
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """The estimator's."""
         return self.estimator.surrogate(cost, latent)
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """All categories alike."""
-        return UniformCategorical(sites, self.categories, channels=self.variables)
+        """All values alike."""
+        return UniformCategorical(sites, self.size, channels=self.channels)
 
-    def update(self, latents: Sequence[Latent]) -> None:
+    def update(self, _latents: Sequence[Latent], /) -> None:
         """Lets the estimator's temperature fall."""
-        del latents
         self.estimator.update()
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Means over the variables: perplexity of use, and bits that a code says about x."""
-        del examples
         counts = totals["usage"].double()
         measures = [usage(row) for row in counts]
         positions = counts.sum(1).clamp(min=1)
@@ -137,15 +132,15 @@ class Categorical(Bottleneck):
             return []
         return [
             f"the code says {summary['information_bits']:.2g} bits about x (perplexity "
-            f"{summary['perplexity']:.3g} of {self.categories}): posterior collapse; try a beta "
+            f"{summary['perplexity']:.3g} of {self.size}): posterior collapse; try a beta "
             "warm-up, a smaller beta, or another estimator (RLOO with more draws)"
         ]
 
     def _stats(self, logits: Tensor, code: Tensor) -> dict[str, Tensor]:
         """Totals by variable."""
-        hot = F.one_hot(code, self.categories).reshape(-1, self.variables, self.categories)
+        hot = F.one_hot(code, self.size).reshape(-1, self.channels, self.size)
         p = logits.exp()
-        entropy = -(p * logits).sum(-1).reshape(-1, self.variables)
+        entropy = -(p * logits).sum(-1).reshape(-1, self.channels)
         return {
             "usage": hot.sum(0),
             "probabilities": p.reshape(-1, *p.shape[-2:]).sum(0, dtype=torch.float64),

@@ -14,29 +14,30 @@ from narrows.functional.score_function import (
 )
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
+from narrows.modes import Following
 from narrows.recorded import Recorded
 
 
-class Estimator(Recorded, nn.Module, ABC):
+class Estimator(Recorded, Following, ABC):
     """Draws one-hot vectors in training and says how their gradient comes about.
 
     Attributes:
         draws: draws per example and optimiser step.
-        scores: whether the gradient comes from log q (score function) and not through z.
-        whole_batch: whether the surrogate takes something over the whole batch.
+        scores: True if the gradient comes from log q (score function) and not through z.
+        whole_batch: True if the surrogate uses batch statistics.
     """
 
     draws: int = 1
     scores: bool = False
     whole_batch: bool = False
+    follows: bool = False
 
     @abstractmethod
     def draw(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The training code and z for normalised logits `[..., K]`; z is `[..., K]`."""
 
-    def prepare(self, features: int) -> None:
+    def prepare(self, _features: int, /) -> None:
         """Makes what depends on the width of the features."""
-        del features
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros `[draws * batch]` whose gradient is the score-function part."""
@@ -53,7 +54,7 @@ class ScoreFunction(Estimator):
     Source: Williams (1992).
     """
 
-    scores = True
+    scores: bool = True
 
     def draw(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """An exact draw, and its one-hot vector."""
@@ -77,7 +78,7 @@ class RLOO(ScoreFunction):
         super().__init__()
         if draws < 2:
             raise ValueError(f"RLOO compares draws with each other: take 2 or more, got {draws}")
-        self.draws = draws
+        self.draws: int = draws
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros `[draws * batch]`, the draws of an example standing a batch apart."""
@@ -94,26 +95,27 @@ class NVIL(ScoreFunction):
     standard deviation over the batch of all ranks; they do not touch the encoder.
 
     Args:
-        width: of b's hidden layer.
+        hidden: width of b's hidden layer.
 
     Source: Mnih & Gregor (2014), section 2.3, without its variance normalisation (which makes
         the learning rate depend on the cost's scale, as Adam already prevents).
     """
 
-    whole_batch = True
+    whole_batch: bool = True
+    constant: nn.Parameter
+    network: nn.Sequential
 
-    def __init__(self, width: int = 100) -> None:
+    def __init__(self, hidden: int = 100) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"NVIL: width must be at least 1, got {width}")
-        self.width = width
+        if hidden < 1:
+            raise ValueError(f"NVIL: hidden must be at least 1, got {hidden}")
+        self.hidden: int = hidden
 
-    def prepare(self, features: int) -> None:
+    def prepare(self, features: int, /) -> None:
         """Makes c and b."""
-        self.constant: nn.Parameter = nn.Parameter(torch.zeros(()))
-        self.network: nn.Sequential = nn.Sequential(
-            nn.Linear(features, self.width), nn.Tanh(), nn.Linear(self.width, 1)
-        )
+        self.constant = nn.Parameter(torch.zeros(()))
+        layers = nn.Linear(features, self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1)
+        self.network = nn.Sequential(*layers)
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros `[batch]`; their gradient also trains the baseline."""

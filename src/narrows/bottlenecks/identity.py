@@ -2,13 +2,11 @@
 
 from torch import Tensor
 
-from narrows.bottlenecks.base import COUNTS, RateArgument
+from narrows.bottlenecks.base import COUNTS, Bottleneck, RateArgument
 from narrows.codes import Code, Values
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.quantized import QuantizedHistogram
-
-from .base import Bottleneck
 
 
 class Identity(Bottleneck):

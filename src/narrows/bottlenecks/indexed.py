@@ -22,7 +22,7 @@ class Indexed(Bottleneck):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__(dim, dim)
-        self.size = size
+        self.size: int = size
 
     @property
     def codes(self) -> Indices:
@@ -45,9 +45,8 @@ class Indexed(Bottleneck):
         """Uniform indices, log2(size) bits a site; its `fit` makes it their histogram."""
         return CategoricalPrior(sites, self.size)
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Usage of the codes over a whole set; see `narrows.functional.usage`."""
-        del examples
         return usage(totals["counts"])
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:

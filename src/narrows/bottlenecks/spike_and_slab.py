@@ -6,15 +6,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.base import BETA, Gradient, RateArgument
+from narrows.bottlenecks.base import BETA, Bottleneck, Gradient, RateArgument
 from narrows.bottlenecks.variational import positive
 from narrows.codes import Code, Values
 from narrows.distributions import SpikeSlab
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.factorial import SpikeAndSlabPrior
-
-from .base import Bottleneck
 
 
 class SpikeAndSlab(Bottleneck):
@@ -47,7 +45,6 @@ class SpikeAndSlab(Bottleneck):
     """
 
     rate_argument: RateArgument | None = BETA
-
     gradient: Gradient = "estimated"
 
     def __init__(self, dim: int, activity: float = 0.2, *, temperature: float = 0.5) -> None:

@@ -5,14 +5,13 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
+from narrows.bottlenecks.base import Bottleneck, Gradient
 from narrows.codes import Code, Several, parts_of
 from narrows.latent import JointLatent, Latent
 from narrows.priors.base import Prior
 from narrows.priors.joint import JointPrior
-
-from .base import Bottleneck
 
 Value = TypeVar("Value")
 
@@ -37,6 +36,8 @@ class Split(Bottleneck):
         ([(5, 1), (5, 2)], torch.Size([5, 12]))
     """
 
+    follows: bool = False
+
     def __init__(self, parts: Sequence[Bottleneck]) -> None:
         if len(parts) < 2:
             raise ValueError(f"Split: expected two or more bottlenecks, got {len(parts)}")
@@ -53,10 +54,8 @@ class Split(Bottleneck):
         self.draws: int = several.pop() if several else 1
         self.per_site: bool = all(part.per_site for part in parts)
         self.whole_batch: bool = any(part.whole_batch for part in parts)
-        if len({part.gradient for part in parts}) == 1:
-            self.gradient: str = parts[0].gradient
-        else:
-            self.gradient = "estimated"
+        alike = len({part.gradient for part in parts}) == 1
+        self.gradient: Gradient = parts[0].gradient if alike else "estimated"
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -110,20 +109,17 @@ class Split(Bottleneck):
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """The parts' measures, by `i.name`."""
-        return _named(
-            [
-                part.summary(_of(totals, i), examples) if _of(totals, i) else {}
-                for i, part in enumerate(self._bottlenecks)
-            ]
-        )
+        own = [_of(totals, i) for i in range(len(self.parts))]
+        pairs = zip(self._bottlenecks, own, strict=True)
+        return _named([part.summary(sums, examples) if sums else {} for part, sums in pairs])
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
         """The parts' advice, each with its part's number."""
-        found = []
-        for i, part in enumerate(self._bottlenecks):
-            own = _of(summary, i)
-            found += [f"part {i}: {sentence}" for sentence in (part.advice(own) if own else [])]
-        return found
+        return [
+            f"part {i}: {sentence}"
+            for i, part in enumerate(self._bottlenecks)
+            for sentence in (part.advice(_of(summary, i)) if _of(summary, i) else [])
+        ]
 
     @property
     def _bottlenecks(self) -> list[Bottleneck]:
@@ -133,7 +129,7 @@ class Split(Bottleneck):
 class JointPosterior(Distribution):
     """Independent posteriors of the parts; a deterministic part is certain of its code."""
 
-    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  # pyright: ignore
 
     def __init__(self, latents: Sequence[Latent]) -> None:
         super().__init__(torch.Size((latents[0].batch,)), validate_args=False)

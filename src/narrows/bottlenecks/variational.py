@@ -3,14 +3,14 @@
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import BETA, RateArgument
+from narrows.bottlenecks.base import BETA, Bottleneck, RateArgument
 from narrows.codes import Code, Values
 from narrows.distributions import Family, Normal, divergence_is_finite
 from narrows.functional.ranks import total_over_ranks
@@ -18,8 +18,7 @@ from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Factorial
 
-from .base import Bottleneck
-
+Kl: TypeAlias = Literal["closed", "monte_carlo"]
 SMALLEST_SCALE = 1e-4  # of the family's own; keeps log s and 1/s finite in float32
 _RAW_OF_ONE = math.log(math.expm1(1 - SMALLEST_SCALE))  # features of 0 give a scale of 1
 
@@ -58,7 +57,6 @@ class Variational(Bottleneck):
     """
 
     rate_argument: RateArgument | None = BETA
-
     nodes: Tensor
 
     def __init__(
@@ -67,19 +65,19 @@ class Variational(Bottleneck):
         posterior: Family | None = None,
         *,
         prior: Family | None = None,
-        kl: Literal["closed", "monte_carlo"] | None = None,
+        kl: Kl | None = None,
         squash: bool | None = None,
         free_bits: float = 0.0,
     ) -> None:
         super().__init__(2 * dim, dim)
-        self.dim = dim
+        self.dim: int = dim
         self.posterior: Family = Normal() if posterior is None else posterior
         self.prior: Family = self.posterior if prior is None else prior
-        self.kl: Literal["closed", "monte_carlo"] | None = kl
+        self.kl: Kl | None = kl
         _refuse_without_divergence(self.posterior, self.prior, kl)
         if free_bits < 0:
             raise ValueError(f"Variational: free_bits must be at least 0, got {free_bits}")
-        self.free_bits = free_bits
+        self.free_bits: float = free_bits
         self.whole_batch: bool = free_bits > 0
         self.squash: bool = self.posterior.heavy_tailed if squash is None else squash
         self.register_buffer("nodes", _quantiles(self.posterior), persistent=False)
@@ -207,9 +205,7 @@ def _quantiles(family: Family, count: int = 32) -> Tensor:
     return 0.5 * (nodes - nodes.flip(0))  # the families are symmetric
 
 
-def _refuse_without_divergence(
-    posterior: Family, prior: Family, kl: Literal["closed", "monte_carlo"] | None
-) -> None:
+def _refuse_without_divergence(posterior: Family, prior: Family, kl: Kl | None) -> None:
     """Refuses pairs whose KL is infinite, and closed forms that do not exist."""
     if kl not in (None, "closed", "monte_carlo"):
         raise ValueError(f"Variational: kl must be 'closed', 'monte_carlo' or None, got {kl!r}")

@@ -4,16 +4,17 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows.functional.conditionals import Conditional, Walk
+from narrows.modes import Following
 from narrows.recorded import Recorded
 
 LEVELS = 256
 """Values of an 8-bit number."""
 
 
-class Likelihood(Recorded, nn.Module, ABC):
+class Likelihood(Recorded, Following, ABC):
     """p(x | output) of data `[batch, channels, ...]`, normalised over all its dimensions.
 
     The decoder delivers `[batch, likelihood.channels(channels), ...]`; vectors `[batch, d]`
@@ -29,6 +30,7 @@ class Likelihood(Recorded, nn.Module, ABC):
     discrete: ClassVar[bool] = False
     gives_levels: ClassVar[bool] = False
     whole_batch: bool = False
+    follows: bool = False
 
     def channels(self, data_channels: int) -> int:
         """Parameters per pixel that the decoder has to deliver (of the vector, for vectors)."""

@@ -61,6 +61,7 @@ class Normal(Likelihood):
     def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
         super().__init__()
         self.sigma = sigma
+        self.follows: bool = sigma == "optimal"
         self.whole_batch: bool = sigma == "optimal"
         if sigma == "learned":
             self.log_sigma: nn.Parameter = nn.Parameter(torch.zeros(()))

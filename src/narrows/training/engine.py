@@ -1,6 +1,6 @@
 """Where training runs: the adapter to Lightning Fabric."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
 from lightning_fabric import Fabric
@@ -38,6 +38,7 @@ class Engine(Recorded):
 
     accelerator: str = "auto"
     devices: int | Literal["auto"] = 1
+    _: KW_ONLY
     nodes: int = 1
     strategy: str = "auto"
     precision: Precision = "32-true"

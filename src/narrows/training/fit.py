@@ -105,7 +105,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     with contextlib.ExitStack() as held:
         folder = _open(fabric, out, config, bool(resume), held)
         written = folder if fabric.is_global_zero else None
-        loop = Loop(fabric, model, data.train, optimization, engine, batch_size, seed)
+        loop = Loop(
+            fabric, model, train=data.train, optimization=optimization, engine=engine,
+            batch_size=batch_size, seed=seed,
+        )  # fmt: skip
         training = _Training(loop, data, epochs, callbacks, written)
         together = fabric.broadcast if engine.sharded else None
         writer = CheckpointWriter(

@@ -63,6 +63,7 @@ class Loop:
         self,
         fabric: Fabric,
         model: Autoencoder,
+        *,
         train: Split,
         optimization: Optimization,
         engine: Engine,

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ class Schedule(Recorded, ABC):
     """A function of training progress that the peak learning rate is multiplied by."""
 
     @abstractmethod
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, /) -> float:
         """The factor at `progress`, the fraction of optimiser steps done, in [0, 1)."""
 
 
@@ -23,9 +23,8 @@ class Schedule(Recorded, ABC):
 class Constant(Schedule):
     """The peak rate throughout."""
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, _progress: float, /) -> float:
         """Always 1."""
-        del progress
         return 1.0
 
 
@@ -97,6 +96,7 @@ class Optimization(Recorded):
 
     learning_rate: float = 1e-3
     schedule: Schedule = field(default_factory=Cosine)
+    _: KW_ONLY
     weight_decay: float = 0.0
     clip: float | None = None
 

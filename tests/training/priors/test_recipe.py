@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_said(data):
 def test_uniform_costs_log2_k_for_every_index(data):
     one = model(data, VectorQuantizer(8, 4))
     assert fit_prior(one, data, prior="uniform").report.test == pytest.approx(16 * 3)
-    both = model(data, nw.bottlenecks.Categorical(categories=5, variables=2))
+    both = model(data, nw.bottlenecks.Categorical(5, 2))
     assert fit_prior(both, data, prior="uniform").report.test == pytest.approx(
         16 * 2 * math.log2(5)
     )

@@ -46,16 +46,15 @@ class CodebookLearning(Recorded):
 
     def __post_init__(self) -> None:
         revival = self.revive_after is None or self.revive_after >= 1
-        for name, holds, wanted in (
-            ("method", self.method in ("ema", "gradient"), "ema or gradient"),
-            ("init", self.init in ("data", "kmeans", "uniform"), "data, kmeans or uniform"),
-            ("decay", 0 <= self.decay < 1, "in [0, 1)"),
-            ("revive_after", revival, "at least 1, or None"),
-            ("warmup", self.warmup >= 0, "at least 0"),
-        ):
-            if not holds:
-                value = getattr(self, name)
-                raise ValueError(f"CodebookLearning: expected {name} {wanted}, got {value!r}")
+        starts = ("data", "kmeans", "uniform")
+        check_arguments(
+            self,
+            method=(self.method, self.method in ("ema", "gradient"), "ema or gradient"),
+            init=(self.init, self.init in starts, "data, kmeans or uniform"),
+            decay=(self.decay, 0 <= self.decay < 1, "in [0, 1)"),
+            revive_after=(self.revive_after, revival, "at least 1, or None"),
+            warmup=(self.warmup, self.warmup >= 0, "at least 0"),
+        )
 
 
 class Codebook(nn.Module):
@@ -198,6 +197,13 @@ class Codebook(nn.Module):
         if self.learning.method == "ema":
             self.counts[index] = counts
             self.sums[index] = vectors * counts.unsqueeze(1)
+
+
+def check_arguments(owner: object, **arguments: tuple[object, bool, str]) -> None:
+    """Refuses the first argument that is out of range: (value, whether it is fine, the range)."""
+    for name, (value, fine, wanted) in arguments.items():
+        if not fine:
+            raise ValueError(f"{type(owner).__name__}: expected {name} {wanted}, got {value!r}")
 
 
 def _uniform(size: int, dim: int) -> Tensor:

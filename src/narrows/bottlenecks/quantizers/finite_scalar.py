@@ -41,7 +41,6 @@ class FiniteScalarQuantizer(Indexed):
     rate_argument: RateArgument | None = RateArgument(
         "bottleneck.levels", ("[4,4]", "[8,8]", "[8,6,5]", "[8,8,16]")
     )
-
     gradient: Gradient = "estimated"
     bases: Tensor
     tops: Tensor

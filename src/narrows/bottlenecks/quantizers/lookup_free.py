@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import RateArgument
+from narrows.bottlenecks.base import Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
@@ -51,7 +51,6 @@ class LookupFreeQuantizer(Indexed):
     """
 
     rate_argument: RateArgument | None = RateArgument("bottleneck.dim", ("4", "6", "8", "10"))
-
     marginal: Tensor
     powers: Tensor
 
@@ -78,7 +77,7 @@ class LookupFreeQuantizer(Indexed):
         self.decay: float = decay
         self.commitment: float = commitment
         self.entropy: float = entropy
-        self.gradient: str = "estimated" if spherical else "straight_through"
+        self.gradient: Gradient = "estimated" if spherical else "straight_through"
         self.scale: float = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
         self.register_buffer("powers", 1 << torch.arange(dim), persistent=False)
@@ -86,9 +85,8 @@ class LookupFreeQuantizer(Indexed):
     @property
     def weights(self) -> Mapping[str, float]:
         """Of the commitment and the two entropies; diversity is to be high."""
-        return {
-            "commitment": self.commitment, "entropy": self.entropy, "diversity": -self.entropy
-        }  # fmt: skip
+        entropy = self.entropy
+        return {"commitment": self.commitment, "entropy": entropy, "diversity": -entropy}
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""

@@ -48,7 +48,7 @@ class ResidualQuantizer(Bottleneck):
     """
 
     rate_argument: RateArgument | None = RateArgument("bottleneck.stages", COUNTS)
-
+    follows: bool = False
     gradient: Gradient = "straight_through"
 
     def __init__(
@@ -156,9 +156,8 @@ class ResidualQuantizer(Bottleneck):
                 before = codes[nearest(residual, codes)]
             residual = residual - before
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Usage over all stages: means of entropy and usage, the sum of dead codes."""
-        del examples
         each = [usage(counts) for counts in totals["counts"]]
         entropy = sum(one["entropy_bits"] for one in each) / self.stages
         return {

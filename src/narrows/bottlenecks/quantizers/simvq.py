@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from narrows.bottlenecks.base import SIZES, RateArgument
+from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.functional.nearest import nearest
@@ -42,7 +42,6 @@ class SimVQ(Indexed):
     """
 
     rate_argument: RateArgument | None = RateArgument("bottleneck.size", SIZES)
-
     base: Tensor
 
     def __init__(
@@ -59,9 +58,10 @@ class SimVQ(Indexed):
                 "SimVQ: expected size >= 1, commitment >= 0 and estimator straight_through or "
                 f"rotation, got {size}, {commitment}, {estimator!r}"
             )
-        self.commitment = commitment
-        self.gradient: str = "straight_through" if estimator == "straight_through" else "estimated"
-        self._commit = commit if estimator == "straight_through" else commit_rotated
+        self.commitment: float = commitment
+        plain = estimator == "straight_through"
+        self.gradient: Gradient = "straight_through" if plain else "estimated"
+        self._commit = commit if plain else commit_rotated
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
         self.linear: nn.Parameter = nn.Parameter(torch.eye(dim))
         self.offset: nn.Parameter = nn.Parameter(torch.zeros(dim))

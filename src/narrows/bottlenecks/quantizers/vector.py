@@ -1,6 +1,5 @@
 """Vector quantisation: each site becomes the nearest of K learned vectors."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,12 +9,10 @@ from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
-from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning
+from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning, check_arguments
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.functional.nearest import nearest
 from narrows.latent import Latent
-
-_PATIENCE = 100  # training passes without update() before a word about it
 
 
 class VectorQuantizer(Indexed):
@@ -50,7 +47,6 @@ class VectorQuantizer(Indexed):
     """
 
     rate_argument: RateArgument | None = RateArgument("bottleneck.size", SIZES)
-
     gradient: Gradient = "straight_through"
 
     def __init__(
@@ -65,24 +61,25 @@ class VectorQuantizer(Indexed):
         seed: int = 0,
     ) -> None:
         super().__init__(size, dim)
-        _require("size", size, size >= 1, "at least 1")
-        _require("metric", metric, metric in ("euclidean", "cosine"), "euclidean or cosine")
-        _require(
-            "estimator", estimator, estimator in ("straight_through", "rotation"),
-            "straight_through or rotation",
-        )  # fmt: skip
-        _require("commitment", commitment, commitment >= 0, "at least 0")
+        estimators = ("straight_through", "rotation")
+        check_arguments(
+            self,
+            size=(size, size >= 1, "at least 1"),
+            metric=(metric, metric in ("euclidean", "cosine"), "euclidean or cosine"),
+            estimator=(estimator, estimator in estimators, " or ".join(estimators)),
+            commitment=(commitment, commitment >= 0, "at least 0"),
+        )
         self.commitment: float = commitment
-        self.metric = metric
+        self.metric: Literal["euclidean", "cosine"] = metric
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
-        self.estimator = estimator
+        self.estimator: Literal["straight_through", "rotation"] = estimator
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        self.codebook: Codebook = Codebook(
-            size, dim, learning=learning, unit=metric == "cosine", seed=seed
-        )
-        self._passes = 0  # training passes since the last update; not state, only a reminder
+        unit = metric == "cosine"
+        self.codebook: Codebook = Codebook(size, dim, learning=learning, unit=unit, seed=seed)
+        revival = learning.revive_after is not None
+        self.follows: bool = learning.method == "ema" or learning.init != "uniform" or revival
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -110,7 +107,6 @@ class VectorQuantizer(Indexed):
         codes = self.codebook.codes
         index = nearest(x, codes)
         value = F.embedding(index, codes).to(x.dtype)
-        self._remind()
         if self.training and self.codebook.warming_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
             value = x if self.codebook.learning.method == "ema" else x + 0 * value
@@ -137,28 +133,7 @@ class VectorQuantizer(Indexed):
         self._passes = 0
         return self.codebook.update(features, index)
 
-    def _remind(self) -> None:
-        """Says once that codes which follow by `update` are trained without it."""
-        needs = self.codebook.learning.method == "ema" or self.codebook.learning.init != "uniform"
-        if not (self.training and needs and torch.is_grad_enabled()):
-            return
-        if torch.compiler.is_compiling():
-            return
-        self._passes += 1
-        if self._passes == _PATIENCE:
-            warnings.warn(
-                f"{type(self).__name__}: {_PATIENCE} training passes without update(): the "
-                "codebook has not moved. Call bottleneck.update([latent]) after each optimiser "
-                "step (narrows.fit does)",
-                stacklevel=3,
-            )
-
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """One tensor of all; not a copy where there is only one."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
-
-
-def _require(name: str, value: object, holds: bool, wanted: str) -> None:
-    if not holds:
-        raise ValueError(f"VectorQuantizer: expected {name} {wanted}, got {value!r}")
