@@ -35,6 +35,7 @@ from narrows.bottlenecks import Identity as Identity
 from narrows.bottlenecks import Lasso as Lasso
 from narrows.bottlenecks import LookupFreeQuantizer as LookupFreeQuantizer
 from narrows.bottlenecks import ResidualQuantizer as ResidualQuantizer
+from narrows.bottlenecks import Rounded as Rounded
 from narrows.bottlenecks import ScoreFunction as ScoreFunction
 from narrows.bottlenecks import SimVQ as SimVQ
 from narrows.bottlenecks import SoftmaxDictionary as SoftmaxDictionary

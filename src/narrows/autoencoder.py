@@ -268,7 +268,9 @@ class Autoencoder(Shared, Following):
                 f"update takes one loss for each batch of the step, got {len(batches)} batches "
                 f"and {len(losses)} losses; pass every micro-batch with its own loss"
             )
-        self.bottleneck.update([one.latent for one in losses])
+        latents = [one.latent for one in losses]
+        self.bottleneck.update(latents)
+        self.prior.update(latents)
         if len(losses) == 1:
             self.likelihood.update(batches[0], losses[0].output)
         elif losses:

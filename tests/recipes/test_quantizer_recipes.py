@@ -15,8 +15,8 @@ RECIPES = {
 }
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 OURS = [
-    "antony-vqvae", "athayde-vqvae", "fsq", "lfq", "notebook-vq", "notebook-vq-ema", "rvq",
-    "simvq", "vq", "vq-ema", "vq-fast",
+    "antony-vqvae", "athayde-vqvae", "fsq", "lfq", "notebook-vq", "notebook-vq-ema", "rounded",
+    "rvq", "simvq", "vq", "vq-ema", "vq-fast",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from narrows.bottlenecks.quantizers.lookup_free import LookupFreeQuantizer
 from narrows.bottlenecks.quantizers.residual import ResidualQuantizer
 from narrows.bottlenecks.quantizers.simvq import SimVQ
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
+from narrows.bottlenecks.rounded import Rounded
 from narrows.bottlenecks.sparse.coder import Coder, Problem, Usage
 from narrows.bottlenecks.sparse.dictionary import SparseDictionary
 from narrows.bottlenecks.sparse.pursuit import OMP, Lasso
@@ -43,6 +44,7 @@ __all__ = [
     "LookupFreeQuantizer",
     "Problem",
     "ResidualQuantizer",
+    "Rounded",
     "ScoreFunction",
     "SimVQ",
     "SoftmaxDictionary",

@@ -1,7 +1,7 @@
 """Distributions over codes."""
 
 from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior, UniformCategorical
+from narrows.priors.categorical import CategoricalPrior, MovingHistogram, UniformCategorical
 from narrows.priors.factorial import Factorial, SpikeAndSlabPrior
 from narrows.priors.gaussian_mixture import GaussianMixture
 from narrows.priors.joint import JointPrior
@@ -18,6 +18,7 @@ __all__ = [
     "Factorial",
     "GaussianMixture",
     "JointPrior",
+    "MovingHistogram",
     "PixelCNN",
     "Prior",
     "QuantizedHistogram",

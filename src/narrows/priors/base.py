@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -192,6 +192,13 @@ class Prior(Recorded, nn.Module, ABC):
         """
         nothing = torch.zeros(length(code), 0, device=tensors(code)[0].device)
         return self.rate(Latent(z=nothing, code=code, features=nothing))
+
+    def update(self, _latents: Sequence[Latent], /) -> None:
+        """Running updates after one optimiser step, of a prior that learns along with the model.
+
+        Args:
+            _latents: the latents of all micro-batches of the step, of this rank.
+        """
 
     def fit(self, _latents: Iterable[Latent], /) -> Self:
         """Fits what can be fitted to training latents in one pass and returns itself."""

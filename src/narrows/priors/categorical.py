@@ -1,7 +1,7 @@
-"""Independent indices: learned frequencies, or all alike."""
+"""Independent indices: counted frequencies, ones that follow training, or all alike."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
@@ -10,6 +10,7 @@ from torch.distributions import Categorical
 
 from narrows.codes import Code, Indices, length
 from narrows.functional.conditionals import Conditional, Conditionals
+from narrows.functional.ranks import sum_over_ranks
 from narrows.latent import Latent
 from narrows.priors.base import IndexPrior
 
@@ -39,6 +40,7 @@ class CategoricalPrior(IndexPrior):
     """
 
     counts: Tensor
+    added: float = 0.5  # to each count
 
     def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
         super().__init__(sites, size, channels=channels)
@@ -52,7 +54,7 @@ class CategoricalPrior(IndexPrior):
     @property
     def log_probs(self) -> Tensor:
         """log p of every index in nats, `[channels or 1, size]`, float64."""
-        smoothed = self.counts + 0.5
+        smoothed = self.counts + self.added
         return smoothed.log() - smoothed.sum(1, keepdim=True).log()
 
     def rate(self, latent: Latent) -> Tensor:
@@ -68,7 +70,7 @@ class CategoricalPrior(IndexPrior):
 
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Independent indices, one table for each channel."""
-        weights = (2 * self.counts + 1).long()  # in proportion to n_k + 1/2
+        weights = self._weights()
         rows = n * math.prod(self.sites)
         index = None if code is None else self._checked(code).reshape(rows, len(weights))
         found = torch.zeros(rows, len(weights), dtype=torch.long, device=weights.device)
@@ -88,10 +90,88 @@ class CategoricalPrior(IndexPrior):
         self.counts.copy_(counts)
         return self
 
+    def _weights(self) -> Tensor:
+        """Whole numbers in proportion to n_k + 1/2."""
+        return (2 * self.counts + 1).long()
+
     def _checked(self, code: Code) -> Tensor:
         """The code as `[batch, *sites, channels or 1]`."""
         index = self.codes.check(code, self.sites)
         return index if self.channels is not None else index.unsqueeze(-1)
+
+
+class MovingHistogram(CategoricalPrior):
+    """Independent indices whose frequencies follow training, so that the loss knows their rate.
+
+    After each optimiser step n_k <- g n_k + (number of indices k in the step), and
+    p(k) = (n_k + 1/K) / (N + 1), N being the sum of all n_k. `fit` counts anew, once.
+
+    The index of an integer under noise (`Rounded` in training) has the posterior q, uniform on
+    [t - 1/2, t + 1/2]. Its rate is KL(q || p), estimated by one draw: -log p(t + u), with
+
+        p(s) = (1 - f) p(k) + f p(k + 1),   k = floor(s), f = s - k:
+
+    the density of t + u where t is spread evenly within the cell of each index. It integrates
+    to 1 and equals p(k) at integers. Its gradient draws t to the more frequent of two neighbours.
+
+    Args:
+        sites: shape of the grid of sites.
+        size: number K of different indices.
+        channels: indices of each site, each with a histogram of its own.
+        decay: g.
+
+    Raises:
+        ValueError: if size or channels is less than 1, or decay is not in [0, 1).
+
+    Source: Balle, Laparra & Simoncelli (2017), "End-to-end optimized image compression", section
+        3.1 (the noise and its density, piecewise linear there too). There the density is learned
+        by gradient; moving counts are exact at once and need no learning rate.
+
+    Example:
+        >>> import narrows as nw
+        >>> prior = nw.Rounded(dim=4).default_prior((2, 2))
+        >>> type(prior).__name__, prior.sample(3).shape
+        ('MovingHistogram', torch.Size([3, 2, 2, 4]))
+    """
+
+    def __init__(
+        self, sites: tuple[int, ...], size: int, *, channels: int | None = None, decay: float = 0.98
+    ) -> None:
+        super().__init__(sites, size, channels=channels)
+        if not 0 <= decay < 1:
+            raise ValueError(f"MovingHistogram: decay must be in [0, 1), got {decay}")
+        self.decay = decay
+        self.added = 1 / size
+
+    def rate(self, latent: Latent) -> Tensor:
+        """-log p(code), `[batch]` in nats; of an integer under noise, for one draw of the noise.
+
+        Raises:
+            ValueError: if the code is not integers of this prior's shape and range.
+        """
+        if latent.posterior is None:
+            return super().rate(latent)
+        return -self._log_density(latent.posterior.rsample()).flatten(1).sum(1)
+
+    @torch.no_grad()
+    def update(self, latents: Sequence[Latent], /) -> None:
+        """Follows the indices of one optimiser step, which `Latent.stats["counts"]` tells."""
+        if not latents:
+            return
+        counts = torch.stack([latent.stats["counts"] for latent in latents]).sum(0)
+        counts = sum_over_ranks(counts.to(self.counts).view_as(self.counts))
+        self.counts.mul_(self.decay).add_(counts)
+
+    def _log_density(self, place: Tensor) -> Tensor:
+        """Log p at real places `[batch, *sites, channels]`; nats."""
+        p = self.log_probs.exp().to(place.dtype).flatten()
+        low = place.detach().floor().clamp(0, self.size - 2)
+        first = low.long() + self.size * torch.arange(len(self.counts), device=place.device)
+        return torch.lerp(p[first], p[first + 1], (place - low).clamp(0, 1)).log()
+
+    def _weights(self) -> Tensor:
+        # Elementwise, so that every machine finds the same whole numbers.
+        return ((self.counts + self.added) * 2.0**20).round().clamp(min=1).long()
 
 
 class UniformCategorical(IndexPrior):

@@ -77,6 +77,11 @@ class JointPrior(Prior):
             prior.fit(parts[i] for parts in kept)
         return self
 
+    def update(self, latents: Sequence[Latent], /) -> None:
+        """Each part's own."""
+        for i, prior in enumerate(self._priors):
+            prior.update([self._split(latent)[i] for latent in latents])
+
     @property
     def _priors(self) -> list[Prior]:
         return [prior for prior in self.parts if isinstance(prior, Prior)]
