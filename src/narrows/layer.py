@@ -183,6 +183,8 @@ class Layer(Following):
         self._passes.clear()
         if done:
             self.bottleneck.update(done)
+            if self.prior is not None:
+                self.prior.update(done)
 
     def extra_repr(self) -> str:
         """What was chosen."""
@@ -254,10 +256,10 @@ class Layer(Following):
         """The bottleneck's own prior for these sites, made once."""
         if sites not in self._priors:
             made = self.bottleneck.default_prior(sites)
-            if any(True for _ in made.parameters()):
+            if any(True for _ in made.parameters()) or type(made).update is not Prior.update:
                 raise ValueError(
                     f"Layer: the prior of {type(self.bottleneck).__name__} is trained along; pass "
-                    f"prior=bottleneck.default_prior({sites}), so that your optimiser knows it"
+                    f"prior=bottleneck.default_prior({sites}), which is then part of the layer"
                 )
             self._priors[sites] = made
         return self._priors[sites].to(device)

@@ -158,3 +158,16 @@ def test_parts_of_a_split_code_each_follow_training():
     assert loss.rate.isfinite().all()
     model.update(x, loss)
     assert model.prior.parts[0].counts.sum().item() == 2 * 16
+
+
+def test_a_layers_prior_follows_its_steps():
+    with pytest.raises(ValueError, match="trained along"):
+        nw.Layer(Rounded(4))(torch.randn(3, 4))
+    bottleneck = Rounded(4)
+    layer = nw.Layer(bottleneck, prior=bottleneck.default_prior(()))
+    x = torch.randn(3, 4, requires_grad=True)
+    optimizer = torch.optim.SGD([x], lr=0.1)
+    out = layer(x)
+    (out.z.square().sum() + out.loss).backward()
+    optimizer.step()
+    assert layer.prior.counts.sum().item() == 12
