@@ -134,6 +134,8 @@ class MovingHistogram(CategoricalPrior):
         ('MovingHistogram', torch.Size([3, 2, 2, 4]))
     """
 
+    follows_training = True
+
     def __init__(
         self, sites: tuple[int, ...], size: int, *, channels: int | None = None, decay: float = 0.98
     ) -> None:

@@ -34,6 +34,7 @@ class JointPrior(Prior):
                 f"JointPrior: expected priors on sites {self.sites}, got "
                 f"{[prior.sites for prior in priors]}"
             )
+        self.follows_training = any(prior.follows_training for prior in priors)
 
     @property
     def codes(self) -> Several | None:
