@@ -65,7 +65,7 @@ def test_learning_lowers_the_error_and_works_in_a_pipeline():
         (SparseCoder(algorithm="lars"), "algorithm"),
         (SparseCoder(positive=True), "positive"),
         (SparseCoder(n_nonzero_coefs=11), "1 <= k <= 10"),
-        (SparseCoder(algorithm="lasso", alpha=-1.0), "lambda >= 0"),
+        (SparseCoder(algorithm="lasso", alpha=-1.0), "alpha must be a number of at least 0"),
         (SparseCoder(np.zeros((3, 10))), "zero atoms"),
         (SparseCoder(np.ones((3, 9))), "dictionary"),
         (DictionaryLearner(max_iter=-1), "epochs"),

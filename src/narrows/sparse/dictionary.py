@@ -1,7 +1,9 @@
 """Learning the dictionary: codes and atoms in turn."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,7 +22,13 @@ _TWIN = 0.99
 
 
 class Rule(ABC):
-    """How a batch and its codes move the dictionary `[K, dim]`."""
+    """How a batch and its codes move the dictionary `[K, dim]`.
+
+    Attributes:
+        unit_free: whether signals and codes in another unit move it alike.
+    """
+
+    unit_free: bool = True
 
     @abstractmethod
     def __call__(self, dictionary: Tensor, signals: Tensor, solution: SparseSolution) -> Tensor:
@@ -93,6 +101,8 @@ class Gradient(Rule):
         Olshausen and Field 1996, equation 5.
     """
 
+    unit_free = False
+
     def __init__(self, rate: float = 0.5) -> None:
         if not rate > 0:
             raise ValueError(f"expected a step size > 0, got {rate}")
@@ -158,27 +168,41 @@ def learn_dictionary(
     rule = rule if rule is not None else Online()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        dictionary = draw_atoms(signals, size, generator)
+        # Squares of very small or large signals have no digits.
+        unit = power_of_two(signals) if rule.unit_free else 1.0
+        scaled = signals / unit
+        dictionary = draw_atoms(scaled, size, generator)
         for epoch in range(epochs):
             order = torch.randperm(len(signals), generator=generator).to(signals.device)
             uses, errors = signals.new_zeros(size), signals.new_zeros(len(signals))
             for rows in order.split(batch or len(signals)):
                 solution = encode(signals[rows], dictionary)
                 uses += torch.bincount(solution.atoms[solution.values != 0], minlength=size)
-                errors[rows] = solution.objective
-                moved = rule(dictionary, signals[rows], solution)
+                errors[rows] = solution.objective / unit / unit
+                solution = replace(solution, values=solution.values / unit)
+                moved = rule(dictionary, scaled[rows], solution)
                 dictionary = normalize(
                     torch.where(moved.norm(dim=1)[:, None] > 0, moved, dictionary)
                 )
             if epoch < epochs - 1:  # what is new needs an epoch to settle
-                dictionary = replace_idle(dictionary, signals, uses, errors)
+                dictionary = replace_idle(dictionary, scaled, uses, errors)
     return dictionary
 
 
+def power_of_two(signals: Tensor) -> float:
+    """The power of two just below the largest entry: dividing by it rounds nothing; 1 for zeros."""
+    largest = float(signals.abs().max()) if signals.numel() else 0.0
+    return 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
+
+
 def draw_atoms(signals: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Unit-norm atoms: distinct signals, then random directions where there are too few."""
+    """Unit-norm atoms: distinct signals, then random directions where there are too few.
+
+    Signals are taken at the scale of their largest entry; smaller ones than 1e-12 of it are none.
+    """
+    signals = signals / power_of_two(signals)
     atoms = torch.randn(size, signals.shape[1], generator=generator).to(signals)
-    usable = signals[signals.norm(dim=1) > 0]
+    usable = signals[signals.norm(dim=1) > 1e-12]
     order = torch.randperm(len(usable), generator=generator)[:size].to(signals.device)
     atoms[: len(order)] = usable[order]
     return normalize(atoms, dim=1)

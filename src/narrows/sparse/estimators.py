@@ -1,6 +1,7 @@
 """The solvers and the learner as scikit-learn estimators."""
 
-from numbers import Integral
+from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -9,11 +10,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from narrows.sparse.coordinate_descent import coordinate_descent
-from narrows.sparse.dictionary import MOD, Online, draw_atoms, learn_dictionary
-from narrows.sparse.omp import omp
+from narrows.sparse.dictionary import MOD, Online, draw_atoms, learn_dictionary, power_of_two
+from narrows.sparse.omp import omp, pursue_unscaled
 from narrows.sparse.penalty import L1
 from narrows.sparse.solution import SparseSolution
 from narrows.sparse.top_k import top_k
@@ -28,7 +28,7 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_features_in_: int
     algorithm: Algorithm
     n_nonzero_coefs: int | None
-    alpha: float
+    alpha: float | None
     positive: bool
 
     def transform(self, X: Any) -> np.ndarray:
@@ -53,19 +53,52 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return len(self.components_)
 
     def _encode(self, signals: Tensor, atoms: Tensor) -> SparseSolution:
+        """Codes in the signals' and the atoms' own units, computed where numbers have digits."""
+        unit = power_of_two(signals)
+        found = self._solve(signals / unit, atoms, 1.0 / unit)
+        return replace(found, values=found.values * unit, objective=found.objective * unit * unit)
+
+    def _solve(self, signals: Tensor, atoms: Tensor, inverse: float) -> SparseSolution:
+        """The codes of scaled signals, for a penalty that is scaled with them."""
         if self.algorithm == "lasso":
-            return coordinate_descent(
-                signals, atoms, penalty=L1(self.alpha, nonnegative=self.positive)
-            )
+            alpha = (1.0 if self.alpha is None else self.alpha) * inverse
+            return coordinate_descent(signals, atoms, penalty=L1(alpha, nonnegative=self.positive))
         k = self.n_nonzero_coefs
         if k is None:
             k = min(max(signals.shape[1] // 10, 1), len(atoms))
+        norms = atoms.norm(dim=1)
+        if self.algorithm == "omp" and bool((norms - norms[0]).abs().max() > 1e-3 * norms[0]):
+            # As scikit-learn: the choice is by correlations with the atoms as they are.
+            return pursue_unscaled(signals, atoms / norms.max(), k=k, norm=float(norms.max()))
+        unit = atoms / norms[:, None]
         if self.algorithm == "top_k":
-            return top_k(signals, atoms, k=k, nonnegative=self.positive)
-        return omp(signals, atoms, k=k)
+            found = top_k(signals, unit, k=k, nonnegative=self.positive)
+        else:
+            found = omp(signals, unit, k=k)
+        return replace(found, values=found.values / norms[found.atoms])
+
+    def _check_parameters(self) -> None:
+        """Refuses values of another kind or range, and ones that the algorithm does not use."""
+        for name in ("n_components", "n_nonzero_coefs"):
+            value = getattr(self, name, None)
+            if value is not None and (not _whole(value) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if self.alpha is not None and not (_number(self.alpha) and 0 <= self.alpha < np.inf):
+            raise ValueError(f"alpha must be a number of at least 0, got {self.alpha!r}")
+        if self.alpha is not None and self.algorithm != "lasso":
+            raise ValueError(
+                f"alpha is the penalty of algorithm='lasso', and algorithm={self.algorithm!r} has "
+                "none; leave it out, or set n_nonzero_coefs"
+            )
+        if self.n_nonzero_coefs is not None and self.algorithm == "lasso":
+            raise ValueError(
+                "n_nonzero_coefs is for algorithm 'omp' or 'top_k', and algorithm='lasso' has as "
+                "many as alpha leaves; leave it out, or set alpha"
+            )
 
     def _validate(self, X: Any) -> Tensor:
         """Checks the parameters and X; returns X as a tensor."""
+        self._check_parameters()
         if self.algorithm not in ("omp", "lasso", "top_k"):
             raise ValueError(
                 f"expected algorithm 'omp', 'lasso' or 'top_k', got {self.algorithm!r}"
@@ -74,6 +107,14 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError("positive codes need algorithm 'lasso' or 'top_k'")
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         return _tensor(X)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _tensor(X: np.ndarray) -> Tensor:
@@ -92,17 +133,17 @@ class SparseCoder(_Coder):
     """Codes samples over a given dictionary, as scikit-learn's estimator of this name does.
 
     Args:
-        dictionary: atoms `[n_components, n_features]`, each made unit-norm; if None, `fit`
-            draws `n_components` training samples as atoms.
+        dictionary: atoms `[n_components, n_features]` of any norm, to which codes refer as they
+            are; if None, `fit` draws `n_components` training samples, made unit-norm.
         n_components: atoms to draw where no dictionary is given; None for as many as features.
         algorithm: "omp", "lasso" (alpha as in scikit-learn) or "top_k".
         n_nonzero_coefs: k of "omp" and "top_k"; None for a tenth of the features.
-        alpha: lambda of "lasso".
+        alpha: lambda of "lasso"; None for 1.
         positive: non-negative codes ("lasso" and "top_k").
         random_state: of the draw.
 
     Attributes:
-        components_: the unit-norm atoms.
+        components_: the atoms.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(20, 8))
@@ -117,7 +158,7 @@ class SparseCoder(_Coder):
         n_components: int | None = None,
         algorithm: Algorithm = "omp",
         n_nonzero_coefs: int | None = None,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         positive: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -147,9 +188,8 @@ class SparseCoder(_Coder):
                     f"expected a dictionary [n_components, {signals.shape[1]}], got "
                     f"{tuple(atoms.shape)}"
                 )
-            if bool((atoms.norm(dim=1) == 0).any()):
+            if bool((atoms == 0).all(1).any()):
                 raise ValueError("the dictionary has zero atoms; remove or replace them")
-            atoms = normalize(atoms, dim=1)
         self._encode(signals[:0], atoms)  # refuses k > K, alpha < 0, NaN now rather than later
         self.components_: np.ndarray = atoms.numpy()
         return self
@@ -162,7 +202,7 @@ class DictionaryLearner(_Coder):
         n_components: number of atoms; None for as many as features.
         algorithm: "omp", "lasso" or "top_k", in fitting and in transform.
         n_nonzero_coefs: k of "omp" and "top_k"; None for a tenth of the features.
-        alpha: lambda of "lasso".
+        alpha: lambda of "lasso"; None for 1.
         positive: non-negative codes ("lasso" and "top_k").
         max_iter: passes over the samples.
         batch_size: samples at a time in the online rule; None for the batch rule (MOD).
@@ -184,7 +224,7 @@ class DictionaryLearner(_Coder):
         *,
         algorithm: Algorithm = "omp",
         n_nonzero_coefs: int | None = None,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         positive: bool = False,
         max_iter: int = 30,
         batch_size: int | None = 256,

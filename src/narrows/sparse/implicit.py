@@ -5,9 +5,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import normalize
 
 from narrows.functional.straight_through import Saved
 from narrows.sparse.products import adjoint, combine, correlations_at, solve_on_support
+
+_CANCELS = 10.0  # size of a coefficient over its signal, from which it is taken to cancel another
 
 
 def differentiate(
@@ -59,7 +62,10 @@ def differentiate(
 def refit(signals: Tensor, dictionary: Tensor, *, atoms: Tensor, active: Tensor) -> Tensor:
     """Least squares on chosen atoms: the coefficients of the projection onto their span.
 
-    Exactly differentiable in signals and dictionary, the support held fixed.
+    Atoms that are nearly a combination of others chosen have large coefficients that cancel: where
+    one exceeds ten times the signal, atoms with less than a hundredth of their squared norm
+    outside the span of those that correlate more are left out. Exactly differentiable in signals
+    and dictionary, the support held fixed.
 
     Args:
         signals: `[n, dim]`.
@@ -73,7 +79,42 @@ def refit(signals: Tensor, dictionary: Tensor, *, atoms: Tensor, active: Tensor)
     with torch.no_grad():
         right = correlations_at(atoms, signals, dictionary) * active
         values = solve_on_support(dictionary, atoms, active, right)
+        if not torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            values = _bounded(signals, dictionary, atoms, right, values)
     return differentiate(signals, dictionary, atoms=atoms, values=values)
+
+
+def _bounded(
+    signals: Tensor, dictionary: Tensor, atoms: Tensor, right: Tensor, values: Tensor
+) -> Tensor:
+    """The coefficients, without nearly dependent atoms where those let them explode."""
+    parts = values.abs() * dictionary.norm(dim=1)[atoms]
+    far = ~(parts.amax(-1) <= _CANCELS * signals.norm(dim=-1))  # NaN, too
+    if not bool(far.any()):
+        return values
+    kept = _independent(dictionary, atoms[far], right[far])
+    values = values.clone()
+    values[far] = solve_on_support(dictionary, atoms[far], kept, right[far] * kept)
+    return values
+
+
+def _independent(dictionary: Tensor, atoms: Tensor, right: Tensor) -> Tensor:
+    """Which atoms keep enough of their squared norm outside the span of the stronger ones."""
+    chosen = normalize(dictionary[atoms], dim=-1)
+    order = right.abs().argsort(-1, descending=True)
+    basis, kept = torch.zeros_like(chosen), torch.zeros_like(right, dtype=torch.bool)
+    for place in order.T:
+        atom = chosen.gather(1, place[:, None, None].expand(-1, 1, chosen.shape[-1]))[:, 0]
+        fresh = atom
+        for _ in range(2):
+            fresh = fresh - torch.einsum(
+                "nkd,nk->nd", basis, torch.einsum("nkd,nd->nk", basis, fresh)
+            )
+        new = (fresh.square().sum(-1) > _CANCELS**-2) & (right.gather(1, place[:, None])[:, 0] != 0)
+        kept.scatter_(1, place[:, None], new[:, None])
+        fresh = normalize(fresh, dim=-1) * new[:, None]
+        basis.scatter_(1, place[:, None, None].expand(-1, 1, fresh.shape[-1]), fresh[:, None])
+    return kept
 
 
 class _Ridged(Saved, Protocol):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from narrows.kernels import sparse as kernels
+from narrows.sparse.products import combine
 from narrows.sparse.solution import (
     SparseSolution,
     canonical,
@@ -32,8 +33,9 @@ def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) 
         tolerance: squared residual at which a signal is done; 0 for exactly k atoms.
 
     Returns:
-        Codes of width k, with objective 1/2 |x - z D|^2 and no gap. Converged: the residual is
-        within the tolerance, or k atoms are in use.
+        Codes of width k, with objective 1/2 |x - z D|^2 and no gap. Converged: the residual of
+        these very codes is within the tolerance, or k atoms are in use; with a tolerance of 0
+        also if what is left is rounding.
 
     Raises:
         ValueError: if k is not in 1..K, the tolerance is negative, or shapes do not fit.
@@ -54,10 +56,63 @@ def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) 
         raise ValueError(f"expected a tolerance >= 0 of the squared residual, got {tolerance}")
     with torch.no_grad():
         atoms, values, squares = pursue(signals, dictionary, k, tolerance)
-    check_finite(squares)
-    rounding = 64 * torch.finfo(signals.dtype).eps * torch.linalg.vecdot(signals, signals)
-    done = ((values != 0).sum(-1) == k) | (squares <= tolerance) | (squares <= rounding)
+        check_finite(squares)
+        if tolerance > 0 and not torch.compiler.is_compiling():
+            atoms, values, squares = _exact(signals, dictionary, atoms, values, tolerance)
+    done = ((values != 0).sum(-1) == k) | (squares <= tolerance)
+    if tolerance == 0:
+        energy = torch.linalg.vecdot(signals, signals)
+        done = done | (squares <= 64 * torch.finfo(signals.dtype).eps * energy)
     return SparseSolution(atoms, values, len(dictionary), squares / 2, gap=None, converged=done)
+
+
+def pursue_unscaled(
+    signals: Tensor, dictionary: Tensor, *, k: int, norm: float = 1.0
+) -> SparseSolution:
+    """The pursuit over atoms of unequal norms, chosen by <r, d_j> as it is.
+
+    Args:
+        signals: `[n, dim]`.
+        dictionary: `[K, dim]`, the largest norm 1.
+        k: most atoms of a signal.
+        norm: what the dictionary was divided by; values are for the atoms before.
+
+    Returns:
+        As `omp` returns.
+    """
+    check_problem(signals, dictionary, unit_norm=False)
+    check_count(k, dictionary.shape[0])
+    with torch.no_grad():
+        atoms, values, squares = _pursue(signals, dictionary, k, 0.0)
+    check_finite(squares)
+    done = torch.ones_like(squares, dtype=torch.bool)
+    return SparseSolution(atoms, values / norm, len(dictionary), squares / 2, None, done)
+
+
+def _exact(
+    signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes whose residual, from themselves in double precision, is within the tolerance.
+
+    The pursuit follows its residual in the signals' precision: where it stopped too early, it
+    goes on in double.
+    """
+    wide, exact = signals.double(), dictionary.double()
+    squares = _squares(wide, exact, atoms, values)
+    k = atoms.shape[1]
+    early = (squares > tolerance) & ((values != 0).sum(-1) < k)
+    if bool(early.any()):
+        again = pursue(wide[early], exact, k, tolerance)
+        atoms, values = atoms.clone(), values.clone()
+        atoms[early], values[early] = again[0], again[1].to(values.dtype)
+        squares[early] = _squares(wide[early], exact, atoms[early], values[early])
+    return atoms, values, squares.to(signals.dtype)
+
+
+def _squares(signals: Tensor, dictionary: Tensor, atoms: Tensor, values: Tensor) -> Tensor:
+    """Squared residuals of codes `[n]`."""
+    residual = signals - combine(atoms, values.to(signals.dtype), dictionary=dictionary)
+    return residual.square().sum(-1)
 
 
 def pursue(
@@ -71,7 +126,10 @@ def pursue(
 def _pursue(
     signals: Tensor, dictionary: Tensor, k: int, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All signals in step: x = Q^T y with Q the orthonormalised atoms, d_S = R^T Q."""
+    """All signals in step: x = Q^T y with Q the orthonormalised atoms, d_S = R^T Q.
+
+    Atoms may have any norm up to about 1; the choice is by <r, d_j> as it is.
+    """
     n, dim = signals.shape
     basis = signals.new_zeros(n, k, dim)
     triangle = torch.eye(k, dtype=signals.dtype, device=signals.device).repeat(n, 1, 1)
@@ -97,8 +155,8 @@ def _pursue(
             fresh = fresh - torch.einsum("nsd,ns->nd", basis[:, :step], second)
             along_basis = first + second
         length = fresh.norm(dim=-1)
-        going = going & (length.square() > slack)
-        fresh = torch.where(going[:, None], fresh / length.clamp_min(slack)[:, None], 0.0)
+        going = going & (length.square() > slack * atom.square().sum(-1))
+        fresh = torch.where(going[:, None], fresh / torch.where(going, length, 1.0)[:, None], 0.0)
         basis[:, step] = fresh
         if along_basis is not None:
             triangle[:, :step, step] = along_basis * going[:, None]
