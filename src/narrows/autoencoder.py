@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, SupportsIndex, TypedDict, Unpack
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -109,6 +109,7 @@ class Autoencoder(Shared, Following):
     """
 
     follows: bool = False  # the parts remind
+    precise: bool = False  # the networks are what is converted
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class Autoencoder(Shared, Following):
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
         self.network: Network = network
-        self.beta: float = beta
+        self.beta: float = float(beta)
         self.objective: Objective | None = objective
         self.sites: tuple[int, ...] = network.sites(self.shape)
         self.encoder: nn.Module = network.encoder(self.shape, bottleneck.in_features)
@@ -181,9 +182,9 @@ class Autoencoder(Shared, Following):
         Raises:
             ValueError: if `d` is not a positive integer.
         """
-        if not isinstance(d, int) or d < 1:
+        if not isinstance(d, SupportsIndex) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
-        return cls((d,), bottleneck, **options)
+        return cls((int(d),), bottleneck, **options)
 
     # One way for data to flow.
 
@@ -417,4 +418,5 @@ class Autoencoder(Shared, Following):
                 f"expected floating-point examples in [0, 1], got {x.dtype}; divide 8-bit "
                 "images by 255, or load them with narrows.data.from_array"
             )
-        return x
+        like = next(self.encoder.parameters(), x)
+        return x.to(like.dtype)

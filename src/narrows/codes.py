@@ -232,11 +232,11 @@ class Indices(CodeSpace):
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Tensor:
         """The code as one tensor of integers; see `CodeSpace.check`."""
-        if not isinstance(code, Tensor) or code.is_floating_point():
+        if not isinstance(code, Tensor) or not _is_integer(code):
             raise ValueError(f"expected {self} in one tensor, got {describe(code)}")
         _check_shape(code, sites, *self.shape(()))
         _check_bounds(self.words, code, -int(self.partial), self.size)
-        return code
+        return code.long()
 
     def __str__(self) -> str:
         each = "" if self.channels is None else f"{self.channels} a site, "
@@ -294,12 +294,12 @@ class AtomValues(CodeSpace):
 
     def check(self, code: Code, sites: tuple[int, ...] | None = None) -> Atoms:
         """The code as `Atoms`; see `CodeSpace.check`."""
-        atoms, values = given = atoms_of(code)
-        if atoms.is_floating_point() or not values.is_floating_point():
+        atoms, values = atoms_of(code)
+        if not _is_integer(atoms) or not values.is_floating_point():
             raise ValueError(f"expected integers and floating-point values, got {describe(code)}")
         _check_shape(atoms, sites, "width")
         _check_bounds("atoms", atoms, 0, self.size)
-        return given
+        return Atoms(atoms.long(), values)
 
     def assemble(self, parts: Iterator[Tensor]) -> Atoms:
         """Atoms and values."""
@@ -337,6 +337,11 @@ def describe(code: Code) -> str:
     """A code's kinds and shapes in words, for messages."""
     shapes = [f"{tensor.dtype} {list(tensor.shape)}" for tensor in tensors(code)]
     return shapes[0] if isinstance(code, Tensor) else f"{type(code).__name__}({', '.join(shapes)})"
+
+
+def _is_integer(tensor: Tensor) -> bool:
+    """True for indices of any width, signed or not."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def _check_bounds(what: str, index: Tensor, least: int, size: int) -> None:

@@ -101,6 +101,7 @@ class Layer(Following):
     """
 
     follows: bool = False
+    precise: bool = False
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 """The one interface behind which every latent lives."""
 
+import dataclasses
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from narrows.codes import Code, CodeSpace
 from narrows.functional.score_function import score_function_surrogate
 from narrows.latent import Latent
-from narrows.modes import Following
+from narrows.modes import HALF, Following
 from narrows.recorded import Recorded
 
 if TYPE_CHECKING:
@@ -71,6 +73,12 @@ class Bottleneck(Recorded, Following, ABC):
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
         self.in_features: int = in_features
         self.out_features: int = out_features
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, wrapped in (("forward", _forward_in_dtype), ("embed", _embed_in_dtype)):
+            if name in cls.__dict__:
+                type.__setattr__(cls, name, wrapped(cls.__dict__[name]))
 
     @property
     @abstractmethod
@@ -141,7 +149,7 @@ class Bottleneck(Recorded, Following, ABC):
                 f"{type(self).__name__}: expected floating-point features, got {features.dtype}"
             )
         self.count_pass()
-        if features.dtype in (torch.float16, torch.bfloat16):
+        if features.dtype in HALF:
             features = features.float()
         # A sum is finite unless a summand is not (or it overflows, which the second look
         # settles): one pass, one number to wait for. Graph capture cannot branch on data.
@@ -154,3 +162,28 @@ class Bottleneck(Recorded, Following, ABC):
                     "made them"
                 )
         return features
+
+
+def _forward_in_dtype(forward: Callable[[Bottleneck, Tensor], Latent]) -> object:
+    """`forward` with z in the half precision that the module was converted to."""
+
+    @functools.wraps(forward)
+    def wrapped(self: Bottleneck, features: Tensor) -> Latent:
+        latent = forward(self, features)
+        if self.dtype in HALF and latent.z.dtype != self.dtype:
+            latent = dataclasses.replace(latent, z=latent.z.to(self.dtype))
+        return latent
+
+    return wrapped
+
+
+def _embed_in_dtype(embed: Callable[[Bottleneck, Code], Tensor]) -> object:
+    """`embed` in the precision that the module was converted to; better where the code is."""
+
+    @functools.wraps(embed)
+    def wrapped(self: Bottleneck, code: Code) -> Tensor:
+        z = embed(self, code)
+        better = z.dtype == torch.float64 and self.dtype == torch.float32
+        return z if better else z.to(self.dtype)
+
+    return wrapped

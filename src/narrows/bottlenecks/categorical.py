@@ -45,7 +45,6 @@ class Categorical(Bottleneck):
     rate_argument: RateArgument | None = RateArgument("bottleneck.channels", COUNTS)
 
     gradient: Gradient = "estimated"
-    anchor: Tensor
 
     def __init__(self, size: int, channels: int = 1, *, estimator: Estimator | None = None) -> None:
         if size < 2:
@@ -59,7 +58,6 @@ class Categorical(Bottleneck):
         self.draws: int = self.estimator.draws
         self.whole_batch: bool = self.estimator.whole_batch
         self.follows: bool = self.estimator.follows
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
 
     @property
     def codes(self) -> Indices:
@@ -99,7 +97,8 @@ class Categorical(Bottleneck):
         return self._one_hot(self.codes.check(code))
 
     def _one_hot(self, code: Tensor) -> Tensor:
-        return F.one_hot(code, self.size).to(self.anchor.dtype).flatten(-2)
+        dtype = torch.promote_types(self.dtype, torch.float32)
+        return F.one_hot(code, self.size).to(dtype).flatten(-2)
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """The estimator's."""

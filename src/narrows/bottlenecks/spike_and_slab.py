@@ -56,6 +56,8 @@ class SpikeAndSlab(Bottleneck):
         self.dim: int = dim
         self.activity: float = activity
         self.temperature: float = temperature
+        # Made once, because no module can be made inside a compiled forward pass; not a part.
+        self._measure = (SpikeAndSlabPrior((), dim, activity=activity),)
 
     @property
     def codes(self) -> Values:
@@ -119,7 +121,7 @@ class SpikeAndSlab(Bottleneck):
     def _stats(self, posterior: SpikeSlab) -> dict[str, Tensor]:
         with torch.no_grad():
             gates = posterior.logits.sigmoid()
-            kl = SpikeAndSlabPrior((), self.dim, activity=self.activity).divergence(posterior)
+            kl = self._measure[0].divergence(posterior)
             return {
                 "kl": kl.reshape(-1, self.dim).sum(0, dtype=torch.float64),
                 "open": gates.reshape(-1, self.dim).sum(0, dtype=torch.float64),

@@ -80,7 +80,9 @@ class Variational(Bottleneck):
         self.free_bits: float = free_bits
         self.whole_batch: bool = free_bits > 0
         self.squash: bool = self.posterior.heavy_tailed if squash is None else squash
-        self.register_buffer("nodes", _quantiles(self.posterior), persistent=False)
+        self.register_constant("nodes", lambda: _quantiles(self.posterior))
+        # Made once, because no module can be made inside a compiled forward pass; not a part.
+        self._measure = (Factorial((), dim, family=self.prior, kl=kl),)
         if self.posterior.heavy_tailed and not self.squash:
             warnings.warn(
                 f"Variational: {self.posterior!r} without a squash: an unbounded decoder has an "
@@ -168,7 +170,7 @@ class Variational(Bottleneck):
 
     def _divergence(self, posterior: Distribution, location: Tensor, scale: Tensor) -> Tensor:
         """KL of every example and dimension, summed over sites, `[batch, dim]`; no chance in it."""
-        prior = Factorial((), self.dim, family=self.prior, kl=self.kl)
+        (prior,) = self._measure
         draws = None
         if not prior.is_closed(posterior):
             draws = location + scale * self.nodes.reshape(-1, *[1] * location.dim()).to(location)

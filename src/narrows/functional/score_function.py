@@ -67,7 +67,7 @@ def gumbel_softmax(
         >>> gumbel_softmax(torch.zeros(5, 3), 0.5).shape
         torch.Size([5, 3])
     """
-    if not temperature > 0:
+    if not torch.compiler.is_compiling() and not temperature > 0:
         raise ValueError(f"gumbel_softmax: temperature must be above 0, got {temperature}")
     return ((logits + gumbel(logits, generator)) / temperature).softmax(-1)
 

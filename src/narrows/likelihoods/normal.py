@@ -73,7 +73,7 @@ class Normal(Likelihood):
                 f'Normal: sigma must be a positive number, "learned" or "optimal", got {sigma!r}'
             )
         else:
-            self.register_buffer("given", torch.tensor(float(sigma) ** 2), persistent=False)
+            self.register_constant("given", lambda: torch.tensor(float(sigma) ** 2))
 
     def variance(self) -> Tensor:
         """sigma^2 as eval uses it, a scalar in the squared unit of x."""

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows.codes import Code, CodeSpace, Indices, Values, describe, length, tensors
 from narrows.functional.conditionals import Conditionals, follow, sampler
 from narrows.latent import Latent
+from narrows.modes import Following
 from narrows.recorded import Recorded, build, spec
 
 
@@ -19,7 +20,7 @@ class NoRateError(ValueError):
     """The rate of a continuous code was asked for before it had a step to be rounded to."""
 
 
-class Prior(Recorded, nn.Module, ABC):
+class Prior(Recorded, Following, ABC):
     """A distribution over the codes of one bottleneck on given sites.
 
     Attributes:

@@ -196,7 +196,7 @@ class UniformCategorical(IndexPrior):
 
     def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
         super().__init__(sites, size, channels=channels)
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+        self.register_constant("anchor", lambda: torch.zeros(()))  # knows the device
 
     @property
     def largest_rate(self) -> float:

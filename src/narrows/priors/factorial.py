@@ -37,7 +37,7 @@ class Independent(ValuePrior):
 
     def __init__(self, sites: tuple[int, ...], dim: int) -> None:
         super().__init__(sites, dim)
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows the device
+        self.register_constant("anchor", lambda: torch.zeros(()))  # knows the device
 
     @abstractmethod
     def standard(self, like: Tensor) -> Distribution:

@@ -60,8 +60,9 @@ class AutoregressiveTransformer(AutoregressiveIndices):
             size * self.per_site, self.length, hidden, depth, heads
         )
         self.head: nn.Linear = nn.Linear(hidden, size * self.per_site)
-        offsets = torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_constant(
+            "offsets", lambda: torch.arange(self.per_site).repeat(math.prod(self.sites)) * size
+        )
         self.arithmetic: Arithmetic = FLOATING
 
     def logits(self, code: Tensor) -> Tensor:

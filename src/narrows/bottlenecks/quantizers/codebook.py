@@ -110,15 +110,13 @@ class Codebook(nn.Module):
     @property
     def codes(self) -> Tensor:
         """What features are compared with and replaced by, `[size, dim]`, float32 or better."""
-        vectors = self.vectors
-        if vectors.dtype in (torch.float16, torch.bfloat16):
-            vectors = vectors.float()
-        return F.normalize(vectors, dim=1) if self.unit else vectors
+        return F.normalize(self.vectors, dim=1) if self.unit else self.vectors
 
-    @property
-    def warming_up(self) -> bool:
-        """Whether the codes have not started yet, and training should not quantise."""
-        return self.learning.warmup > 0 and bool(self.updates < self.learning.warmup)
+    def warmed(self, features: Tensor, value: Tensor) -> Tensor:
+        """`value`; during warm-up, in which training does not quantise, the features."""
+        if torch.compiler.is_compiling():  # graph capture cannot branch on data
+            return torch.where(self.updates < self.learning.warmup, features, value)
+        return features if bool(self.updates < self.learning.warmup) else value
 
     @torch.no_grad()
     def update(self, features: Tensor, index: Tensor) -> bool:
@@ -127,18 +125,14 @@ class Codebook(nn.Module):
         Returns:
             Whether the codes were put on the data just now.
 
-        Raises:
-            ValueError: if the codebook was converted to half precision.
         """
-        if self.vectors.dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(
-                f"Codebook: expected float32 vectors in training, got {self.vectors.dtype}, in "
-                "which moving averages stand still; keep the model in float32 and use autocast"
-            )
         features = features.to(self.vectors.dtype)
         features = F.normalize(features, dim=1) if self.unit else features
-        self.updates += 1
         start = max(1, self.learning.warmup)
+        given = self._adopt()
+        if int(self.updates) < start and bool(given.any()):
+            self.updates.fill_(start)
+        self.updates += 1
         if int(self.updates) > start or (
             self.learning.init == "uniform" and self.learning.warmup == 0
         ):
@@ -146,6 +140,31 @@ class Codebook(nn.Module):
         elif int(self.updates) == start and self.learning.init != "uniform":
             return self._start(features)
         return False
+
+    @torch.no_grad()
+    def give(self, vectors: Tensor) -> None:
+        """Puts the codewords at `vectors`, which neither `init` nor warm-up replaces."""
+        if tuple(vectors.shape) != tuple(self.vectors.shape) or not bool(vectors.isfinite().all()):
+            raise ValueError(
+                f"expected finite codewords of shape {tuple(self.vectors.shape)}, got "
+                f"{tuple(vectors.shape)}"
+            )
+        vectors = vectors.to(self.vectors)
+        index = torch.arange(self.size, device=vectors.device)
+        self._place(index, vectors, torch.ones_like(vectors[:, 0]))
+        self.updates.clamp_(min=max(1, self.learning.warmup))
+
+    def _adopt(self) -> Tensor:
+        """Codewords, `[size]`, that were put elsewhere from outside: their sums follow them."""
+        if self.learning.method != "ema":
+            return torch.zeros_like(self.idle, dtype=torch.bool)
+        means = self.vectors * self.counts.unsqueeze(1)
+        one, two = self.sums, means
+        if self.unit:
+            one, two = F.normalize(one, dim=1), F.normalize(two, dim=1)
+        off = (one - two).norm(dim=1) > 0.01 * (one.norm(dim=1) + two.norm(dim=1))
+        self.sums.copy_(torch.where(off.unsqueeze(1), means, self.sums))
+        return off
 
     def _generator(self) -> torch.Generator:
         """Fresh for each update: the state that a checkpoint must hold is `updates` alone."""

@@ -44,7 +44,6 @@ class FiniteScalarQuantizer(Indexed):
     gradient: Gradient = "estimated"
     bases: Tensor
     tops: Tensor
-    anchor: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         levels = [int(level) for level in levels]
@@ -58,9 +57,8 @@ class FiniteScalarQuantizer(Indexed):
         super().__init__(math.prod(levels), len(levels))
         self.levels = levels
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
-        self.register_buffer("bases", torch.tensor(bases), persistent=False)
-        self.register_buffer("tops", torch.tensor(levels) - 1, persistent=False)
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
+        self.register_constant("bases", lambda: torch.tensor(bases))
+        self.register_constant("tops", lambda: torch.tensor(levels) - 1)
 
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
@@ -74,8 +72,9 @@ class FiniteScalarQuantizer(Indexed):
     def vectors(self, index: Tensor) -> Tensor:
         """The levels in [-1, 1], `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
         digits = index.unsqueeze(-1) // self.bases % (self.tops + 1)
-        return self._values(digits).to(self.anchor.dtype)
+        return self._values(digits)
 
     def _values(self, digits: Tensor) -> Tensor:
         # Doubled and centred as integers first, so that one division is the only rounding.
-        return (2 * digits - self.tops) / self.tops
+        dtype = torch.promote_types(self.dtype, torch.float32)
+        return (2 * digits - self.tops).to(dtype) / self.tops

@@ -80,7 +80,7 @@ class LookupFreeQuantizer(Indexed):
         self.gradient: Gradient = "estimated" if spherical else "straight_through"
         self.scale: float = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
-        self.register_buffer("powers", 1 << torch.arange(dim), persistent=False)
+        self.register_constant("powers", lambda: 1 << torch.arange(dim))
 
     @property
     def weights(self) -> Mapping[str, float]:

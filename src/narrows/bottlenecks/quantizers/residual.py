@@ -93,14 +93,13 @@ class ResidualQuantizer(Bottleneck):
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is `[batch, *sites, stages]`."""
         features = self._check(features)
-        warming_up = self.training and self._stage(0).codebook.warming_up
         keep = self._kept_stages(features)
         residual, total = features, torch.zeros_like(features)
         codes, counts, terms = [], [], {}
         for s in range(self.stages):
             latent = self._stage(s)(residual)
             sent = (keep > s).reshape(-1, *[1] * (features.dim() - 1))
-            part = torch.where(sent, self._stage(s).vectors(latent.code), 0.0)
+            part = torch.where(sent, self._stage(s).vectors(latent.code), 0.0).to(features.dtype)
             codes.append(latent.code.masked_fill(~sent.squeeze(-1), -1))
             counts.append(tally(codes[-1], self.size))
             for name, term in latent.terms.items():
@@ -108,7 +107,9 @@ class ResidualQuantizer(Bottleneck):
             total = total + part.detach()
             residual = residual - part.detach()
         code = torch.stack(codes, -1)
-        z = features if warming_up else self._estimate(features, total)
+        z = self._estimate(features, total)
+        if self.training and self._stage(0).warms_up:
+            z = self._stage(0).codebook.warmed(features, z)
         return Latent(
             z, code, features.detach(), terms=terms, stats={"counts": torch.stack(counts)}
         )

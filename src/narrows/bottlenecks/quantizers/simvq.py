@@ -69,11 +69,8 @@ class SimVQ(Indexed):
     @property
     def codewords(self) -> Tensor:
         """C, `[size, dim]`, in float32 or better."""
-        parts = [self.offset, self.base, self.linear]
-        if self.base.dtype in (torch.float16, torch.bfloat16):
-            parts = [part.float() for part in parts]
         with torch.autocast(self.base.device.type, enabled=False):
-            return torch.addmm(*parts)
+            return torch.addmm(self.offset, self.base, self.linear)
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -107,14 +107,31 @@ class VectorQuantizer(Indexed):
         codes = self.codebook.codes
         index = nearest(x, codes)
         value = F.embedding(index, codes).to(x.dtype)
-        if self.training and self.codebook.warming_up:
+        if self.training and self.warms_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
-            value = x if self.codebook.learning.method == "ema" else x + 0 * value
+            plain = x if self.codebook.learning.method == "ema" else x + 0 * value
+            value = self.codebook.warmed(plain, value)
         z, distance = self._commit(x, value)
         terms = {"commitment": distance}
         if self.codebook.learning.method == "gradient":
             terms["codebook"] = squared_distance(x.detach(), value)
         return Latent(z, index, features.detach(), terms=terms, stats=self._tally(index))
+
+    @property
+    def warms_up(self) -> bool:
+        """True if the first updates pass the features through."""
+        return self.codebook.learning.warmup > 0 and not self._frozen
+
+    def set_codewords(self, vectors: Tensor) -> None:
+        """Puts the codewords at `vectors`, `[size, dim]`, and begins from there.
+
+        Neither the start on data nor the warm-up takes place then. A codebook that stays as it
+        is given is frozen: `requires_grad_(False)`.
+
+        Raises:
+            ValueError: for another shape, or vectors that are not finite.
+        """
+        self.codebook.give(vectors)
 
     def vectors(self, index: Tensor) -> Tensor:
         """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
@@ -130,8 +147,8 @@ class VectorQuantizer(Indexed):
 
     def learn(self, features: Tensor, index: Tensor) -> bool:
         """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
-        self._passes = 0
-        return self.codebook.update(features, index)
+        self._since_update = 0
+        return not self.frozen and self.codebook.update(features, index)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
