@@ -15,6 +15,7 @@ Bits Back Coding, arXiv:1901.04866. They cut z into cells of equal prior mass; o
 `narrows.codec.grid`.
 """
 
+import copy
 import math
 import struct
 from collections.abc import Iterator
@@ -22,20 +23,18 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from narrows.autoencoder import Autoencoder
 from narrows.codec import grid
 from narrows.codec.container import CodecError
-from narrows.codec.deterministic import GROUP, deterministic, groups, in_one_group
-from narrows.codec.entropy import Stack
-from narrows.distributions import SpikeSlab
-from narrows.functional.conditionals import Conditional, follow
-from narrows.modes import evaluating
+from narrows.codec.entropy import PARTS, Stack, frequencies
+from narrows.codec.rounding import Networks, Rounding
+from narrows.functional.conditionals import Conditional, Walk, follow
 from narrows.priors.factorial import Independent
 
+GROUP = 16
 _COUNT = struct.Struct("<I")
 _FEWEST = 16
+_DEPTHS = torch.arange(grid.DEEPEST + 1 - grid.COARSE, 0, -1) ** 4  # fine grids are rare
 
 
 class _EmptyStackError(Exception):
@@ -46,125 +45,121 @@ class BitsBack:
     """Images to bytes and back.
 
     Args:
-        model: its posterior has a place on the grid, its likelihood gives 256 levels. It must be
-            in eval when images are written and read.
+        networks: of a model whose posterior has a place on the grid and whose likelihood gives
+            256 levels.
         prior: of its random codes.
 
     Raises:
         TypeError: if the posterior's family has no place on the grid.
     """
 
-    def __init__(self, model: Autoencoder, prior: Independent) -> None:
-        self.model: Autoencoder = model
-        self.prior: Independent = prior
-        self.device: torch.device = next(model.parameters()).device
-        with torch.no_grad(), evaluating(model):
-            grid.placed(model.latent(torch.zeros(0, *model.shape, device=self.device)).posterior)
+    def __init__(self, networks: Networks, prior: Independent) -> None:
+        self.networks: Networks = networks
+        self.shape: tuple[int, ...] = networks.model.shape
+        self.prior: Independent = copy.deepcopy(prior).cpu().double()
+        self._posterior(torch.zeros(1, *self.shape), Rounding())
 
-    @torch.no_grad()
-    def write(self, levels: Tensor) -> bytes:
-        """The bytes of images `[n, *shape]`, int64 in 0..255."""
+    def write(self, levels: Tensor) -> tuple[bytes, bytes]:
+        """The bytes of images `[n, *shape]`, int64 in 0..255, and the notes on rounding."""
         count = _FEWEST if len(levels) else 0
-        with deterministic():
-            while True:
-                try:
-                    words = self._push(levels, count)
-                except _EmptyStackError:
-                    count += max(2, count // 8)  # nearly always the first image: little is redone
-                else:
-                    return _COUNT.pack(count) + words.astype("<u4").tobytes()
+        while True:
+            rounding = Rounding()
+            try:
+                words = self._push(levels, Stack(_words(count), rounding))
+            except _EmptyStackError:
+                count += max(2, count // 8)  # nearly always the first image: little is redone
+            else:
+                return _COUNT.pack(count) + words.astype("<u4").tobytes(), rounding.notes()
 
-    @torch.no_grad()
-    def read(self, payload: bytes, n: int) -> Tensor:
+    def read(self, payload: bytes, notes: bytes, *, n: int) -> Tensor:
         """The images `[n, *shape]`, int64 in 0..255.
 
         Raises:
             CodecError: if the bytes cannot have been written by `write` for n images.
         """
         count = first_words(payload)
-        with deterministic():
-            try:
-                stack = Stack(np.frombuffer(payload, "<u4", offset=_COUNT.size).astype(np.uint32))
-                images = self._pop(stack, n)
-            except (AssertionError, ValueError) as error:
-                raise CodecError("the payload is no bits-back code of this model") from error
+        try:
+            words = np.frombuffer(payload, "<u4", offset=_COUNT.size).astype(np.uint32)
+            stack = Stack(words, Rounding(notes))
+            images = self._pop(stack, n)
+        except CodecError:
+            raise
+        except (AssertionError, ValueError) as error:
+            raise CodecError("the payload is no bits-back code of this model") from error
         words = stack.words()
         if len(words) != count or not np.array_equal(words, _words(count)):
-            raise CodecError(
-                "the stack does not end where it began: written by another build or machine, whose "
-                "networks differ in their last bits"
-            )
+            raise CodecError("the stack does not end where it began: damaged, or another model")
         return images
 
-    @torch.no_grad()
     def expected(self, levels: Tensor) -> float:
         """Bits that `write` should take for images `[n, *shape]`, its first words left out.
 
         The sum over images of KL(q || p) - log2 p(x | z), with one draw z from q for each.
         """
-        bits = 0.0
+        bits, model = 0.0, self.networks.model
 
         def price(step: Conditional) -> Tensor:
             nonlocal bits
             assert step.known is not None
-            chosen = step.weights.gather(1, step.known.to(step.weights.device)[:, None])[:, 0]
-            bits -= float((chosen / step.weights.sum(1)).log2().sum())
+            table = torch.from_numpy(frequencies(step, Rounding()))
+            bits -= float((table.gather(1, step.known[:, None]) / PARTS).log2().sum())
             return step.known
 
-        for rows in groups(len(levels)):
-            latent = self.model.latent(self._unit(levels[rows]))
+        for group in levels.split(GROUP):
+            latent = model.latent(group.double() / 255)
             assert latent.posterior is not None
-            bits += self.prior.rate(latent).double().sum().item() / math.log(2)
-            z = self.model.bottleneck.embed(latent.posterior.sample())
-            output = self.model.decoder(z)
-            follow(self.model.likelihood.level_conditionals(output, levels[rows]), price)
+            bits += self.prior.rate(latent).sum().item() / math.log(2)
+            output = model.decoder(model.bottleneck.embed(latent.posterior.sample().double()))
+            follow(model.likelihood.level_conditionals(output, group), price)
         return bits
 
-    def _push(self, levels: Tensor, count: int) -> np.ndarray:
-        stack = Stack(_words(count))
-        for rows in _growing(len(levels)):
+    def _push(self, levels: Tensor, stack: Stack) -> np.ndarray:
+        likelihood = self.networks.model.likelihood
+        for part, rows in enumerate(_growing(len(levels))):
             group = levels[rows]
-            q = self._posterior(group)
-            draw = stack.pop(grid.posterior(q))
+            stack.rounding.begin(2 * part)
+            q, p = self._posterior(group, stack.rounding)
+            draw = stack.pop(grid.draw(q, q.depth))
             if len(stack) < 2:  # with two words left, what was read was random
                 raise _EmptyStackError
-            output = self._output(draw.values(q.loc))
-            stack.push(self.model.likelihood.level_conditionals(output, group))
-            stack.push(grid.prior(self._standard(q.loc), draw))
+            stack.rounding.begin(2 * part + 1)
+            output = self.networks.output(draw.values(p, q.depth), stack.rounding)
+            stack.push(likelihood.level_conditionals(output, group))
+            stack.push(grid.prior(p, q.depth, draw))
+            stack.push(_one(_DEPTHS, q.depth - grid.COARSE))
         return stack.words()
 
     def _pop(self, stack: Stack, n: int) -> Tensor:
-        images = torch.zeros(n, *self.model.shape, dtype=torch.long)
-        for rows in reversed([*_growing(n)]):
-            like = self._posterior(images[rows]).loc  # for its shape only
-            draw = stack.pop(grid.prior(self._standard(like)))
-            output = self._output(draw.values(like))
-            images[rows] = stack.pop(self.model.likelihood.level_conditionals(output)).cpu()
+        likelihood = self.networks.model.likelihood
+        images = torch.zeros(n, *self.shape, dtype=torch.long)
+        for part, rows in reversed([*enumerate(_growing(n))]):
+            depth = grid.COARSE + stack.pop(_one(_DEPTHS))
+            p = self._standard(rows.stop - rows.start)
+            draw = stack.pop(grid.prior(p, depth))
+            stack.rounding.begin(2 * part + 1)
+            output = self.networks.output(draw.values(p, depth), stack.rounding)
+            images[rows] = stack.pop(likelihood.level_conditionals(output))
             if len(stack) < 2:  # `write` leaves two at this point
                 raise CodecError("the payload ends before its images do: truncated or forged")
-            stack.push(grid.posterior(self._posterior(images[rows]), draw))
+            stack.rounding.begin(2 * part)
+            q, _ = self._posterior(images[rows], stack.rounding)
+            stack.push(grid.draw(q, depth, draw))
         return images
 
-    def _standard(self, like: Tensor) -> grid.Placed | SpikeSlab:
+    def _posterior(self, levels: Tensor, rounding: Rounding) -> tuple[grid.Posterior, grid.Placed]:
+        q, moved = map(grid.placed, self.networks.posteriors(levels, rounding))
+        p = self._standard(len(levels))
+        return grid.posterior(q, moved, p, rounding), p
+
+    def _standard(self, n: int) -> grid.Placed:
+        like = torch.zeros(n, *self.prior.sites, self.prior.dim, dtype=torch.float64)
         return grid.placed(self.prior.standard(like))
 
-    def _unit(self, levels: Tensor) -> Tensor:
-        return (levels.to(torch.get_default_dtype()) / 255).to(self.device)
 
-    def _posterior(self, levels: Tensor) -> grid.Placed | SpikeSlab:
-        found: list[Distribution | None] = []
-
-        def features(images: Tensor) -> Tensor:
-            found.append(self.model.latent(images).posterior)
-            return images
-
-        in_one_group(features, self._unit(levels))
-        return grid.rows(grid.placed(found[0]), len(levels))
-
-    def _output(self, code: Tensor) -> Tensor:
-        return in_one_group(
-            lambda part: self.model.decoder(self.model.bottleneck.embed(part)), code
-        )
+def _one(weights: Tensor, known: int | None = None) -> Walk[int]:
+    """Walks over a single symbol."""
+    symbol = yield Conditional(weights, 1, None if known is None else torch.tensor([known]))
+    return int(symbol)
 
 
 def first_words(payload: bytes) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from narrows.autoencoder import Autoencoder
 from narrows.codec import bits_back, container, tiles
 from narrows.codec.container import BITS_BACK, CODES, RESIDUAL, CodecError, Header, Limit
-from narrows.codec.deterministic import deterministic, groups, in_one_group
 from narrows.codec.entropy import Reader, Writer
+from narrows.codec.rounding import Networks, Rounding
 from narrows.codes import Code, concatenate, length, rows, tensors, to, trimmed
 from narrows.functional.conditionals import Choose, follow
 from narrows.functional.fixed_point import tables_checksum
@@ -24,6 +25,7 @@ from narrows.priors.factorial import Independent
 from narrows.recorded import spec
 
 _GROUP = 256  # codes whose symbols are walked through together
+_MODEL = 5  # bytes of a fingerprint that name the model
 LIMIT = Limit()
 
 
@@ -73,10 +75,11 @@ class Codec:
                 f"of shape {model.shape} and {type(model.likelihood).__name__}"
             )
         self.mode = RESIDUAL if lossless else CODES
+        self._networks = Networks(model) if lossless else None
         self._random: bits_back.BitsBack | None = None
-        if lossless and isinstance(self.prior, Independent):
+        if self._networks is not None and isinstance(self.prior, Independent):
             self.mode = BITS_BACK
-            self._random = bits_back.BitsBack(model, self.prior)
+            self._random = bits_back.BitsBack(self._networks, self.prior)
         else:
             self.prior.conditionals(0)  # refuses where codes cannot be written
         self.fingerprint: bytes = _fingerprint(model, self.prior)
@@ -85,14 +88,22 @@ class Codec:
     def compress(self, images: Tensor) -> bytes:
         """Bytes of images `[n, *shape]`: uint8, or float in [0, 1] (vectors: any float).
 
+        A lossless file has been read back and compared when it is returned.
+
         Raises:
+            CodecError: if a lossless file does not give back its images on this machine.
             ValueError: if the images do not fit the model, or are not 8-bit where they must be.
         """
         images, shape, floating = self._accept(images)
-        with evaluating(self.model):
-            check, payload = self._write(images if floating else images.float() / 255)
+        unit = images if floating else images.float() / 255
         count = len(images) // _tiles_each(shape, self.model.shape)
-        header = Header(self.mode, floating, self.fingerprint, count, shape, check)
+        with evaluating(self.model):
+            check, payload, notes = self._write(unit)
+            header = Header(self.mode, floating, self.fingerprint, count, shape, check, notes)
+            if self.mode != CODES and not torch.equal(
+                self._read(header, payload, len(unit)), _levels(unit)
+            ):
+                raise CodecError("the images read back are not those written")
         return container.pack(header, payload)
 
     @torch.no_grad()
@@ -109,7 +120,7 @@ class Codec:
         header, payload = container.unpack(blob)
         n = self._refuse(header, limit)
         with evaluating(self.model):
-            images = self._read(payload, n, header.code_check)
+            images = self._read(header, payload, n)
         if not header.floating and header.mode == CODES:
             images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         elif header.mode != CODES:
@@ -127,7 +138,11 @@ class Codec:
         n = self._refuse(header, limit)
         if header.mode != CODES:
             raise CodecError("a lossless file holds images; decompress it and encode them")
-        return self._read_codes(payload, n, header.code_check)
+        reader = Reader(payload, Rounding(header.notes))
+        code = self._walk(reader.take, n)
+        reader.finish()
+        self._compare(header, _code_check(code))
+        return code
 
     @staticmethod
     def header_bits(blob: bytes) -> int:
@@ -155,43 +170,42 @@ class Codec:
         with evaluating(self.model):
             return self._random.expected(images.long())
 
-    def _write(self, unit: Tensor) -> tuple[int, bytes]:
-        """Check and payload of examples in the model's own shape."""
+    def _write(self, unit: Tensor) -> tuple[int, bytes, bytes]:
+        """Check, payload and notes of examples in the model's own shape."""
         if self._random is not None:
             levels = _levels(unit)
-            return _pixel_check(levels), self._random.write(levels)
+            return _pixel_check(levels), *self._random.write(levels)
         writer = Writer()
         code = self._encode(unit)
         self._walk(writer.put, len(unit), code)
         check = _code_check(code)
-        if self.mode == RESIDUAL:
-            check ^= _pixel_check(self._residual(writer.put, code, _levels(unit)))
-        return check, writer.finish()
+        if self._networks is not None:
+            levels = _levels(unit)
+            check ^= _pixel_check(self._residual(writer, code, levels))
+        return check, writer.finish(), writer.rounding.notes()
 
-    def _read(self, payload: bytes, n: int, check: int) -> Tensor:
-        """The examples of a payload, in the model's own shape."""
-        if self.mode == CODES:
-            return self._decode(self._read_codes(payload, n, check))
+    def _read(self, header: Header, payload: bytes, n: int) -> Tensor:
+        """The examples of a payload, in the model's own shape: levels where it is lossless."""
         if self._random is not None:
-            levels = self._random.read(payload, n)
-            found = _pixel_check(levels)
-        else:
-            reader = Reader(payload)
-            code = self._walk(reader.take, n)
-            levels = self._residual(reader.take, code)
-            reader.finish()
-            found = _code_check(code) ^ _pixel_check(levels)
-        if found != check:
-            raise CodecError("the images read are not those written; another machine or build?")
-        return levels
-
-    def _read_codes(self, payload: bytes, n: int, check: int) -> Code:
-        reader = Reader(payload)
+            levels = self._random.read(payload, header.notes, n=n)
+            self._compare(header, _pixel_check(levels))
+            return levels
+        reader = Reader(payload, Rounding(header.notes))
         code = self._walk(reader.take, n)
+        found, levels = _code_check(code), None
+        if self._networks is not None:
+            levels = self._residual(reader, code)
+            found ^= _pixel_check(levels)
         reader.finish()
-        if _code_check(code) != check:
-            raise CodecError("the codes read are not those written; another machine or build?")
-        return code
+        self._compare(header, found)
+        return self._decode(code) if levels is None else levels
+
+    def _compare(self, header: Header, check: int) -> None:
+        if header.code_check != check:
+            raise CodecError(
+                "what was read is not what was written: damaged on purpose, or this machine "
+                "computes otherwise than the writer's by more than rounding errors"
+            )
 
     def _walk(self, choose: Choose, n: int, code: Code | None = None) -> Code:
         """All codes, in groups, so that memory does not grow with their number."""
@@ -202,16 +216,16 @@ class Codec:
             parts.append(to(follow(walk, choose), "cpu"))
         return concatenate(parts)
 
-    def _residual(self, choose: Choose, code: Code, levels: Tensor | None = None) -> Tensor:
+    def _residual(self, coder: Writer | Reader, code: Code, levels: Tensor | None = None) -> Tensor:
         """Pixels given the code, under the likelihood; written and read alike."""
+        assert self._networks is not None
+        likelihood = self._networks.model.likelihood
+        choose = coder.put if isinstance(coder, Writer) else coder.take
         found = torch.zeros(length(code), *self.model.shape, dtype=torch.long)
-        with deterministic():
-            for part in groups(len(found)):
-                z = self.model.bottleneck.embed(to(rows(code, part), _device(self.model)))
-                output = in_one_group(self.model.decoder, z)
-                known = None if levels is None else levels[part]
-                walk = self.model.likelihood.level_conditionals(output, known)
-                found[part] = follow(walk, choose).cpu()
+        for part in _slices(len(found), bits_back.GROUP):
+            output = self._networks.output(to(rows(code, part), "cpu"), coder.rounding)
+            known = None if levels is None else levels[part]
+            found[part] = follow(likelihood.level_conditionals(output, known), choose)
         return found
 
     def _encode(self, unit: Tensor) -> Code:
@@ -243,9 +257,11 @@ class Codec:
     def _refuse(self, header: Header, limit: Limit) -> int:
         """Refuses a header that does not fit; returns the number of the model's examples."""
         if header.fingerprint != self.fingerprint:
+            same = header.fingerprint[:_MODEL] == self.fingerprint[:_MODEL]
             raise CodecError(
-                f"written with another model or prior (fingerprint {header.fingerprint.hex()}, "
-                f"this one's is {self.fingerprint.hex()}); use the one that compressed it"
+                f"written with {'this model and ' * same}another {'model or ' * (not same)}prior "
+                f"(fingerprint {header.fingerprint.hex()}, this one's is {self.fingerprint.hex()}, "
+                f"its prior {type(self.prior).__name__}); use the one that compressed it"
             )
         if header.mode != self.mode:
             raise CodecError("written with another mode; give lossless as when compressing")
@@ -258,9 +274,9 @@ class Codec:
         return n
 
 
-def _slices(n: int) -> list[slice]:
+def _slices(n: int, size: int = _GROUP) -> list[slice]:
     """Groups of n codes; one where there is none."""
-    return [slice(start, min(start + _GROUP, n)) for start in range(0, max(n, 1), _GROUP)]
+    return [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
 
 
 def _tiles_each(shape: tuple[int, ...], own: tuple[int, ...]) -> int:
@@ -298,12 +314,16 @@ def _code_check(code: Code) -> int:
 
 
 def _fingerprint(model: Autoencoder, prior: Prior) -> bytes:
-    """Names model and prior: their parts, every weight, and the tables of exact arithmetic."""
-    parts = [spec(part) for part in (model.network, model.bottleneck, model.likelihood, prior)]
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([list(model.shape), *parts], sort_keys=True).encode())
-    digest.update(tables_checksum().to_bytes(4, "little"))
-    for module in (model.encoder, model.bottleneck, model.decoder, model.likelihood, prior):
+    """Names the model in 5 bytes and the prior in 3, by their parts and every weight."""
+    parts = [model.encoder, model.bottleneck, model.decoder, model.likelihood]
+    specs = [spec(part) for part in (model.network, model.bottleneck, model.likelihood)]
+    own = _digest([list(model.shape), *specs], parts)
+    return own[:_MODEL] + _digest([spec(prior), tables_checksum()], [prior])[: 8 - _MODEL]
+
+
+def _digest(description: object, modules: Iterable[nn.Module]) -> bytes:
+    digest = hashlib.blake2b(json.dumps(description, sort_keys=True).encode(), digest_size=8)
+    for module in modules:
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

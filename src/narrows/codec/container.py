@@ -63,9 +63,9 @@ class Limit:
 
 
 MAGIC = b"NRWZ"
-VERSION = 2  # 1 had no count of first words in bits-back payloads
+VERSION = 3  # 2 had no notes on rounding, and other grids and blocks
 CODES, RESIDUAL, BITS_BACK = 0, 1, 2
-_FIXED = struct.Struct("<4sBBBB8sI")
+_FIXED = struct.Struct("<4sBB8sIII")
 _CHECK = 8
 _MOST_DIMENSIONS = 3
 
@@ -77,10 +77,11 @@ class Header:
     Attributes:
         mode: how the payload is coded.
         floating: whether examples come back as float32 in [0, 1] (or vectors) or as uint8.
-        fingerprint: of the model and prior, 8 bytes.
+        fingerprint: 5 bytes that name the model, then 3 that name the prior.
         count: number of examples.
         shape: of one example as it was given, which may exceed the model's (tiles).
         code_check: CRC-32 of the codes, so that no wrong code is ever decoded silently.
+        notes: on close calls in rounding, see `narrows.codec.rounding`.
     """
 
     mode: int
@@ -89,26 +90,20 @@ class Header:
     count: int
     shape: tuple[int, ...]
     code_check: int
+    notes: bytes = b""
 
 
 def overhead(dimensions: int) -> int:
-    """Bytes of a file beyond its payload."""
-    return _FIXED.size + 4 * dimensions + 4 + _CHECK
+    """Bytes of a file beyond its payload and notes."""
+    return _FIXED.size + 4 * dimensions + _CHECK
 
 
 def pack(header: Header, payload: bytes) -> bytes:
-    """Header, payload and checksum."""
-    head = _FIXED.pack(
-        MAGIC,
-        VERSION,
-        header.mode,
-        int(header.floating),
-        len(header.shape),
-        header.fingerprint,
-        header.count,
-    )
-    tail = struct.pack(f"<{len(header.shape)}II", *header.shape, header.code_check)
-    body = head + tail + payload
+    """Header, notes, payload and checksum."""
+    kind = header.mode | int(header.floating) << 2 | len(header.shape) << 3
+    numbers = (header.count, header.code_check, len(header.notes))
+    head = _FIXED.pack(MAGIC, VERSION, kind, header.fingerprint, *numbers)
+    body = head + struct.pack(f"<{len(header.shape)}I", *header.shape) + header.notes + payload
     return body + _digest(body)
 
 
@@ -121,22 +116,26 @@ def unpack(blob: bytes) -> tuple[Header, bytes]:
     blob = bytes(blob)
     if len(blob) < _FIXED.size + _CHECK:
         raise CodecError(f"expected at least {overhead(1)} bytes, got {len(blob)}: truncated")
-    magic, version, mode, floating, dimensions, fingerprint, count = _FIXED.unpack_from(blob)
+    magic, version, kind, fingerprint, count, check, notes = _FIXED.unpack_from(blob)
     if magic != MAGIC:
         raise CodecError(f"expected data that begin with {MAGIC!r}, got {magic!r}: not compressed")
     if version != VERSION:
-        raise CodecError(f"version {version} of the format; this narrows reads version {VERSION}")
-    body, check = blob[:-_CHECK], blob[-_CHECK:]
-    if _digest(body) != check:
+        raise CodecError(
+            f"format {version} of files, and this narrows reads format {VERSION}; decompress it "
+            "with the version of narrows that wrote it"
+        )
+    body = blob[:-_CHECK]
+    if _digest(body) != blob[-_CHECK:]:
         raise CodecError("the checksum does not match: the data are truncated or damaged")
-    end = _FIXED.size + 4 * dimensions + 4
-    if mode not in (CODES, RESIDUAL, BITS_BACK) or floating > 1 or len(body) < end:
+    mode, dimensions = kind & 3, kind >> 3
+    start = _FIXED.size + 4 * dimensions
+    if mode not in (CODES, RESIDUAL, BITS_BACK) or len(body) < start + notes:
         raise CodecError("the header makes no sense: not written by Codec.compress")
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
         raise CodecError(f"expected 1 to {_MOST_DIMENSIONS} dimensions, got {dimensions}")
-    *shape, code_check = struct.unpack_from(f"<{dimensions}II", body, _FIXED.size)
-    header = Header(mode, bool(floating), fingerprint, count, tuple(shape), code_check)
-    return header, body[end:]
+    shape = struct.unpack_from(f"<{dimensions}I", body, _FIXED.size)
+    said, payload = body[start : start + notes], body[start + notes :]
+    return Header(mode, bool(kind & 4), fingerprint, count, shape, check, said), payload
 
 
 def _digest(body: bytes) -> bytes:

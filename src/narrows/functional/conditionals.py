@@ -25,7 +25,8 @@ class Conditional(NamedTuple):
     Attributes:
         weights: proportional to the probabilities of the symbols 0..K-1: `[m, K]`, a row for each
             of the next m symbols, or `[K]`, the same for all of them. Who reads a file must find
-            exactly the weights of who wrote it: whole numbers and `fixed_point` see to that.
+            the weights of who wrote it: exactly where they are whole numbers (`fixed_point` makes
+            such), else to within 10^-13 of their sum, as elementwise float64 does.
         count: m.
         known: the symbols `[m]`, int64, where a given code is walked over; else None.
     """
@@ -173,3 +174,21 @@ def outside(first: int, end: int, count: int, known: Tensor | None = None) -> Wa
         bits = None if distances is None else (distances[more] >> (length[more] - 1 - digit)) & 1
         found[more] = 2 * found[more] + (yield Conditional(even, len(more), bits))
     return torch.where(sides == 1, end - 1 + found, first - found)
+
+
+def within(weights: Tensor, count: int, known: Tensor | None = None) -> Walk[Tensor]:
+    """Walks over whole numbers: 0..bins-1 by a table, the others by an escape and `outside`.
+
+    Args:
+        weights: of the bins and, last, of the escape, `[bins + 1]`.
+        count: m.
+        known: the numbers `[m]`.
+    """
+    bins, symbols = len(weights) - 1, None
+    if known is not None:
+        symbols = torch.where((known >= 0) & (known < bins), known, bins)
+    found = (yield Conditional(weights, count, symbols)).clone()
+    far = (found == bins).nonzero().flatten()
+    if len(far):
+        found[far] = yield from outside(0, bins, len(far), None if known is None else known[far])
+    return found

@@ -139,7 +139,7 @@ def levels_at_once(masses: Tensor, levels: Tensor | None) -> Walk[Tensor]:
         masses: probability of each level, `[..., 256]`.
         levels: the values `[...]` if they are known.
     """
-    weights = (masses.flatten(0, -2) * 2**32).round().clamp(min=1).cpu()
+    weights = masses.flatten(0, -2).clamp(min=0).cpu()
     known = None if levels is None else levels.flatten()
     found = yield Conditional(weights, len(weights), known)
     return found.to(masses.device).view(masses.shape[:-1])

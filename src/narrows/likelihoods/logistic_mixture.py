@@ -107,8 +107,8 @@ class DiscretizedLogisticMixture(Likelihood):
             known = None if levels is None else levels[:, c]
             found.append((yield from levels_at_once(table, known)))
             if mixture.slopes is not None:
-                place = found[-1][:, None, ..., None].expand(*mean.shape, 1)
-                belief = belief + mass.gather(-1, place)[..., 0].clamp(min=1e-30).log()
+                level = found[-1][:, None]
+                belief = belief + _log_mass(level, mean, mixture.log_scales[:, :, c])
         return torch.stack(found, dim=1)
 
     def mean(self, output: Tensor) -> Tensor:

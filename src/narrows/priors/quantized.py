@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.codes import Code, one_tensor
-from narrows.functional.conditionals import Conditional, Conditionals, Walk, outside
+from narrows.functional.conditionals import Conditionals, within
 from narrows.latent import Latent
 from narrows.priors.base import NoRateError, ValuePrior
 
@@ -132,12 +132,11 @@ class QuantizedHistogram(ValuePrior):
 
     def _walk(self, n: int, index: Tensor | None) -> Conditionals:
         rows = n * math.prod(self.sites)
-        masses = torch.column_stack([self.log_bins.exp(), self.log_escape.exp()])
-        weights = (masses * 2**32).round().clamp(min=1).cpu()
+        weights = torch.column_stack([self.log_bins.exp(), self.log_escape.exp()]).cpu()
         columns = []
         for feature, low in enumerate(self.lows.long().tolist()):
             place = None if index is None else index[:, feature].cpu() - low
-            columns.append(low + (yield from _binned(weights[feature], rows, place)))
+            columns.append(low + (yield from within(weights[feature], rows, place)))
         found = torch.stack(columns, 1).to(self.steps.device)
         values = (found * self.steps + self.centers).to(torch.get_default_dtype())
         return values.view(n, *self.sites, self.dim)
@@ -198,16 +197,3 @@ class QuantizedHistogram(ValuePrior):
             if stored is not None:
                 setattr(self, name, torch.empty_like(stored, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _binned(weights: Tensor, rows: int, place: Tensor | None) -> Walk[Tensor]:
-    """Walks over places: 0..bins-1 by table, others by side and distance."""
-    bins = len(weights) - 1
-    symbols = None
-    if place is not None:
-        symbols = torch.where((place >= 0) & (place < bins), place, bins)
-    found = (yield Conditional(weights, rows, symbols)).clone()
-    far = (found == bins).nonzero().flatten()
-    if len(far):
-        found[far] = yield from outside(0, bins, len(far), None if place is None else place[far])
-    return found
