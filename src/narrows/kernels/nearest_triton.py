@@ -40,21 +40,9 @@ def search(
 
 @triton.jit
 def _nearest(  # noqa: PLR0913 (a kernel's arguments are its memory)
-    rows,
-    codes,
-    middle,
-    offset,
-    index,
-    best,
-    second,
-    count,
-    size,
-    dim,
-    scale,
-    BLOCK_ROWS: tl.constexpr,
-    BLOCK_CODES: tl.constexpr,
-    BLOCK_DIM: tl.constexpr,
-):
+    rows, codes, middle, offset, index, best, second, count, size, dim, scale,
+    BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr, BLOCK_DIM: tl.constexpr,
+):  # fmt: skip
     """One program takes BLOCK_ROWS rows past all codes, a block of each at a time."""
     r = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     top = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)

@@ -117,10 +117,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         training.settings = _settings(config, data, fabric)
         for callback in callbacks:
             callback.begin(loop.model, written)
-        if resume:
-            state = writer.load(training.settings, resume if isinstance(resume, str) else "last")
-            if state is not None:
-                training.restore(state)
+        training.resume(writer, resume)
         training.run(writer, show=show and fabric.is_global_zero)
         return _finish(training, folder)
 
@@ -141,6 +138,13 @@ class _Training:
         self.history: list[dict[str, float]] = []
         self.settings: dict[str, Any] = {}
         self.stopped = False
+
+    def resume(self, writer: CheckpointWriter, name: bool | str) -> None:
+        """Goes back to a checkpoint, the last one unless named, if there is any and it is asked."""
+        if name:
+            state = writer.load(self.settings, name if isinstance(name, str) else "last")
+            if state is not None:
+                self.restore(state)
 
     def run(self, writer: CheckpointWriter, *, show: bool) -> None:
         """Trains what is left to train."""
