@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self, SupportsIndex, TypedDict, Unpack
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
@@ -22,7 +21,11 @@ from narrows.networks import Conv, Mlp, Network
 from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
 from narrows.trust import read_model
+from narrows.weights import CHECKSUM, fill, limited, read_weights, write_weights
 from narrows.writing import write_json
+
+WEIGHTS = "model.safetensors"
+"""Name of the file of weights in a model's folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,7 +349,7 @@ class Autoencoder(Shared, Following):
         """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {
+        parts: dict[str, object] = {
             "format": FORMAT,
             "shape": list(self.shape),
             "network": spec(self.network),
@@ -356,10 +359,7 @@ class Autoencoder(Shared, Following):
             "objective": spec(self.objective),
             "prior": spec(self.prior),
         }
-        state = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
-        partial = folder / ".model.safetensors.partial"
-        save_file(state, partial)
-        partial.replace(folder / "model.safetensors")
+        parts[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
         write_json(folder / "model.json", parts)
         return folder
 
@@ -384,23 +384,25 @@ class Autoencoder(Shared, Following):
                 this one cannot read, or it names code that is not trusted.
         """
         folder = Path(folder)
-        missing = [n for n in ("model.json", "model.safetensors") if not (folder / n).is_file()]
+        missing = [n for n in ("model.json", WEIGHTS) if not (folder / n).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"expected a folder written by Autoencoder.save or a run, but {folder} has no "
                 f"{' and no '.join(missing)}"
             )
         parts = read_model(folder / "model.json", trust)
-        model = cls(
-            tuple(parts["shape"]),
-            build(parts["bottleneck"]),
-            network=build(parts["network"]),
-            likelihood=build(parts["likelihood"]),
-            beta=parts["beta"],
-            objective=build(parts["objective"]),
-        )
-        model.prior = build(parts["prior"])
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        state = read_weights(folder / WEIGHTS, parts.get(CHECKSUM))
+        with limited(state, folder / "model.json"):
+            model = cls(
+                tuple(parts["shape"]),
+                build(parts["bottleneck"]),
+                network=build(parts["network"]),
+                likelihood=build(parts["likelihood"]),
+                beta=parts["beta"],
+                objective=build(parts["objective"]),
+            )
+            model.prior = build(parts["prior"])
+        fill(model, state, folder / WEIGHTS)
         return model.to(device).eval()
 
     def _check(self, x: Tensor) -> Tensor:

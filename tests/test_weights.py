@@ -1,0 +1,111 @@
+"""A saved model is whole, or refused by the name of the file that is not."""
+
+import json
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import narrows as nw
+from narrows.networks import Conv
+from narrows.training.pack import equal
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_images(
+        (1, 8, 8), nw.VectorQuantizer(8, 2), network=Conv(hidden=4, downsamplings=1)
+    )
+    model.prior = nw.priors.PixelCNN(model.prior.sites, 8, hidden=4, layers=2)
+    return model.save(tmp_path / "model")
+
+
+def edit(folder, *place, value):
+    parts = inner = json.loads((folder / "model.json").read_text())
+    for key in place[:-1]:
+        inner = inner[key]
+    if value is KeyError:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = value
+    (folder / "model.json").write_text(json.dumps(parts))
+
+
+def test_a_flipped_bit_in_the_weights_is_named_wherever_it_is(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for place in (0, 9, 200, len(whole) // 2, len(whole) - 1):
+        flipped = bytearray(whole)
+        flipped[place] ^= 16
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged .*whole copy"):
+            nw.Autoencoder.load(folder)
+    for cut in (0, 5, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged .*whole copy"):
+            nw.Autoencoder.load(folder)
+    path.write_bytes(whole)
+    nw.Autoencoder.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("bottleneck", "init_args", "size"), 20_000_000),
+        (("bottleneck", "init_args", "size"), 10**30),
+        (("bottleneck", "init_args", "dim"), 3_000_000),
+        (("network", "init_args", "hidden"), 100_000),
+        (("network", "init_args", "residual_layers"), 1_000_000_000),
+        (("prior", "init_args", "layers"), 1_000_000_000),
+        (("prior", "init_args", "hidden"), 50_000),
+        (("bottleneck", "init_args", "size"), 9),
+        (("bottleneck", "init_args", "size"), "many"),
+        (("bottleneck", "init_args", "sise"), 8),
+        (("bottleneck",), KeyError),
+        (("bottleneck",), None),
+        (("prior", "class_path"), "narrows.priors.NoSuch"),
+        (("shape",), 3),
+        (("sha256",), KeyError),
+    ],
+)
+def test_a_description_that_does_not_fit_the_weights_is_refused_at_once(folder, place, value):
+    edit(folder, *place, value=value)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"model\.(json|safetensors).*save it again"):
+        nw.Autoencoder.load(folder)
+    assert time.monotonic() - began < 20
+
+
+def test_a_large_size_takes_no_memory(folder):
+    edit(folder, "bottleneck", "init_args", "size", value=500_000_000)
+    code = (
+        "import resource, sys, narrows as nw\n"
+        "try: nw.Autoencoder.load(sys.argv[1])\n"
+        "except ValueError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    said, most = done.stdout.splitlines()
+    assert "(500000000, 2)" in said
+    assert int(most) < 2000
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"format": 2}'])
+def test_a_damaged_description_is_named(folder, content):
+    (folder / "model.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model\.(json|safetensors).*(whole copy|0\.1\.0)"):
+        nw.Autoencoder.load(folder)
+
+
+def test_the_files_of_a_model_have_one_mode_and_come_back(folder):
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert len(modes) == 1
+    assert modes != {0o600}
+    model = nw.Autoencoder.load(folder)
+    assert equal(model.state_dict(), nw.Autoencoder.load(folder).state_dict())
