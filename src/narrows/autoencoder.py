@@ -402,7 +402,7 @@ class Autoencoder(Shared, Following):
                 objective=build(parts["objective"]),
             )
             model.prior = build(parts["prior"])
-        fill(model, state, folder / WEIGHTS)
+        fill(model, state, path=folder / WEIGHTS)
         return model.to(device).eval()
 
     def _check(self, x: Tensor) -> Tensor:

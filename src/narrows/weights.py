@@ -126,14 +126,14 @@ class _Bounded(TorchFunctionMode):
         return func(*args, **given)
 
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copies weights into a model.
+def fill(module: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> None:
+    """Copies weights into a module.
 
     Raises:
         ValueError: with what differs, if they are of another model.
     """
     try:
-        model.load_state_dict(state)
+        module.load_state_dict(state)
     except (RuntimeError, KeyError) as error:
         said = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{path} does not fit its model.json ({said}): {_REMEDY}") from error
