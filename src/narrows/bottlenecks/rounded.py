@@ -103,9 +103,8 @@ class Rounded(Bottleneck):
         """A histogram of each number, which follows training."""
         return MovingHistogram(sites, self.codes.size, channels=self.out_features)
 
-    def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
+    def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Units that say anything, bits a site, and the share of numbers at the ends of reach."""
-        del examples
         counts = totals["counts"]
         entropies = [usage(row)["entropy_bits"] for row in counts]
         ends = (counts[:, 0] + counts[:, -1]).sum() / counts.sum().clamp_min(1)

@@ -85,7 +85,7 @@ class Table(Block):
     def note(self) -> str:
         """What the second number of a cell is, where there is one."""
         cells = [cell for row in self.rows.values() for cell in row.values()]
-        two = any(isinstance(cell, tuple) for cell in cells)
+        two = any("±" in format_cell(cell) for cell in cells)
         return "±: half width of the 95 % t interval over seeds." if two else ""
 
     @property

@@ -110,15 +110,13 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
             batch_size=batch_size, seed=seed,
         )  # fmt: skip
         training = _Training(loop, data, epochs, callbacks, written)
-        together = fabric.broadcast if engine.sharded else None
-        writer = CheckpointWriter(
-            folder, checkpoints, training.state, fabric.is_global_zero, together
-        )
+        together, first = fabric.broadcast if engine.sharded else None, fabric.is_global_zero
+        writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
         training.settings = _settings(config, data, fabric)
         for callback in callbacks:
             callback.begin(loop.model, written)
         training.resume(writer, resume)
-        training.run(writer, show=show and fabric.is_global_zero)
+        training.run(writer, show=show and first)
         return _finish(training, folder)
 
 

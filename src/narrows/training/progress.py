@@ -120,8 +120,7 @@ class Interruption:
         vote = torch.tensor(float(self.signalled), device=self.fabric.device)
         return bool(self.fabric.all_reduce(vote, reduce_op="sum") > 0)  # pyright: ignore
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.signalled = True
         self._restore()  # a second signal acts as it always does
 
