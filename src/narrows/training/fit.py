@@ -95,11 +95,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     optimization, engine = optimization or Optimization(), engine or Engine()
     checkpoints = checkpoints or Checkpoints()
     _check(model, data, epochs, batch_size, seed)
-    arguments = {
+    config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "engine": engine,
         "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
-    }  # fmt: skip
-    config = _config(model, data, spec(arguments))
+    }))  # fmt: skip
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
     with contextlib.ExitStack() as held:
