@@ -60,7 +60,7 @@ def test_train_compare_and_tasks_keep_out_of_a_folder_that_is_written(tmp_path, 
     assert [path.name for path in out.iterdir()] == [LOCK]
 
 
-@pytest.mark.parametrize("left", [LOCK, ".config.yaml.partial"])
+@pytest.mark.parametrize("left", [LOCK, ".config.partial.yaml"])
 def test_a_run_killed_before_its_configuration_starts_anew(tmp_path, left):
     (tmp_path / left).write_text("of the dead")
     data = nw.data.load("digits", train_examples=40, test_examples=20)

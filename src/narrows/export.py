@@ -23,6 +23,7 @@ from torch.fx import GraphModule
 from narrows.autoencoder import Autoencoder
 from narrows.codes import tensors
 from narrows.modes import evaluating
+from narrows.writing import whole
 
 LIMIT = 2_000_000_000
 """Bytes of weights that one ONNX file can hold (a protocol buffer's limit)."""
@@ -102,9 +103,10 @@ def export_torch(
     with _leaving(model):
         program, inputs, outputs = _program(model, examples, part)
         path = Path(folder) / f"{part}.pt2"
-        torch.export.save(program, path)
-        module = torch.export.load(path).module()
-        return _compare(path, lambda given: list(module(*given)), inputs, outputs)
+        with whole(path) as partial:
+            torch.export.save(program, partial)
+            module = torch.export.load(partial).module()
+            return _compare(path, lambda given: list(module(*given)), inputs, outputs)
 
 
 def export_onnx(
@@ -143,14 +145,15 @@ def export_onnx(
             cause = str(error.__cause__ or error).strip().splitlines()[0]
             raise ExportError(f"the {part} cannot be written as ONNX: {cause}") from error
         assert made is not None
-        made.save(path, external_data=False)
-        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        with whole(path) as partial:
+            made.save(partial, external_data=False)
+            session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
 
-        def run(given: Sequence[Tensor]) -> list[Tensor]:
-            feed = dict(zip(takes, (tensor.numpy() for tensor in given), strict=True))
-            return [torch.from_numpy(value) for value in session.run(gives, feed)]
+            def run(given: Sequence[Tensor]) -> list[Tensor]:
+                feed = dict(zip(takes, (tensor.numpy() for tensor in given), strict=True))
+                return [torch.from_numpy(value) for value in session.run(gives, feed)]
 
-        return _compare(path, run, inputs, outputs)
+            return _compare(path, run, inputs, outputs)
 
 
 def _program(
@@ -199,13 +202,12 @@ def _compare(path: Path, run: Run, inputs: Sequence[Tensor], outputs: Sequence[T
     """Runs a program on all examples and on the first alone.
 
     Raises:
-        ExportError: if it differs from the model by more than rounding does; the file is removed.
+        ExportError: if it differs from the model by more than rounding does; no file is left.
     """
     largest, differing, count = 0.0, 0, 0
     for n in (len(inputs[0]), 1):
         for one, two in zip(run([t[:n] for t in inputs]), outputs, strict=True):
             if one.shape != two[:n].shape:
-                path.unlink()
                 raise ExportError(f"{path.name} gives shape {tuple(one.shape)} for batch {n}")
             error = (one.double() - two[:n].double()).abs()
             largest = max(largest, float(error.max()) if error.numel() else 0.0)
@@ -213,10 +215,9 @@ def _compare(path: Path, run: Run, inputs: Sequence[Tensor], outputs: Sequence[T
             count += error.numel()
     share = differing / max(count, 1)
     if share > (FLIPS if path.stem == "encoder" else 0):
-        path.unlink()
         raise ExportError(
             f"{path.name} does not compute what the model does: {share:.2%} of its outputs "
-            f"differ, by up to {largest:.3g}; it was removed"
+            f"differ, by up to {largest:.3g}; it was not written"
         )
     return Exported(path, largest, share)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from narrows.writing import write_text
+
 FILES = ("model.json", "model.safetensors")
 CARD = "README.md"
 
@@ -64,7 +66,7 @@ class Shared:
             raise FileExistsError(f"{path} is there already and is no card of narrows; move it")
         saved = self.save(folder)
         parts = json.loads((saved / "model.json").read_text())
-        path.write_text(card(parts, saved.name, run=run))
+        write_text(path, card(parts, saved.name, run=run))
         return saved
 
     @classmethod

@@ -1,6 +1,7 @@
 """prior, sample, interpolate, compress and decompress on a real run of digits."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,10 +200,13 @@ def test_a_prior_is_a_recipe_of_the_user_s_own_or_a_class_path(runs, tmp_path, c
 def test_files_of_any_size_are_compressed_and_come_back(runs, pictures, tmp_path, lossless, capsys):
     small, back = tmp_path / "small", tmp_path / "back"
     flag = ["--lossless", "true"] if lossless else []
-    assert main(["compress", str(runs / "vq"), str(pictures), "--out", str(small), *flag]) == 0
-    text = capsys.readouterr().out
-    assert "skipped" in text
-    assert "broken.png" in text
+    assert main(["compress", str(runs / "vq"), str(pictures), "--out", str(small), *flag]) == 1
+    said = capsys.readouterr()
+    assert "skipped" in said.err
+    assert "broken.png: not an image" in said.err
+    assert "1 of 4 files could not be done" in said.err
+    assert said.out.count("without its colour") == 3
+    assert "exact" not in said.out
     assert sorted(path.name for path in small.iterdir()) == ["a.nrwz", "b.nrwz", "c.nrwz"]
     assert main(["decompress", str(runs / "vq"), str(small), "--out", str(back), *flag]) == 0
     for name in ("a.png", "b.jpg", "c.webp"):
@@ -228,10 +232,10 @@ def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):
         (["denoise", vq, "--noise", "-1"], "at least 0"),
         (["denoise", vq, "--n", "0"], "images shown"),
         (["compress", vq, "nowhere.png"], "does not exist"),
-        (["compress", vq, str(pictures / "broken.png"), "--out", small], "could be read"),
+        (["compress", vq, str(pictures / "broken.png"), "--out", small], "could not be done"),
         (["decompress", vq, str(pictures), "--out", small], ".nrwz"),
         (["decompress", vq, small, "--limit.values", "0"], "at least 1"),
-        (["decompress", vq, str(pictures / "a.png"), "--out", small], "could be read"),
+        (["decompress", vq, str(pictures / "a.png"), "--out", small], "could not be done"),
     ):
         assert main(arguments) == 1, arguments
         assert said in capsys.readouterr().err
@@ -242,3 +246,88 @@ def test_outputs_are_never_overwritten(runs, pictures, capsys):
     assert main(["compress", str(runs / "vq"), image]) == 0
     assert main(["compress", str(runs / "vq"), image]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_what_can_be_compressed_is_and_what_cannot_is_listed(runs, tmp_path, capsys):
+    vq, folder = str(runs / "vq"), tmp_path / "mine"
+    folder.mkdir()
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    for name in ("a.png", "a.bmp", "b.png", "c.png"):
+        grey.save(folder / name)
+    (folder / "b.nrwz").write_bytes(b"of before")
+    (folder / "phone.heic").write_bytes(b"")
+    options = ["--lossless", "true"]
+    assert main(["compress", vq, "nowhere.png", str(folder), *options]) == 1
+    said = capsys.readouterr()
+    written = {path.name for path in folder.glob("*.nrwz")}
+    assert written == {"a.bmp.nrwz", "a.png.nrwz", "b.nrwz", "c.nrwz"}
+    assert (folder / "b.nrwz").read_bytes() == b"of before"
+    assert said.out.count(", exact") == 3
+    for words in ("nowhere.png: it does not exist", "b.nrwz exists already", "files .heic"):
+        assert words in said.err
+    assert "3 of 6 files could not be done" in said.err
+
+
+def test_two_pictures_for_one_place_are_never_one_file(runs, tmp_path, capsys):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / name / "a.png")
+    both = [str(tmp_path / "x" / "a.png"), str(tmp_path / "y" / "a.png")]
+    assert main(["compress", str(runs / "vq"), *both, *both, "--out", str(tmp_path / "out")]) == 1
+    assert "x/a.png goes; choose another --out" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_psnr_is_against_the_picture_that_was_given(runs, tmp_path, capsys):
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[..., 0] = 255  # luma 76: red is 179 off, green and blue 76
+    Image.fromarray(pixels).save(tmp_path / "red.png")
+    Image.fromarray(np.full((8, 8, 4), 255, np.uint8)).save(tmp_path / "clear.png")
+    options = ["--lossless", "true", "--out", str(tmp_path / "out")]
+    assert main(["compress", str(runs / "vq"), str(tmp_path), *options]) == 0
+    clear, red = capsys.readouterr().out.splitlines()
+    error = (179**2 + 2 * 76**2) / 3 / 255**2
+    assert f"{-10 * np.log10(error):.2f} dB; without its colour" in red
+    assert clear.endswith("without its colour and transparency")
+    assert "exact" not in clear
+
+
+def test_a_file_of_many_images_becomes_as_many_pictures(runs, tmp_path, capsys):
+    run = nw.Run.load(runs / "vq")
+    images = nw.data.load("digits").test.images[:20]
+    (tmp_path / "many.nrwz").write_bytes(nw.Codec(run.model, lossless=True).compress(images))
+    options = ["--lossless", "true"]
+    assert main(["decompress", str(runs / "vq"), str(tmp_path / "many.nrwz"), *options]) == 0
+    found = sorted(tmp_path.glob("*.png"))
+    assert [path.name for path in found] == [f"many-{n:02}.png" for n in range(1, 21)]
+    for path, image in zip(found, images, strict=True):
+        assert np.array_equal(picture(path), image[0].numpy())
+    assert main(["decompress", str(runs / "vq"), str(tmp_path / "many.nrwz"), *options]) == 1
+    assert "many-01.png exists already" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_one_file_and_leaves_no_half_of_it(runs, tmp_path, monkeypatch, capsys):
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / f"{name}.png")
+    write = Path.write_bytes
+
+    def full(path, content):
+        if "b" in path.name:
+            write(path, content[:9])
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["compress", str(runs / "vq"), str(tmp_path), "--out", str(tmp_path / "o")]) == 1
+    assert "b.png: [Errno 28] No space left" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["a.nrwz", "c.nrwz"]
+
+
+def test_a_picture_of_more_tiles_than_decompress_reads_unasked_is_compressed_with_the_way_back(
+    runs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("narrows.codec.container.Limit.__init__.__defaults__", (3, 1 << 28))
+    Image.fromarray(np.full((16, 16), 7, np.uint8)).save(tmp_path / "a.png")
+    vq = str(runs / "vq")
+    assert main(["compress", vq, str(tmp_path / "a.png")]) == 0
+    assert "add --limit.images 4" in capsys.readouterr().out

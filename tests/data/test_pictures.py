@@ -3,14 +3,13 @@ import os
 import struct
 import time
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, features
 
 from narrows.data import pictures
-from narrows.data.pictures import UnusableImageError, endings, is_other_picture, read_picture
+from narrows.data.pictures import UnusableImageError, endings, picture_files, read_picture
 
 RANDOM = np.random.default_rng(0)
 COLOUR = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -229,6 +228,12 @@ def test_jpeg_2000_is_read_and_its_twelve_bits_are_refused():
 def test_the_endings_that_are_read_are_those_of_this_pillow():
     assert {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tiff", ".webp", ".ppm"} <= endings()
     assert not {".eps", ".ps", ".pdf", ".psd", ".txt"} & endings()
-    assert is_other_picture(Path("a.HEIC"))
-    assert is_other_picture(Path("a.svg"))
-    assert not is_other_picture(Path("labels.csv"))
+
+
+def test_pictures_that_are_not_read_are_told_from_other_files(tmp_path):
+    for name in ("a.HEIC", "b.svg", "c.PNG", "labels.csv", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"")
+    found = {path.name: reason for path, reason in picture_files(tmp_path)}
+    assert found.keys() == {"a.HEIC", "b.svg", "c.PNG"}
+    assert found["c.PNG"] == ""
+    assert found["a.HEIC"] == "files .heic are not read; convert to .png"

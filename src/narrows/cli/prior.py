@@ -1,7 +1,6 @@
 """`narrows prior RUN --kind pixelcnn`: fits a prior to a run's codes."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ OPTIONS = {"width": "hidden", "components": "components", "step": "step", "epoch
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/NAME, prints bits per example."""
     from narrows.training.priors import fit_prior, shipped_recipes
+    from narrows.writing import write_json
 
     known = shipped_recipes()
     kinds = "\n".join(f"{n:{max(map(len, known))}}  {one.about}" for n, one in known.items())
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> None:
         fitted = fit_prior(model, data, prior=recipe, seed=config.seed)
     model.prior, report = fitted.prior, fitted.report
     folder = model.save(Path(config.run) / "priors" / recipe.name)
-    (folder / "prior.json").write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    write_json(folder / "prior.json", dataclasses.asdict(report))
     print(
         f"{recipe.name}: {report.test:.4g} bits per example on the test split (validation "
         f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"

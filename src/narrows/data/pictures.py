@@ -2,6 +2,7 @@
 
 import contextlib
 import mimetypes
+import os
 import re
 import signal
 import stat
@@ -45,10 +46,30 @@ def _formats() -> tuple[str, ...]:
     return tuple(kind for kind in FORMATS if kind in Image.OPEN)
 
 
-def is_other_picture(path: Path) -> bool:
-    """True for a picture by its name that is not read, such as .heic."""
-    kind, end = mimetypes.guess_type(path.name, strict=False)[0] or "", path.suffix.lower()
-    return end not in endings() and (end in _UNREAD or kind.startswith("image/"))
+def picture_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
+    """Pictures below a folder, sorted, links followed; with the reason if one cannot be read.
+
+    Subfolders that cannot be read, and links to a folder that they are in, are among them.
+    """
+    real = folder.resolve()
+    if real in above:
+        yield folder, "a link to a folder that it is in"
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield folder, f"this folder cannot be read ({error.strerror})"
+        return
+    for entry in entries:
+        path, end = folder / entry.name, Path(entry.name).suffix.lower()
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from picture_files(path, (*above, real))
+        elif end in endings():
+            yield path, ""
+        elif end in _UNREAD or (mimetypes.guess_type(f"x{end}")[0] or "").startswith("image/"):
+            yield path, f"files {end} are not read; convert to .png"
 
 
 def read_picture(
@@ -101,6 +122,12 @@ def read_picture(
     except Exception as error:  # decoders raise whatever the bytes lead them to
         raise UnusableImageError(f"damaged: {error or type(error).__name__}") from None
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def has_alpha(path: Path) -> bool:
+    """True if a picture that `read_picture` takes says how transparent its pixels are."""
+    with Image.open(path, formats=_formats()) as image:
+        return image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
 def _open(file: IO[bytes]) -> Image.Image:

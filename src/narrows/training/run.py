@@ -79,7 +79,7 @@ def claim_folder(out: str | Path) -> Path:
             before it had begun.
     """
     folder = Path(out)
-    begun = {LOCK, ".config.yaml.partial"}
+    begun = {LOCK, ".config.partial.yaml"}
     if folder.exists() and (
         not folder.is_dir() or any(path.name not in begun for path in folder.iterdir())
     ):

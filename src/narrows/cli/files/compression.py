@@ -1,6 +1,10 @@
 """`narrows compress RUN IMAGE...` and `narrows decompress RUN FILE...`: images as a run's codes."""
 
-from collections.abc import Iterator, Set
+import io
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +16,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".nrwz"
+_EXISTS = "{} exists already; choose another --out"
+Search = Callable[[Path], Iterator[tuple[Path, str]]]
+"""Finds the files of a folder, each with the reason why it cannot be read or ""."""
 
 
-def compress(arguments: list[str]) -> None:
-    """Writes NAME.nrwz for each image; says how small and how faithful."""
+def compress(arguments: list[str]) -> int:
+    """Writes NAME.nrwz for each image, says how small and how faithful; 1 if some cannot be."""
     import torch
 
     from narrows.cli.prior import load
-    from narrows.codec import Codec
-    from narrows.data.pictures import UnusableImageError, endings, read_picture
+    from narrows.codec import Codec, CodecError, Limit
+    from narrows.codec.tiles import grid
+    from narrows.data.pictures import has_alpha, picture_files, read_picture
+    from narrows.writing import write_bytes
 
     parser = parsing.parser(
         "compress",
@@ -34,27 +43,40 @@ def compress(arguments: list[str]) -> None:
     config = parsing.parse(parser, arguments)
     model = load(config.run, config.prior)
     codec = Codec(model, lossless=config.lossless)
-    done, refused = 0, []
-    for path, target in _targets(config.images, config.out, endings(), SUFFIX):
-        try:
-            image = torch.from_numpy(read_picture(path, channels=model.shape[0]).copy())[None]
-        except UnusableImageError as error:
-            refused.append(f"{path}: {error}")
-            continue
-        blob = codec.compress(image)
-        target.write_bytes(blob)
-        error = (codec.decompress(blob).float() - image.float()).div(255).square().mean()
+
+    def write(path: Path, target: Path) -> None:
+        given = torch.from_numpy(read_picture(path).copy())
+        image = torch.from_numpy(read_picture(path, channels=model.shape[0]).copy())
+        count = math.prod(grid(tuple(image.shape), model.shape))
+        asked = {"images": count, "values": count * math.prod(model.shape)}
+        more = {name: n for name, n in asked.items() if n > getattr(Limit(), name)}
+        blob = codec.compress(image[None])
+        back = codec.decompress(blob, Limit(**more))[0]
+        if config.lossless and not torch.equal(back, image):
+            raise CodecError("the file does not decode to the same pixels; nothing was written")
+        write_bytes(target, blob)
+        lost = [("colour", len(given) > len(image)), ("transparency", has_alpha(path))]
+        words = f"; without its {' and '.join(word for word, gone in lost if gone)}"
+        error = (back.double() - given).div(255).square().mean()
         psnr = "exact" if error == 0 else f"{-10 * float(error.log10()):.2f} dB"
-        bits = 8 * len(blob) / image.numel()
-        print(f"{target}: {len(blob)} bytes, {bits:.4g} bits per value, {psnr}")
-        done += 1
-    _finish(done, refused)
+        if any(gone for _, gone in lost):
+            psnr = f"{'same pixels over white' if error == 0 else psnr}{words}"
+        print(
+            f"{target}: {len(blob)} bytes, {8 * len(blob) / given.numel():.4g} bits per value, "
+            f"{psnr}"
+        )
+        for name, n in more.items():
+            print(f"  more than decompress reads unasked: add --limit.{name} {n}")
+
+    plan = _plan(config.images, config.out, picture_files, ("pictures", SUFFIX))
+    return _each(plan, write)
 
 
-def decompress(arguments: list[str]) -> None:
-    """Writes NAME.png for each file."""
+def decompress(arguments: list[str]) -> int:
+    """Writes NAME.png, or NAME-1.png, ... where a file has several images; 1 if some cannot be."""
     from narrows.cli.prior import load
-    from narrows.codec import Codec, CodecError, Limit
+    from narrows.codec import Codec, Limit
+    from narrows.writing import write_bytes
 
     parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
     parser.add_argument("run", type=str, help="the run's folder that compressed it")
@@ -66,63 +88,101 @@ def decompress(arguments: list[str]) -> None:
     config = parsing.parse(parser, arguments)
     limit = Limit(**config.limit.as_dict())
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
-    done, refused = 0, []
-    for path, target in _targets(config.files, config.out, {SUFFIX}, ".png"):
-        try:
-            images = codec.decompress(path.read_bytes(), limit)
-        except CodecError as error:
-            refused.append(f"{path}: {error}")
-            continue
-        _write_png(target, images[0])
-        print(target)
-        done += 1
-    _finish(done, refused)
+
+    def write(path: Path, target: Path) -> None:
+        images = codec.decompress(path.read_bytes(), limit)
+        places = [target]
+        if len(images) != 1:
+            width = len(str(len(images)))
+            names = (f"{target.stem}-{n + 1:0{width}}.png" for n in range(len(images)))
+            places = [target.with_name(name) for name in names]
+        for place in places:
+            _check_free(place)
+        for image, place in zip(images, places, strict=True):
+            write_bytes(place, _png(image))
+            print(place)
+
+    plan = _plan(config.files, config.out, _compressed, (f"files {SUFFIX}", ".png"))
+    return _each(plan, write)
 
 
 def _add_out(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default=None, help="folder; default beside each file")
 
 
-def _targets(
-    given: list[str], out: str | None, suffixes: Set[str], suffix: str
-) -> Iterator[tuple[Path, Path]]:
-    """Each input file and where its output goes.
+def _compressed(folder: Path) -> Iterator[tuple[Path, str]]:
+    return ((path, "") for path in sorted(folder.rglob(f"*{SUFFIX}")))
 
-    Raises:
-        FileNotFoundError: if a path does not exist or no folder holds such files.
-        FileExistsError: if the output is there already.
+
+def _plan(
+    given: list[str], out: str | None, search: Search, kinds: tuple[str, str]
+) -> dict[Path, tuple[Path, str]]:
+    """Each input, with where its output goes and why it cannot go there or "".
+
+    Two inputs of one folder whose names differ in their ending alone keep it: a.jpg.nrwz. `kinds`
+    are what is read, in words, and the ending of what is written.
     """
-    found = False
+    what, suffix = kinds
+    found: dict[Path, tuple[Path, str]] = {}
     for name in given:
         path = Path(name)
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
-        for file in inside if path.is_dir() else [path]:
-            found = True
-            folder = file.parent
-            if out is not None:
-                folder = Path(out) / (file.parent.relative_to(path) if path.is_dir() else "")
-                folder.mkdir(parents=True, exist_ok=True)
-            target = folder / f"{file.stem}{suffix}"
-            if target.exists():
-                raise FileExistsError(f"{target} exists already; choose another --out")
-            yield file, target
+        if not path.is_dir():
+            reason = "" if path.exists() else "it does not exist"
+            found.setdefault(path, (Path(out) if out else path.parent, reason))
+            continue
+        for file, reason in search(path):
+            place = Path(out) / file.parent.relative_to(path) if out else file.parent
+            found.setdefault(file, (place, reason))
     if not found:
-        raise FileNotFoundError(f"no files with {', '.join(sorted(suffixes))} in {given}")
+        raise FileNotFoundError(f"there are no {what} in {', '.join(given)}")
+    stems = Counter((place, file.stem) for file, (place, _) in found.items())
+    plan: dict[Path, tuple[Path, str]] = {}
+    taken: dict[Path, Path] = {}
+    for file, (place, reason) in found.items():
+        target = place / f"{file.stem if stems[place, file.stem] == 1 else file.name}{suffix}"
+        first = taken.setdefault(target, file)
+        if not reason and first != file:
+            reason = f"{target} is where {first} goes; choose another --out"
+        elif not reason and target.exists():
+            reason = _EXISTS.format(target)
+        plan[file] = (target, reason)
+    return plan
 
 
-def _finish(done: int, refused: list[str]) -> None:
-    """Names what could not be read; a failure if nothing could."""
-    for line in refused:
-        print(f"skipped {line}")
-    if refused and not done:
-        raise ValueError(f"none of {len(refused)} files could be read")
+def _check_free(target: Path) -> None:
+    if target.exists():
+        raise FileExistsError(_EXISTS.format(target))
 
 
-def _write_png(target: Path, image: "Tensor") -> None:
+def _each(plan: dict[Path, tuple[Path, str]], write: Callable[[Path, Path], None]) -> int:
+    """Writes what can be written; names what cannot at the end, and returns 1 if there is any."""
+    refused = {}
+    for path, (target, reason) in plan.items():
+        try:
+            if reason:
+                raise ValueError(reason)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(path, target)
+        except (ValueError, OSError, MemoryError) as error:
+            refused[path] = str(error) or type(error).__name__
+    for path, reason in refused.items():
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    if refused:
+        print(f"{len(refused)} of {len(plan)} files could not be done", file=sys.stderr)
+    return int(bool(refused))
+
+
+def _png(image: "Tensor") -> bytes:
     """One uint8 image `[channels, height, width]` as PNG."""
     from PIL import Image
 
-    pixels = image.permute(1, 2, 0).numpy()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(target)
+    if image.dim() != 3 or len(image) not in (1, 3):
+        raise ValueError(
+            f"expected images of 1 or 3 channels, got {tuple(image.shape)}; in Python "
+            "nw.Codec gives the values"
+        )
+    if image.is_floating_point():
+        image = image.clamp(0, 1).mul(255).round().byte()
+    pixels, content = image.permute(1, 2, 0).numpy(), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(content, "PNG")
+    return content.getvalue()

@@ -1,7 +1,6 @@
 """`folder:PATH`: a folder of image files, with class subfolders or without."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +10,7 @@ from narrows.data.arrays import Division, divide
 from narrows.data.dataset import Dataset, Origin
 from narrows.data.loaders.array import find_path
 from narrows.data.mapped import LARGE
-from narrows.data.pictures import endings, is_other_picture
+from narrows.data.pictures import picture_files
 from narrows.data.reading.gathering import Gathered
 
 ABOUT = "your own image files; subfolders are classes, or train, val and test"
@@ -67,7 +66,9 @@ def load(
     if size is not None and (len(sides) != 2 or min(sides) < 1):
         raise ValueError(f"expected a size of at least 1, or height and width, got {size}")
     gathered = Gathered((sides[0], sides[1]) if sides else None, channels=channels, large=large)
-    files = {path.relative_to(folder).as_posix(): (path, why) for path, why in _files(folder)}
+    files = {
+        path.relative_to(folder).as_posix(): (path, why) for path, why in picture_files(folder)
+    }
     splits = _splits(files)
     strays = _strays(list(files), splits)
     for name, (path, reason) in files.items():
@@ -113,26 +114,3 @@ def _strays(names: Sequence[str], splits: Mapping[str, str]) -> set[str]:
     beside = {name for name, top in tops.items() if not top}
     classes = len(set(tops.values()) - {""}) > 1
     return beside if classes and len(beside) <= _STRAY * len(names) else set()
-
-
-def _files(place: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Files below a folder, sorted, each with the reason why it cannot be read or ""."""
-    real = place.resolve()
-    if real in above:
-        yield place, "a link to a folder that it is in"
-        return
-    try:
-        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-    except OSError as error:
-        yield place, f"this folder cannot be read ({error.strerror})"
-        return
-    for entry in entries:
-        path = place / entry.name
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(path, (*above, real))
-        elif path.suffix.lower() in endings():
-            yield path, ""
-        elif is_other_picture(path):
-            yield path, f"files {path.suffix.lower()} are not read; convert to .png"
