@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
 from narrows.cli.main import UsageError
+from narrows.writing import write_json
 
 if TYPE_CHECKING:
     from narrows.training.priors import PriorRecipe
@@ -23,7 +24,6 @@ OPTIONS = {"width": "hidden", "components": "components", "step": "step", "epoch
 def run(arguments: list[str]) -> None:
     """Fits, saves the model with its new prior under RUN/priors/NAME, prints bits per example."""
     from narrows.training.priors import fit_prior, shipped_recipes
-    from narrows.writing import write_json
 
     known = shipped_recipes()
     kinds = "\n".join(f"{n:{max(map(len, known))}}  {one.about}" for n, one in known.items())

@@ -15,6 +15,8 @@ from narrows.cli import parsing
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from narrows.codec import Codec
+
 SUFFIX = ".nrwz"
 _EXISTS = "{} exists already; choose another --out"
 Search = Callable[[Path], Iterator[tuple[Path, str]]]
@@ -23,13 +25,9 @@ Search = Callable[[Path], Iterator[tuple[Path, str]]]
 
 def compress(arguments: list[str]) -> int:
     """Writes NAME.nrwz for each image, says how small and how faithful; 1 if some cannot be."""
-    import torch
-
     from narrows.cli.prior import load
-    from narrows.codec import Codec, CodecError, Limit
-    from narrows.codec.tiles import grid
-    from narrows.data.pictures import has_alpha, picture_files, read_picture
-    from narrows.writing import write_bytes
+    from narrows.codec import Codec
+    from narrows.data.pictures import picture_files
 
     parser = parsing.parser(
         "compress",
@@ -41,35 +39,46 @@ def compress(arguments: list[str]) -> int:
     parser.add_argument("--lossless", type=bool, default=False, help="keep every pixel")
     _add_out(parser)
     config = parsing.parse(parser, arguments)
-    model = load(config.run, config.prior)
-    codec = Codec(model, lossless=config.lossless)
+    codec = Codec(load(config.run, config.prior), lossless=config.lossless)
 
     def write(path: Path, target: Path) -> None:
-        given = torch.from_numpy(read_picture(path).copy())
-        image = torch.from_numpy(read_picture(path, channels=model.shape[0]).copy())
-        count = math.prod(grid(tuple(image.shape), model.shape))
-        asked = {"images": count, "values": count * math.prod(model.shape)}
-        more = {name: n for name, n in asked.items() if n > getattr(Limit(), name)}
-        blob = codec.compress(image[None])
-        back = codec.decompress(blob, Limit(**more))[0]
-        if config.lossless and not torch.equal(back, image):
-            raise CodecError("the file does not decode to the same pixels; nothing was written")
-        write_bytes(target, blob)
-        lost = [("colour", len(given) > len(image)), ("transparency", has_alpha(path))]
-        words = f"; without its {' and '.join(word for word, gone in lost if gone)}"
-        error = (back.double() - given).div(255).square().mean()
-        psnr = "exact" if error == 0 else f"{-10 * float(error.log10()):.2f} dB"
-        if any(gone for _, gone in lost):
-            psnr = f"{'same pixels over white' if error == 0 else psnr}{words}"
-        print(
-            f"{target}: {len(blob)} bytes, {8 * len(blob) / given.numel():.4g} bits per value, "
-            f"{psnr}"
-        )
-        for name, n in more.items():
-            print(f"  more than decompress reads unasked: add --limit.{name} {n}")
+        _write_codes(codec, path, target=target, lossless=config.lossless)
 
     plan = _plan(config.images, config.out, picture_files, ("pictures", SUFFIX))
     return _each(plan, write)
+
+
+def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) -> None:
+    """Compresses one picture, reads it back, and says how small and how faithful it is."""
+    import torch
+
+    from narrows.codec import CodecError, Limit
+    from narrows.codec.tiles import grid
+    from narrows.data.pictures import has_alpha, read_picture
+    from narrows.writing import write_bytes
+
+    shape = codec.model.shape
+    given = torch.from_numpy(read_picture(path).copy())
+    image = torch.from_numpy(read_picture(path, channels=shape[0]).copy())
+    count = math.prod(grid(tuple(image.shape), shape))
+    asked = {"images": count, "values": count * math.prod(shape)}
+    more = {name: n for name, n in asked.items() if n > getattr(Limit(), name)}
+    blob = codec.compress(image[None])
+    back = codec.decompress(blob, Limit(**more))[0]
+    if lossless and not torch.equal(back, image):
+        raise CodecError("the file does not decode to the same pixels; nothing was written")
+    write_bytes(target, blob)
+    lost = [("colour", len(given) > len(image)), ("transparency", has_alpha(path))]
+    words = f"; without its {' and '.join(word for word, gone in lost if gone)}"
+    error = (back.double() - given).div(255).square().mean()
+    psnr = "exact" if error == 0 else f"{-10 * float(error.log10()):.2f} dB"
+    if any(gone for _, gone in lost):
+        psnr = f"{'same pixels over white' if error == 0 else psnr}{words}"
+    print(
+        f"{target}: {len(blob)} bytes, {8 * len(blob) / given.numel():.4g} bits per value, {psnr}"
+    )
+    for name, n in more.items():
+        print(f"  more than decompress reads unasked: add --limit.{name} {n}")
 
 
 def decompress(arguments: list[str]) -> int:

@@ -62,10 +62,8 @@ def load(
         raise FileNotFoundError(f"there is no folder {argument!r}; give the path of one")
     if channels not in (None, 1, 3):
         raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    sides = (size, size) if isinstance(size, int) else tuple(size or ())
-    if size is not None and (len(sides) != 2 or min(sides) < 1):
-        raise ValueError(f"expected a size of at least 1, or height and width, got {size}")
-    gathered = Gathered((sides[0], sides[1]) if sides else None, channels=channels, large=large)
+    sides = _sides(size)
+    gathered = Gathered(sides, channels=channels, large=large)
     files = {
         path.relative_to(folder).as_posix(): (path, why) for path, why in picture_files(folder)
     }
@@ -88,6 +86,15 @@ def load(
         division=Division(fractions, seed, parts),
     )
     return replace(data, origin=Origin(skipped=tuple(gathered.skipped)))
+
+
+def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"expected a size of at least 1, or height and width, got {size}")
+    return height, width
 
 
 def _top(path: PurePosixPath) -> str:
