@@ -1,6 +1,5 @@
 """The whole model: encoder, bottleneck, decoder, likelihood, prior."""
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -342,8 +341,7 @@ class Autoencoder(Shared, Following):
         Raises:
             NoRateError: where the code is continuous and the prior has no step yet.
         """
-        stored = dataclasses.replace(latent, code=self.prior.quantize(latent.code))
-        return self.prior.rate(stored)
+        return self.prior.rate(self.prior.stored(latent))
 
     def save(self, folder: str | Path) -> Path:
         """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""

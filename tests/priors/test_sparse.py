@@ -115,3 +115,20 @@ def test_an_empty_batch_has_an_empty_rate():
 def test_fitting_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         SparseFactorial((), size=3).fit([])
+
+
+def test_codes_that_are_never_negative_pay_nothing_for_signs():
+    """Against the same magnitudes with random signs: one bit less for each active value."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 5, (4000, 6), generator=generator).double()
+    signs = torch.randint(0, 2, values.shape, generator=generator) * 2 - 1
+    atoms = torch.arange(6).expand(4000, -1)
+
+    def bits(values):
+        code = Atoms(atoms, values)
+        latent = Latent(z=values, code=code, features=values)
+        prior = SparseFactorial((), size=6, step=1.0).fit([latent])
+        return float(prior.rate(latent).sum()) / math.log(2)
+
+    active = int((values != 0).sum())
+    assert bits(values * signs) - bits(values) == pytest.approx(active, rel=0.005)

@@ -1,7 +1,7 @@
 """What each number of a code says about the example, and about its class."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -107,7 +107,8 @@ def code_information(
     with measuring(model, seed):
         features = torch.cat([model.encoder(batch) for batch in batches(model, x, 256)])
         latent = model.bottleneck(features)
-        rate = model.stored_rate(latent).double().mean().item()
+        own = replace(latent, code=model.prior.quantize(latent.code))  # of draws, as below
+        rate = model.prior.rate(own).double().mean().item()
         classes = [] if labels is None else _shuffles(labels.to(features.device))
         found = []
         for _ in range(draws if latent.posterior is not None else 1):

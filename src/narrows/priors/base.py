@@ -186,6 +186,14 @@ class Prior(Recorded, Following, ABC):
         """The code as it would be stored: rounded to the prior's step where it has one."""
         return code
 
+    def stored(self, latent: Latent) -> Latent:
+        """The latent as files hold it: its code rounded, and certain unless draws are priced.
+
+        The rate and the distortion of this latent are what is reported.
+        """
+        posterior = latent.posterior if self.prices_draws else None
+        return dataclasses.replace(latent, code=self.quantize(latent.code), posterior=posterior)
+
     def loss(self, code: Code, _label: Tensor | None = None, /) -> Tensor:
         """What training by gradient minimises: the rate, `[n]` in nats.
 

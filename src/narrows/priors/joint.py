@@ -71,6 +71,18 @@ class JointPrior(Prior):
         """Each part as its own prior stores it."""
         return tuple(prior.quantize(part) for prior, part in self._pairs(code))
 
+    def stored(self, latent: Latent) -> Latent:
+        """Each part as its own prior stores it."""
+        from narrows.bottlenecks.split import JointPosterior  # imports this module
+
+        pairs = zip(self._priors, self._split(latent), strict=True)
+        parts = tuple(prior.stored(part) for prior, part in pairs)
+        random = any(part.posterior is not None for part in parts)
+        return replace(
+            latent, code=tuple(part.code for part in parts), parts=parts,
+            posterior=JointPosterior(parts) if random else None,
+        )  # fmt: skip
+
     def fit(self, latents: Iterable[Latent]) -> Self:
         """Fits each part's prior; the latents are kept while they pass."""
         kept = [self._split(latent) for latent in latents]

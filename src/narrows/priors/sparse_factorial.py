@@ -21,10 +21,11 @@ class SparseFactorial(RoundedAtoms):
 
     .. math:: p(a) = \prod_{\text{sites}} \prod_j
         \begin{cases} 1 - \pi_j & q_j = 0 \\
-        \pi_j \tfrac12 (1 - r_j)\, r_j^{|q_j| - 1} & q_j = a_j / \Delta \ne 0 \end{cases}
+        \pi_j \sigma_j (1 - r_j)\, r_j^{|q_j| - 1} & q_j = a_j / \Delta \ne 0 \end{cases}
 
     A Laplace of scale b cut into bins of width Delta and deprived of the bin around 0 is this
-    two-sided geometric, with r = exp(-Delta / b): nothing is approximated.
+    two-sided geometric, with r = exp(-Delta / b): nothing is approximated. sigma is the share of
+    the value's sign, 1/2 until `fit`: codes that are never negative pay nothing for signs.
 
     Sites share the parameters. The factorial support is the floor that a learned prior has to
     beat: it knows how often each atom is used, not which are used together.
@@ -47,6 +48,7 @@ class SparseFactorial(RoundedAtoms):
 
     activation: Tensor
     ratio: Tensor
+    positive: Tensor
 
     def __init__(
         self, sites: tuple[int, ...], size: int, *, step: float = 0.5, l0: float = 1.0
@@ -57,6 +59,7 @@ class SparseFactorial(RoundedAtoms):
         self.register_buffer("activation", torch.full((size,), min(l0 / size, 1 - 1e-6)))
         # Values of a standardised signal are of order 1 before anything is known of them.
         self.register_buffer("ratio", torch.full((size,), math.exp(-self.step)))
+        self.register_buffer("positive", torch.full((size,), 0.5))
 
     def rate(self, latent: Latent) -> Tensor:
         """Nats per example of a quantised code, `[batch]`.
@@ -66,8 +69,9 @@ class SparseFactorial(RoundedAtoms):
         """
         atoms, q = self.whole_numbers(latent.code)
         magnitude = q.abs().to(atoms_of(latent.code).values.dtype)
-        log_odds = torch.logit(self.activation) + torch.log1p(-self.ratio) - math.log(2)
-        spent = -log_odds[atoms] - (magnitude - 1) * self.ratio.log()[atoms]
+        log_odds = torch.logit(self.activation) + torch.log1p(-self.ratio)
+        sign = torch.where(q > 0, self.positive[atoms], 1 - self.positive[atoms]).log()
+        spent = -log_odds[atoms] - sign - (magnitude - 1) * self.ratio.log()[atoms]
         # What an all-zero code costs at every site.
         silence = -torch.log1p(-self.activation).sum() * math.prod(self.sites)
         each = math.prod(self.sites) * atoms.shape[1]
@@ -77,11 +81,9 @@ class SparseFactorial(RoundedAtoms):
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Atom after atom: where it is active, then signs, then magnitudes."""
         q = self.dense(n, code).cpu().numpy()
-        activation = self.activation.double().cpu().numpy()
-        ratio = self.ratio.double().cpu().numpy()
-        for j in range(self.size):
-            known = None if code is None else q[:, j]
-            q[:, j] = yield from _atom(activation[j], ratio[j], len(q), known)
+        parameters = torch.stack([self.activation, self.positive, self.ratio], 1)
+        for j, own in enumerate(parameters.double().cpu().numpy()):
+            q[:, j] = yield from _atom(own, len(q), None if code is None else q[:, j])
         return self.from_dense(torch.from_numpy(q).to(self.activation.device))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
@@ -90,30 +92,33 @@ class SparseFactorial(RoundedAtoms):
         Raises:
             ValueError: if there are no latents.
         """
-        used = torch.zeros(self.size, dtype=torch.float64)
-        total = torch.zeros(self.size, dtype=torch.float64)
+        used, total, above = torch.zeros(3, self.size, dtype=torch.float64)
         sites = 0
         for latent in latents:
             atoms, q = self.whole_numbers(self.quantize(latent.code))
-            flat, magnitude = atoms.flatten().cpu(), q.abs().flatten().double().cpu()
-            used.index_add_(0, flat, (magnitude > 0).double())
-            total.index_add_(0, flat, magnitude)
+            flat, value = atoms.flatten().cpu(), q.flatten().double().cpu()
+            for sums, added in ((used, value != 0), (total, value.abs()), (above, value > 0)):
+                sums.index_add_(0, flat, added.double())
             sites += len(atoms)
         if sites == 0:
             raise ValueError("SparseFactorial.fit: expected at least one latent, got none")
         self.activation.copy_((used + 0.5) / (sites + 1))
-        # Mean magnitude is 1 / (1 - r); a rarely used atom leans on the mean of all.
+        # A rarely used atom leans on the mean of all; the mean magnitude is 1 / (1 - r).
+        share = (above.sum() + 0.5) / (used.sum() + 1)
+        self.positive.copy_(((above + share) / (used + 1)).clamp(1e-7, 1 - 1e-7))
         overall = (total.sum() + 1.5) / (used.sum() + 1)
         mean = (total + overall) / (used + 1)
         self.ratio.copy_((1 - 1 / mean).clamp(1e-6, 1 - 1e-6))
         return self
 
 
-def _atom(activation: float, ratio: float, rows: int, q: np.ndarray | None) -> Walk[np.ndarray]:
+def _atom(parameters: np.ndarray, rows: int, q: np.ndarray | None) -> Walk[np.ndarray]:
     """Walks over the values of one atom at all sites; returns q `[rows]`."""
+    activation, above, ratio = parameters
     active = yield from_arrays([1 - activation, activation], rows, None if q is None else q != 0)
     place = np.flatnonzero(active.numpy())
-    positive = yield from_arrays([1.0, 1.0], len(place), None if q is None else q[place] > 0)
+    signs = None if q is None else q[place] > 0
+    positive = yield from_arrays([1 - above, above], len(place), signs)
     rest = None if q is None else np.abs(q[place]) - 1
     magnitude = np.ones(len(place), np.int64)
     table = np.append((1 - ratio) * ratio ** np.arange(_GEOMETRIC), ratio**_GEOMETRIC)

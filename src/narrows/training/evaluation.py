@@ -38,8 +38,8 @@ def evaluate(
     """Distortion, rate and code measures of a whole split.
 
     A code is decoded as it would be stored: rounded to the prior's step where it has one, and
-    drawn from the posterior where there is one, because the rate KL(q || p) (bits-back) buys a
-    draw and not its mean; the mean's distortion is `mse_mean`.
+    drawn from the posterior where the prior prices draws, because the rate KL(q || p) (bits-back)
+    buys a draw and not its mean; the mean's distortion is `mse_mean`.
 
     Args:
         model: the model, put in eval for the duration.
@@ -84,16 +84,17 @@ def evaluate(
 def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]:
     """Per-example figures of one batch: squared errors, nats."""
     figures: dict[str, Tensor] = {}
-    if latent.posterior is not None:
-        z = model.bottleneck.embed(latent.posterior.sample())
+    stored = model.prior.stored(latent)
+    if stored.posterior is not None:
+        z = model.bottleneck.embed(stored.posterior.sample())
         figures["mse_mean"] = _squared_error(model, x, latent.z)
     else:
-        z = model.bottleneck.embed(model.prior.quantize(latent.code))
+        z = model.bottleneck.embed(stored.code)
     output = model.decoder(z)
     figures["mse"] = (model.likelihood.mean(output) - x).square().flatten(1).mean(1)
     figures["nll"] = -model.likelihood.log_prob(x, output)
     with contextlib.suppress(NoRateError):  # a plain code before its prior is fitted
-        figures["rate"] = model.stored_rate(latent)
+        figures["rate"] = model.prior.rate(stored)
     rate = figures["rate"] if latent.has_rate else None
     figures["loss"] = model.combine(figures["nll"], rate, terms=latent.terms)
     return figures | {name: latent.terms[name] for name in model.bottleneck.weights}
