@@ -1,9 +1,13 @@
 """Parts say how they were made."""
 
+import json
+
+import numpy as np
 import pytest
 
-from narrows import bottlenecks, likelihoods, networks
+from narrows import bottlenecks, likelihoods, networks, training
 from narrows import distributions as families
+from narrows.recorded import build, spec
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,26 @@ def test_parts_that_are_modules_are_printed_below_as_pytorch_does():
     assert text.count("stages=2") == 1
     assert text.count("size=8, dim=4") == 1
     assert "stage=" not in text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        bottlenecks.VectorQuantizer(np.int64(8), np.prod((2, 2))),
+        bottlenecks.FiniteScalarQuantizer(np.array([3, 4])),
+        bottlenecks.Variational(np.int32(4), free_bits=np.float32(0.5)),
+        bottlenecks.LookupFreeQuantizer(np.int64(4), np.bool_(True)),
+        bottlenecks.SparseDictionary(np.int64(8), np.int64(4), coder=bottlenecks.TopK(np.int64(2))),
+        families.Student(np.float32(5)),
+        likelihoods.Normal(np.float32(0.5)),
+        networks.Conv(hidden=np.int64(8)),
+        training.Engine(devices=np.int64(1), accumulate=np.int64(2)),
+        training.Optimization(np.float32(0.5), clip=np.float64(1)),
+        training.Geco(np.float32(3), bounds=np.array([0.1, 2])),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_numpy_scalars_are_saved_as_numbers(part):
+    text = json.dumps(spec(part))
+    assert json.dumps(spec(build(json.loads(text)))) == text
+    assert "np." not in repr(part)

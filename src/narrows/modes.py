@@ -73,7 +73,7 @@ class Following(nn.Module):
         @functools.wraps(original)
         def update(self: Following, *args: object, **kwargs: object) -> None:
             self._since_update = 0
-            if not self.frozen:
+            if not (self.follows and self.frozen):  # else its parts look for themselves
                 original(self, *args, **kwargs)
 
         type.__setattr__(cls, "update", update)

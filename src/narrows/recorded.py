@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 FORMAT = 2
 """Of model.json and config.yaml; narrows 0.1.0 wrote none."""
 
@@ -29,8 +31,21 @@ class Recorded:
             recorded = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return recorded or {}
 
+    def __post_init__(self) -> None:
+        """Of dataclasses: NumPy scalars become numbers before a class checks its fields."""
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            object.__setattr__(self, field.name, plain_numbers(getattr(self, field.name)))
+
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
+        if "__post_init__" in cls.__dict__:
+            check = cls.__dict__["__post_init__"]
+
+            def post_init(self: Any) -> None:
+                Recorded.__post_init__(self)
+                check(self)
+
+            type.__setattr__(cls, "__post_init__", post_init)
         if "__init__" not in cls.__dict__:
             return
         original = cls.__dict__["__init__"]
@@ -38,6 +53,8 @@ class Recorded:
 
         @functools.wraps(original)
         def init(self: Recorded, *args: object, **kwargs: object) -> None:
+            args = tuple(map(plain_numbers, args))
+            kwargs = {name: plain_numbers(value) for name, value in kwargs.items()}
             if "_recorded" not in self.__dict__:  # the outermost class is what the user made
                 bound = signature.bind(self, *args, **kwargs)
                 bound.apply_defaults()  # so that a later default does not change an old run
@@ -65,12 +82,26 @@ class Recorded:
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
+def plain_numbers(value: Any) -> Any:
+    """The value with NumPy scalars, and short arrays such as shapes, as Python's numbers."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.size <= 16):
+        return value.tolist()
+    if type(value) is list:
+        return [plain_numbers(part) for part in value]
+    if type(value) is tuple:
+        return tuple(plain_numbers(part) for part in value)
+    if type(value) is dict:
+        return {plain_numbers(key): plain_numbers(part) for key, part in value.items()}
+    return value
+
+
 def spec(value: object) -> Any:
     """Describes an object made of `Recorded` parts and plain values as plain data.
 
     Raises:
         TypeError: if a part is neither plain nor `Recorded`.
     """
+    value = plain_numbers(value)
     if isinstance(value, Recorded):
         return {
             "class_path": public_path(type(value)),

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset
-from narrows.recorded import FORMAT, spec
+from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.training.callbacks.base import Callback
 from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
 from narrows.training.engine import Engine
@@ -94,6 +94,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     """
     optimization, engine = optimization or Optimization(), engine or Engine()
     checkpoints = checkpoints or Checkpoints()
+    epochs, batch_size, seed = plain_numbers((epochs, batch_size, seed))
     _check(model, data, epochs, batch_size, seed)
     config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "engine": engine,
@@ -266,7 +267,8 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     model = loop.trained()
     seed_step(loop.seed, -1, device=loop.fabric.device)
     model.eval()
-    model.prior.fit(latents(model, loop.train))
+    if not model.prior.frozen:
+        model.prior.fit(latents(model, loop.train))
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
     advice = model.bottleneck.advice(test)

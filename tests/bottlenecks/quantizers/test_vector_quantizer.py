@@ -318,12 +318,14 @@ def test_under_autocast_search_and_averages_are_those_of_float32():
     assert _equal(plain.state_dict(), under.state_dict())
 
 
-def test_a_half_precision_codebook_codes_but_refuses_to_train():
-    quantizer = _started().bfloat16()
-    latent = quantizer(torch.randn(5, 4).bfloat16())
-    assert latent.z.dtype == torch.float32
-    with pytest.raises(ValueError, match="use autocast"):
-        quantizer.update([latent])
+def test_a_codebook_converted_to_half_precision_learns_in_float32():
+    plain, half = _started(), _started().bfloat16()
+    x = torch.randn(50, 4).bfloat16()
+    latent = half(x)
+    assert latent.z.dtype == torch.bfloat16
+    half.update([latent])
+    plain.update([plain(x.float())])
+    assert torch.equal(half.codebook.vectors, plain.codebook.vectors)
 
 
 def test_cosine_codes_and_values_have_unit_length_and_ignore_scale():
