@@ -6,7 +6,6 @@ refused before it takes the machine's memory.
 """
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
+
+from narrows.writing import file_checksum
 
 CHECKSUM = "sha256"
 """Key of `model.json` under which the checksum of the weights stands."""
@@ -56,12 +57,6 @@ def read_weights(path: Path, checksum: object) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

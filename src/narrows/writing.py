@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -79,6 +80,12 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         return _mapping(yaml.safe_load(path.read_bytes()))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({_fault(path, error)}): {remedy}") from error
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mapping(content: object) -> dict[str, Any]:

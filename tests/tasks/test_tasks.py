@@ -47,6 +47,26 @@ def test_figures_and_arrays_come_back_as_they_were_and_say_what_made_them(tmp_pa
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_what_was_kept_and_is_damaged_is_made_anew(tmp_path, caplog):
+    (task,) = numbers(3)
+    with Local() as executor:
+        (first,) = executor.run([task], tmp_path)
+        for name in ("result.json", "arrays.npz"):
+            path = first.folder / name
+            whole = path.read_bytes()
+            flipped = whole[:40] + bytes([whole[40] ^ 4]) + whole[41:]
+            for damage in (b"", whole[: len(whole) // 2], flipped, b"[]", b"{}", b"\xff\x00"):
+                path.write_bytes(damage)
+                caplog.clear()
+                (again,) = executor.run([task], tmp_path)
+                assert not again.reused
+                assert str(path) in caplog.text
+                assert again.figures == first.figures
+        (first.folder / "arrays.npz").unlink()
+        assert not executor.run([task], tmp_path)[0].reused
+        assert executor.run([task], tmp_path)[0].reused
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failed_task_stops_no_other_and_is_tried_again(tmp_path, workers):
     tasks = [Call(chores.fails), *numbers(0), Call(chores.fails, {"seed": 1})]

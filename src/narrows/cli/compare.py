@@ -31,7 +31,7 @@ what was stopped. A failed run is shown and stops no other.
 
 def run(arguments: list[str]) -> int:
     """Runs the plan, writes the page; exit code 1 if a run failed."""
-    config = parsing.parse(_parser(), arguments)
+    config = parsing.parse(_parser(), _settings_in_full(arguments))
     return _run(config, shlex.join(["narrows", "compare", *arguments]))
 
 
@@ -77,7 +77,11 @@ def _add_runs(parser: ArgumentParser) -> None:
         help="[RECIPE:]ARG=V1,V2,... (may be repeated); auto: what moves each recipe's rate",
     )
     parser.add_argument(
-        "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.epochs=10"
+        "--set",
+        type=str,
+        action="append",
+        help="ARG=VALUE for all runs, as fit.optimization.clip=1; --epochs, --batch-size and "
+        "--learning-rate are short for those of fit",
     )
 
 
@@ -243,6 +247,18 @@ def _say(comparison: "Comparison", path: Path, out: Path) -> None:
 def _values(text: str) -> list[str]:
     """Values between commas; those within brackets stay together."""
     return re.findall(r"(?:\[[^\]]*\]|[^,\[])+", text)
+
+
+def _settings_in_full(arguments: Sequence[str]) -> list[str]:
+    """The words with `--epochs 5` as `--set fit.epochs=5`, and so on."""
+    found, words = list[str](), iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in recipes.SHORT and option != "--seed":
+            found += ["--set", f"{recipes.SHORT[option]}={value if equals else next(words, '')}"]
+        else:
+            found.append(word)
+    return found
 
 
 def _pair(word: str, option: str) -> tuple[str, str]:

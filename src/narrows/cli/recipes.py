@@ -2,11 +2,13 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from narrows.cli.main import UsageError
 from narrows.trust import read_configuration
+from narrows.writing import read_yaml
 
 CONFIG = "config.yaml"
 """What a run's folder calls its recipe."""
@@ -45,6 +47,34 @@ def find(recipe: str) -> Path:
     near = difflib.get_close_matches(recipe, names(), 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`narrows recipes` lists them"
     raise UsageError(f"there is no recipe {recipe!r}; {hint}")
+
+
+def check(recipe: Path) -> None:
+    """Refuses a file that is no recipe.
+
+    Raises:
+        ValueError: with the file, and what it should hold.
+    """
+    remedy = (
+        "a recipe has `model:` with a `bottleneck:`; `narrows train vq --print_config` shows one"
+    )
+    if "model" not in read_yaml(recipe, remedy):
+        raise ValueError(f"{recipe} describes no model: {remedy}")
+
+
+SHORT = {
+    "--epochs": "fit.epochs",
+    "--seed": "fit.seed",
+    "--batch-size": "fit.batch_size",
+    "--learning-rate": "fit.optimization.learning_rate",
+}
+"""Short names of what everyone sets."""
+
+
+def in_full(arguments: Sequence[str]) -> list[str]:
+    """Words of a command line with the short names of settings written in full."""
+    words = [word.partition("=") for word in arguments]
+    return [f"--{SHORT[o]}{eq}{v}" if o in SHORT else f"{o}{eq}{v}" for o, eq, v in words]
 
 
 def _of_run(path: Path) -> bool:

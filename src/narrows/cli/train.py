@@ -21,7 +21,10 @@ from narrows.training.seeding import keep_memory
 _ABOUT = """Train RECIPE: a name from `narrows recipes`, a YAML file, or a run's folder.
 
 `narrows train --resume RUN` goes on with a run that was stopped.
-Any argument of any part can be set: --model.bottleneck.size 1024, --fit.epochs 50.
+Any argument of any part can be set: --model.bottleneck.size 1024, --fit.checkpoints.seconds 9.
+--epochs, --seed, --batch-size and --learning-rate are short for those of fit. A recipe of narrows
+takes another network where the data are vectors.
+
 --print_config shows what would run.
 """
 
@@ -38,8 +41,13 @@ def run(arguments: list[str]) -> None:
         raise UsageError(
             f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
         )
-    config = parsing.parse(parser(), ["--config", str(recipes.find(arguments[0])), *arguments[1:]])
-    _show(train(config, Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}"))))
+    recipe, words = recipes.find(arguments[0]), recipes.in_full(arguments[1:])
+    recipes.check(recipe)
+    config = parsing.parse(parser(), ["--config", str(recipe), *words])
+    chosen = any(word.startswith("--model.network") for word in words)
+    free = recipe.parent == recipes.folder() and not chosen
+    out = Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}"))
+    _show(train(config, out, free_network=free))
     return None
 
 
@@ -103,8 +111,17 @@ def parts(
     """
 
 
-def train(config: Namespace, out: Path, resume: bool | str = False) -> Run:
-    """Builds and fits what a parsed configuration describes, and writes its page."""
+def train(
+    config: Namespace, out: Path, resume: bool | str = False, *, free_network: bool = False
+) -> Run:
+    """Builds and fits what a parsed configuration describes, and writes its page.
+
+    Args:
+        config: of `parser`.
+        out: the run's folder.
+        resume: as `fit` takes it.
+        free_network: True if the network for images may give way to one that suits the data.
+    """
     import torch
 
     from narrows import data as sources
@@ -112,6 +129,8 @@ def train(config: Namespace, out: Path, resume: bool | str = False) -> Run:
     from narrows.training import fit
 
     data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
+    if free_network and len(data.shape) != 3:
+        config.model.network = None  # the default for vectors
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
     model = Autoencoder(data.shape, **vars(made.model))

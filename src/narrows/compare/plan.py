@@ -15,6 +15,7 @@ from narrows.recorded import build, spec
 from narrows.training import fit
 from narrows.training.priors import PriorRecipe
 from narrows.trust import dotted_names
+from narrows.writing import read_yaml
 
 Sweep = Mapping[str, Sequence[str]]
 """Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""
@@ -94,7 +95,7 @@ class Plan:
     def differences(self) -> list[str]:
         """Where recipes differ in what should be the same: networks and budgets."""
         found = []
-        read = {label: yaml.safe_load(path.read_text()) for label, path in self.recipes.items()}
+        read = {label: recipe for label, path in self.recipes.items() if (recipe := _read(path))}
         for part, pick in (
             ("networks", lambda r: _settled(r.get("model", {}).get("network"))),
             ("likelihoods", lambda r: _settled(r.get("model", {}).get("likelihood"))),
@@ -110,6 +111,18 @@ class Plan:
                     "figures are not due to the latent alone"
                 )
         return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A recipe whose parts can be built; empty where its run says what is wrong with it."""
+    try:
+        recipe = read_yaml(path, "")
+        for part in ("network", "likelihood"):
+            _settled(recipe["model"].get(part))
+        _budget(recipe)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return recipe
 
 
 def _budget(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +160,7 @@ def code_spaces(files: Mapping[str, Path]) -> dict[str, CodeSpace]:
     found = {}
     for label, path in files.items():
         try:
-            bottleneck = build(yaml.safe_load(path.read_text())["model"]["bottleneck"])
+            bottleneck = build(read_yaml(path, "")["model"]["bottleneck"])
             found[label] = bottleneck.codes
         except (ValueError, TypeError, KeyError):
             continue

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from narrows.autoencoder import Autoencoder
 from narrows.tasks import Outcome, Result, Task
+from narrows.training.checkpoint import load_checkpoint
+from narrows.trust import read_configuration
 
 RUN = "run"
 """Name of the run's folder in that of its job."""
@@ -58,6 +60,12 @@ class Job(Task):
         classes = sorted({*re.findall(r"\b[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", text)})
         source = self.data.partition(":")[0]
         return ("narrows.cli.train", f"narrows.data.loaders.{source}", *classes)
+
+    @property
+    def files(self) -> list[str]:
+        """What pages and measures read of the run."""
+        names = ("config.yaml", "metrics.json", "metrics.jsonl", "model.json", "model.safetensors")
+        return [f"{RUN}/{name}" for name in names]
 
     def arguments(self, out: Path) -> list[str]:
         """The command that trains it into a folder, without `narrows`."""
@@ -105,9 +113,16 @@ def _narrows(arguments: list[str]) -> None:
 
 
 def _resumable(out: Path) -> bool:
-    """Whether there is a checkpoint to go on from.
+    """Whether there is a whole checkpoint to go on from.
 
     What stopped before the first one starts anew, and so does what stopped after the last: it
     has its figures already, but nobody knows what it cost.
     """
-    return any((out / "checkpoints").glob("*")) and not (out / "metrics.json").exists()
+    if (out / "metrics.json").exists():
+        return False
+    try:
+        read_configuration(out / "config.yaml")
+        load_checkpoint(out / "checkpoints")
+    except (ValueError, OSError):
+        return False
+    return True

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
 from narrows.recorded import build
 from narrows.training.evaluation import evaluate, latents
+from narrows.writing import read_yaml
 
 
 def automatic(recipes: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:
@@ -23,7 +22,10 @@ def automatic(recipes: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:
     """
     found = {}
     for label, path in recipes.items():
-        bottleneck = build(yaml.safe_load(path.read_text())["model"]["bottleneck"])
+        try:
+            bottleneck = build(read_yaml(path, "")["model"]["bottleneck"])
+        except (ValueError, TypeError, KeyError):
+            continue  # its run says what is wrong
         argument = bottleneck.rate_argument
         if argument is not None:
             found[f"{label}:model.{argument.name}"] = argument.values

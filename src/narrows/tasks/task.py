@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import logging
 import resource
 import sys
 import time
+import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from narrows.tasks.source import source_hash
-from narrows.writing import write_json
+from narrows.writing import file_checksum, read_json, write_json
 
 Result = Mapping[str, float | np.ndarray]
 """Figures by name, and small arrays."""
@@ -53,6 +55,11 @@ class Task(ABC):
     def within(self) -> str:
         """Folder below the root in which this task's own is made."""
         return ""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """What belongs to the result, below the folder: if it is damaged, the task is run anew."""
+        return ()
 
     @property
     def source(self) -> str:
@@ -183,21 +190,49 @@ def keep(outcome: Outcome[T]) -> None:
         "source": task.source,
         "cost": asdict(outcome.cost),
         "figures": outcome.figures,
+        "files": _checksums(outcome.folder, [*(["arrays.npz"] if arrays else []), *task.files]),
     }
-    write_json(outcome.folder / RECORD, record)
+    write_json(outcome.folder / RECORD, {**record, "sha256": _checksum(record)})
 
 
 def kept(task: T, root: Path) -> Outcome[T] | None:
-    """The outcome of a task that was finished earlier, None if there is none."""
+    """The outcome of a task that was finished earlier, None if there is none.
+
+    One whose files are damaged counts as none, which is logged: the task is then run anew.
+    """
     folder = task.folder(root)
     if not (folder / RECORD).is_file():
         return None
-    record = json.loads((folder / RECORD).read_text())
+    try:
+        return _read(task, folder)
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        logging.getLogger(__name__).warning("%s; it is made anew", error)
+        return None
+
+
+def _read(task: T, folder: Path) -> Outcome[T]:
+    """A kept outcome; raises an error if it is not as it was written."""
+    record = read_json(folder / RECORD, "it is not used")
+    if record.pop("sha256", None) != _checksum(record):
+        raise ValueError(f"{folder / RECORD} was changed after it was written")
+    for name, checksum in record["files"].items():
+        if not (folder / name).is_file() or file_checksum(folder / name) != checksum:
+            raise ValueError(f"{folder / name} is gone or damaged (its checksum differs)")
     result = dict(record["figures"])
-    if (folder / "arrays.npz").is_file():
+    if "arrays.npz" in record["files"]:
         with np.load(folder / "arrays.npz", allow_pickle=False) as file:
             result |= {name: file[name] for name in file.files}
     return Outcome(task, folder, result, Cost(**record["cost"]), reused=True)
+
+
+def _checksums(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Of the files that are there."""
+    return {name: file_checksum(folder / name) for name in names if (folder / name).is_file()}
+
+
+def _checksum(record: Mapping[str, object]) -> str:
+    """Of plain data; as JSON gives it back."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: float | np.ndarray) -> float | np.ndarray:

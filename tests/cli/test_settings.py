@@ -1,0 +1,86 @@
+"""Settings by short names, networks that suit the data, recipes and caches that are damaged."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import yaml
+
+from narrows.cli.main import main
+from narrows.compare.comparison import compare
+from narrows.compare.plan import Plan
+
+SMALL = {"fit.epochs": "1", "fit.batch_size": "64"}
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    draws = np.random.default_rng(0)
+    table = draws.normal(size=(150, 3)) @ draws.normal(size=(3, 7))
+    np.save(tmp_path / "x.npy", table.astype("f4"))
+    return f"array:{tmp_path / 'x.npy'}"
+
+
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch):
+    monkeypatch.setattr("narrows.compare.pages.run.write", lambda *a, **k: None)
+
+
+def test_short_names_set_what_they_are_short_for_on_data_of_any_kind(vectors, tmp_path):
+    words = ["--epochs", "1", "--seed=3", "--batch-size", "50", "--learning-rate", "0.01"]
+    out = tmp_path / "run"
+    assert main(["train", "sparse-topk", "--data", vectors, *words, "--out", str(out)]) == 0
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    fit = config["fit"]
+    assert (fit["epochs"], fit["seed"], fit["batch_size"]) == (1, 3, 50)
+    assert fit["optimization"]["init_args"]["learning_rate"] == 0.01
+    assert config["model"]["network"]["class_path"] == "narrows.networks.Mlp"
+    assert main(["train", str(out), "--data", vectors, "--out", str(tmp_path / "again")]) == 0
+
+
+def test_a_network_that_the_user_chose_is_not_replaced(vectors, tmp_path, capsys):
+    words = [
+        "--epochs",
+        "1",
+        "--model.network",
+        "narrows.networks.Conv",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert main(["train", "vq", "--data", vectors, *words, "--out", str(tmp_path / "r")]) == 1
+    assert "Conv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "# nothing", "[]", "a: [", "data: digits"])
+def test_an_empty_recipe_is_named(content, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(content)
+    assert main(["train", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]) == 1
+    assert "mine.yaml" in (said := capsys.readouterr().err)
+    assert "bottleneck" in said
+
+
+def test_a_comparison_outlives_an_empty_recipe_and_mends_damaged_runs(vectors, tmp_path, caplog):
+    from narrows.cli import recipes
+
+    (tmp_path / "empty.yaml").write_text("")
+    files = {"ae": recipes.find("ae"), "empty": tmp_path / "empty.yaml"}
+    plan = Plan(files, vectors, [0], SMALL)
+
+    def outcomes():
+        return compare(plan, tmp_path / "out", measures=False).outcomes
+
+    good, bad = outcomes()
+    assert good.error is None
+    assert "empty.yaml" in bad.error
+    assert plan.differences() == []
+    assert outcomes()[0].reused
+    run = good.folder / "run"
+    for name in ("model.safetensors", "metrics.json"):
+        (run / name).write_bytes((run / name).read_bytes()[:-7])
+        with caplog.at_level(logging.WARNING):
+            mended = outcomes()[0]
+        assert not mended.reused
+        assert f"run/{name} is gone or damaged" in caplog.text
+        assert mended.figures == good.figures
+    assert json.loads((run / "metrics.json").read_text())
