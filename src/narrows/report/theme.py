@@ -95,7 +95,14 @@ def to_svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _joined(buffer.getvalue().decode()).encode()
+    return _short(_joined(buffer.getvalue().decode())).encode()
+
+
+def _short(svg: str) -> str:
+    """Hundredths of a point are enough; indentation says nothing."""
+    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r"\n\s*", "\n", svg)
 
 
 _POINT = re.compile(r'<use xlink:href="(#\w+)" x="([\d.-]+)" y="([\d.-]+)" style="([^"]*)"/>(\s*)')
