@@ -8,10 +8,11 @@ from narrows.compare.equal_rate import (
     hull,
     nearest_points,
     quality_at,
+    savings,
     standings,
     target_rate,
-    winners,
 )
+from narrows.compare.pages.verdicts import _margin
 from narrows.metrics.rate_curve import at_rate
 
 # b has the lowest distortion of all points, but only because it spends more bits.
@@ -37,7 +38,9 @@ def test_the_better_curve_wins_whatever_its_points():
 
 
 def test_the_lead_is_paired_so_that_what_a_seed_does_to_both_does_not_count():
-    mean, half = standings(both(shift=5.0))[0].lead("a", "b")
+    lower, second, (mean, half) = _margin(standings(both(shift=5.0))[0].values, "a")
+    assert second == "b"
+    assert lower == pytest.approx(mean)
     assert mean > 1
     assert half == pytest.approx(0, abs=1e-9)
 
@@ -58,8 +61,8 @@ def test_nothing_is_said_where_nobody_meets():
     assert target_rate(apart) is None
     assert quality_at(LOW, 0.4) is None
     assert quality_at(LOW, 2.1) is None
-    assert quality_at([(1.0, 9.0)], 1.04) == 9.0
-    assert quality_at([(1.0, 9.0)], 1.06) is None
+    assert quality_at([(1.0, 9.0)], 1.0005) == 9.0
+    assert quality_at([(1.0, 9.0)], 1.002) is None
 
 
 def test_a_recipe_that_misses_the_rate_with_one_seed_is_left_out():
@@ -84,15 +87,34 @@ def test_pictures_are_of_the_points_nearest_to_the_common_rate():
     assert nearest_points(rates, None) == {"a": "a (k=1)", "b": "b (n=1)", "plain": "plain"}
 
 
-def test_neighbouring_rates_with_one_winner_are_told_together():
+def test_the_winner_changes_where_the_curves_cross():
     crossing = {"a": {0: [(1.0, 20.0), (8.0, 26.0)]}, "b": {0: [(1.0, 18.0), (8.0, 30.0)]}}
-    found = winners(standings(crossing))
-    assert [label for label, _ in found] == ["a", "b"]
+    first = [standing.ranking()[0] for standing in standings(crossing)]
+    assert set(first) == {"a", "b"}
+    assert first == sorted(first)
+
+
+def test_nothing_is_interpolated_over_a_point_that_was_measured_to_be_worse():
+    dented = [(1.0, 20.0), (2.0, 19.0), (4.0, 24.0), (8.0, 28.0)]
+    assert quality_at(dented, 2.0) == 20.0, "the point at 1 bit is there for whoever has 2"
+    assert quality_at(dented, 3.9) == 20.0
+    assert quality_at(dented, 4.0) == 24.0
+    assert 24.0 < quality_at(dented, 6.0) < 28.0
+    whole = {"a": {0: [(1.0, 20.0), (8.0, 28.0)]}, "dented": {0: dented}}
+    assert savings(whole, "a") == {}
+    whole["dented"][0] = [*dented[:1], *dented[2:]]
+    assert set(savings(whole, "a")) == {"dented"}
+
+
+def test_lone_points_whose_rates_differ_are_not_ranked():
+    """A few per cent more bits buy some tenths of a dB: not the same rate."""
+    apart = {"a": {s: [(1.0, 24.0)] for s in (0, 1)}, "b": {s: [(1.04, 24.1)] for s in (0, 1)}}
+    assert standings(apart) == []
+    equal = {**apart, "b": {s: [(1.0, 24.1)] for s in (0, 1)}}
+    assert {standing.rate for standing in standings(equal)} == {1.0}
 
 
 def test_savings_are_the_bd_rates_over_seeds_where_the_curves_share_qualities():
-    from narrows.compare.equal_rate import savings
-
     half = [(rate / 2, quality) for rate, quality in LOW]
     curves = {
         "a": {0: LOW, 1: LOW},

@@ -1,12 +1,17 @@
 """Sentences that say no more than the figures do."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 
 from narrows.compare.comparison import Comparison, Plan, Point
+from narrows.compare.equal_rate import standings
+from narrows.compare.pages.verdicts import _verdict as verdict
 from narrows.compare.pages.verdicts import sentences
 from narrows.compare.run import Job
+from narrows.compare.statistics import interval
 from narrows.tasks import Outcome
 
 
@@ -53,6 +58,43 @@ def test_a_lead_within_the_spread_of_seeds_is_not(tmp_path):
 def test_one_seed_is_said_to_be_one(tmp_path):
     text = sentences(comparison(tmp_path, {"a": (A, 0), "b": (B, 0)}, seeds=1))[0]
     assert "on one seed" in text
+    assert not re.search("best|ahead|lead|wins|beats", text)
+    assert re.search(r"a [\d.]+ dB, b [\d.]+ dB", text)
+
+
+def test_each_rate_is_judged_by_its_own_interval(tmp_path):
+    """The middle one of three rates is certain, the other two are not."""
+    spread = {0.5: (0.0, 2.0, -2.0), 1.0: (0.0, 0.0, 0.0), 2.0: (0.0, -4.0, 4.0)}
+    points = [
+        point(tmp_path, label, seed, bits, quality + (noise[seed] if label == "b" else 0))
+        for bits, noise in spread.items()
+        for label, quality in (("a", 20 + 10 * bits), ("b", 19 + 10 * bits))
+        for seed in range(3)
+    ]
+    known = comparison(tmp_path, {})
+    known = dataclasses.replace(known, points=points, outcomes=[p.outcome for p in points])
+    found = [s for s in standings(known.curves()) if verdict(s)[0]]
+    assert 0 < len(found) < len(standings(known.curves()))
+    text = sentences(known)[0]
+    assert "no recipe is best" in text
+    assert "a reconstructs best" in text
+    for standing in standings(known.curves()):
+        own = standing.values
+        differences = [own["a"][seed] - own["b"][seed] for seed in range(3)]
+        mean, half = interval(differences)
+        assert (standing in found) == (mean > half)
+
+
+def test_a_leader_has_to_be_above_every_other_recipe_and_not_only_the_next(tmp_path):
+    wide = [(0.5, 17.0), (2.0, 25.0)]
+    text = sentences(comparison(tmp_path, {"a": (A, 0.0), "b": (B, 0.0), "wild": (wide, 2.0)}))[0]
+    assert "no recipe is best" in text
+    assert "no significant difference from wild" in text
+
+
+def test_equal_recipes_are_not_told_to_differ(tmp_path):
+    text = sentences(comparison(tmp_path, {"a": (A, 0.1), "b": (A, 0.1)}))[0]
+    assert "no recipe is best" in text
 
 
 def test_cost_is_processor_time_where_every_run_has_one(tmp_path):
@@ -68,7 +110,8 @@ def test_cost_is_processor_time_where_every_run_has_one(tmp_path):
 def test_without_a_common_rate_nobody_wins(tmp_path):
     curves = {"a": ([(0.5, 20.0)], 0.1), "b": ([(4.0, 30.0)], 0.1)}
     text = sentences(comparison(tmp_path, curves))[0]
-    assert "none can be said to reconstruct best" in text
+    assert "could not be compared at an equal rate" in text
+    assert "best" not in text
     assert "a (size=0.5) 0.0" in text
     assert "--sweep auto" in text
 
@@ -93,7 +136,9 @@ def test_other_qualities_name_their_winner_only_beyond_the_spread(tmp_path):
         found = sentences(comparison(tmp_path, {"a": (A, 0.1), "b": (B, 0.1)}, measures))
         return next(s for s in found if s.startswith("Samples"))
 
-    assert "a (KID 0.1), ahead of b beyond" in with_kid([0.1, 0.11, 0.09], [0.5, 0.51, 0.49])
+    assert "a (KID 0.1) is best, a significant difference" in with_kid(
+        [0.1, 0.11, 0.09], [0.5, 0.51, 0.49]
+    )
     assert "no significant difference from" in with_kid([0.1, 0.6, 0.2], [0.3, 0.2, 0.45])
 
 

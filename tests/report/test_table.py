@@ -56,12 +56,17 @@ def test_the_best_is_marked_only_where_best_means_something():
     assert "95 % t interval" in html
 
 
-def test_ties_are_all_marked_unless_everything_ties():
+def test_only_an_interval_apart_from_all_others_is_best():
     column = {"a": Column("a", best="lowest")}
-    rows = {"x": {"a": 1.0}, "y": {"a": 1.0}, "z": {"a": 2.0}}
-    assert as_html(Table("t", column, rows)).count("<strong>") == 2
-    del rows["z"]
-    assert as_html(Table("t", column, rows)).count("<strong>") == 0
+
+    def marked(**rows):
+        cells = {name: {"a": value} for name, value in rows.items()}
+        return as_html(Table("t", column, cells)).count("<strong>")
+
+    assert marked(x=(1.0, 0.2), y=(2.0, 0.7)) == 1
+    assert marked(x=(1.0, 0.2), y=(2.0, 0.9)) == 0, "the intervals overlap"
+    assert marked(x=1.0, y=2.0) == 0, "one seed says nothing of chance"
+    assert marked(x=(1.0, 0.1), y=(1.0, 0.1), z=(2.0, 0.1)) == 0, "two are equally good"
 
 
 def test_units_stand_in_the_head_and_text_is_escaped():

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from narrows.compare.statistics import interval, paired
+from narrows.compare.statistics import interval
 from narrows.metrics.rate_curve import at_rate, bd_rate
 
 Curve = list[tuple[float, float]]
@@ -13,8 +13,10 @@ Curve = list[tuple[float, float]]
 Curves = Mapping[str, Mapping[int, Curve]]
 """Label -> seed -> curve."""
 
-SAME = 0.05
-"""Relative difference of rates that are called equal where a curve has one point."""
+SAME = 1e-3
+"""Relative difference of rates that are equal where a curve has one point: some 0.01 dB a bit."""
+NEAR = 0.05
+"""Relative difference of rates of which a table shows the lower only."""
 MOST = 6
 """Rates that a table compares at."""
 
@@ -46,19 +48,13 @@ class Standing:
         """Mean and half width over seeds by label."""
         return {label: interval(list(by.values())) for label, by in self.values.items()}
 
-    def lead(self, first: str, second: str) -> tuple[float, float]:
-        """How many dB the first is above the second, paired on seeds, with the half width."""
-        one, two = self.values[first], self.values[second]
-        seeds = sorted(one.keys() & two.keys())
-        return paired([two[s] for s in seeds], [one[s] for s in seeds])
-
 
 def standings(curves: Curves) -> list[Standing]:
     """The recipes side by side at each rate worth a look, by rising rate.
 
     Those are the rates of recipes that have but one, and up to four between the ends of the
-    curves. Curves are interpolated (monotone, in log bits) and never extrapolated; points that
-    another of the same curve beats are left out. A rate that fewer than two recipes reach says
+    curves. Curves are interpolated (monotone, in log bits) and never extrapolated, see
+    `quality_at`. A rate that fewer than two recipes reach says
     nothing and is dropped.
     """
     seeds = sorted({seed for by_seed in curves.values() for seed in by_seed})
@@ -75,20 +71,37 @@ def standings(curves: Curves) -> list[Standing]:
     kept: list[Standing] = []
     for standing in sorted(found, key=lambda standing: standing.rate):
         same = kept and standing.values.keys() == kept[-1].values.keys()
-        if not (same and standing.rate / kept[-1].rate - 1 <= SAME):
+        if not (same and standing.rate / kept[-1].rate - 1 <= NEAR):
             kept.append(standing)
     return kept
 
 
 def quality_at(curve: Curve, bits: float) -> float | None:
-    """The curve's quality at a rate, None where it does not reach."""
+    """The curve's quality at a rate, None where it does not reach.
+
+    Between two points nothing is interpolated over a third that the lower one beats: there the
+    curve is known to give the lower point's quality and no more.
+    """
     kept = hull(curve)
     if len(kept) == 1:
         rate, quality = kept[0]
         return quality if abs(rate / bits - 1) <= SAME else None
     if not kept[0][0] <= bits <= kept[-1][0]:
         return None
+    for low, high in gaps(curve):
+        if low[0] < bits < high[0]:
+            return low[1]
     return at_rate(kept, bits)
+
+
+def gaps(curve: Curve) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Neighbours of the hull between whose rates another point was measured."""
+    kept = hull(curve)
+    return [
+        (low, high)
+        for low, high in itertools.pairwise(kept)
+        if any(low[0] < bits < high[0] for bits, _ in curve)
+    ]
 
 
 def hull(curve: Sequence[tuple[float, float]]) -> Curve:
@@ -132,14 +145,17 @@ def nearest_points(
 def savings(curves: Curves, reference: str) -> dict[str, tuple[float, float]]:
     """BD-rate of each curve against one: bits more (less) at equal PSNR, %, mean and half width.
 
-    Only of recipes whose curve shares qualities with the reference's for every seed.
+    Only of recipes whose curve rises and shares qualities with the reference's for every seed.
     """
     found: dict[str, tuple[float, float]] = {}
     for label, by_seed in curves.items():
         values = []
         for seed in sorted(by_seed.keys() & curves[reference].keys()):
+            pair = curves[reference][seed], by_seed[seed]
             try:
-                values.append(bd_rate(hull(curves[reference][seed]), hull(by_seed[seed])))
+                if any(map(gaps, pair)):
+                    break
+                values.append(bd_rate(hull(pair[0]), hull(pair[1])))
             except ValueError:  # one point, or no quality in common
                 break
         else:
@@ -187,11 +203,3 @@ def _distance(rate: float, target: float | None) -> float:
     if target is None:
         return 0.0
     return abs(math.log2(rate / target)) if rate > 0 else math.inf
-
-
-def winners(found: Sequence[Standing]) -> list[tuple[str, list[Standing]]]:
-    """Runs of neighbouring rates with the same best recipe."""
-    return [
-        (label, list(group))
-        for label, group in itertools.groupby(found, key=lambda standing: standing.ranking()[0])
-    ]

@@ -90,14 +90,15 @@ class Table(Block):
 
     @property
     def marks(self) -> set[tuple[str, str]]:
-        """Row and column of the best cells; none where there is nothing to choose."""
+        """Row and column of the cells whose interval lies on the better side of all others'."""
         found: set[tuple[str, str]] = set()
         for key, column in self.columns.items():
-            values = {label: _value(row.get(key)) for label, row in self.rows.items()}
-            defined = {label: value for label, value in values.items() if value is not None}
-            if column.best and len(set(defined.values())) > 1:
-                extreme = (min if column.best == "lowest" else max)(defined.values())
-                found |= {(label, key) for label, value in defined.items() if value == extreme}
+            ends = {name: _ends(row.get(key), column.best) for name, row in self.rows.items()}
+            known = {name: pair for name, pair in ends.items() if pair is not None}
+            for name, (lower, _) in known.items():
+                others = [upper for other, (_, upper) in known.items() if other != name]
+                if isinstance(self.rows[name][key], tuple) and others and lower > max(others):
+                    found.add((name, key))
         return found
 
     def kind(self, key: str) -> str:
@@ -131,7 +132,10 @@ def _magnitude(value: float) -> int:
     return math.floor(math.log10(abs(value))) if value else 0
 
 
-def _value(cell: Cell) -> float | None:
-    if isinstance(cell, tuple):
-        cell = cell[0]
-    return cell if isinstance(cell, (int, float)) and math.isfinite(cell) else None
+def _ends(cell: Cell, best: str | None) -> tuple[float, float] | None:
+    """The worse and the better end of a cell's interval, the larger the better; None without."""
+    mean, half = cell if isinstance(cell, tuple) else (cell, 0.0)
+    if best is None or not isinstance(mean, (int, float)) or not math.isfinite(mean + half):
+        return None
+    score = mean if best == "highest" else -mean
+    return score - half, score + half

@@ -9,7 +9,7 @@ from narrows.autoencoder import Autoencoder
 from narrows.compare import priors
 from narrows.compare.bench import EXAMPLES
 from narrows.compare.comparison import Comparison
-from narrows.compare.equal_rate import savings, standings
+from narrows.compare.equal_rate import gaps, savings, standings
 from narrows.compare.judge import Judge
 from narrows.compare.pages import gallery, measures, tables
 from narrows.compare.pages import priors as priors_page
@@ -153,9 +153,13 @@ def equal_rate(comparison: Comparison) -> list[Section]:
 
 
 def _savings(comparison: Comparison) -> list[Table]:
-    """BD-rates against the first recipe that has a curve."""
+    """BD-rates against the first recipe that has a curve, and one that rises."""
     curves = comparison.curves()
-    whole = [label for label, by in curves.items() if all(len(c) > 1 for c in by.values())]
+    whole = [
+        label
+        for label, by_seed in curves.items()
+        if all(len(curve) > 1 and not gaps(curve) for curve in by_seed.values())
+    ]
     found = savings(curves, whole[0]) if whole else {}
     if not found:
         return []

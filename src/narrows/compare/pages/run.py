@@ -104,10 +104,9 @@ def figure_sections(data: Dataset, figures: Mapping[str, Figures]) -> list[Secti
 
 
 def answer(models: Mapping[str, Figures]) -> list[str]:
-    """Sentences on which model gives what, and which are beaten outright.
+    """Sentences on which model gives what, and which has fewer bits and less distortion.
 
-    Rates differ between models, so a lower distortion alone says nothing: only a model that has
-    both fewer bits and less distortion than another beats it.
+    Rates differ between models, so a lower distortion alone says nothing.
 
     Args:
         models: label -> test figures with `nmse` and, where there is one, a rate in
@@ -128,7 +127,7 @@ def answer(models: Mapping[str, Figures]) -> list[str]:
     sentences += [said for name in listed if (said := _beaten(name, rated))]
     if len(listed) > 1 and len(sentences) == 1:
         sentences.append(
-            "No model beats another outright: each one with less distortion needs more bits. "
+            "On this seed each model with less distortion needs more bits. "
             "To choose at equal rate, sweep each model's size and compare the curves."
         )
     unrated = [name for name in models if name not in rated]
@@ -148,7 +147,7 @@ def _beaten(name: str, models: Mapping[str, Figures]) -> str:
         return ""
     best, figures = min(better.items(), key=lambda item: item[1]["nmse"])
     return (
-        f"Here {best} beats {name} outright: {bits / figures['bits_per_dimension']:.2g} times "
-        f"fewer bits and {error / figures['nmse']:.2g} times less distortion (one seed, these "
-        "settings)."
+        f"On this seed {best} has {bits / figures['bits_per_dimension']:.2g} times fewer bits and "
+        f"{error / figures['nmse']:.2g} times less distortion than {name}; one seed has no "
+        "interval, so chance is not excluded."
     )

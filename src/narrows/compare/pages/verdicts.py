@@ -1,28 +1,30 @@
 """What a comparison found, in plain words, and how sure one can be."""
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from narrows.compare.comparison import Comparison
-from narrows.compare.equal_rate import Standing, standings, winners
+from narrows.compare.equal_rate import Standing, standings
 from narrows.compare.statistics import paired
 
 BySeed = Mapping[int, float]
 
 _QUALITIES: Sequence[tuple[str, str, str, Callable[[float], float]]] = (
-    ("high_frequency_ratio", "Sharpness nearest to the originals'", "{:.2f} times their energy at "
-     "high frequencies", lambda v: -abs(math.log(v)) if v > 0 else -math.inf),
-    ("kid", "Samples nearest to real images", "KID {:.3g}", lambda v: -v),
-    ("linear_probe", "Classes easiest to read from the code", "linear probe {:.1%}", lambda v: v),
-    ("denoised_0.5", "Most noise removed", "{:.1f} dB at noise 0.5", lambda v: v),
+    ("high_frequency_ratio", "Sharpness", "{:.2f} times the originals' energy at high frequencies",
+     lambda v: -abs(math.log(v)) if v > 0 else -math.inf),
+    ("kid", "Samples", "KID {:.3g}", lambda v: -v),
+    ("linear_probe", "Classes in the code", "linear probe {:.1%}", lambda v: v),
+    ("denoised_0.5", "Denoising", "{:.1f} dB at noise 0.5", lambda v: v),
 )  # fmt: skip
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """The answer: who reconstructs best at which rate, then who is best at what else.
+    """The answer: which recipe reconstructs best at which rate, then which is best at what else.
 
-    A difference counts where the 95 % t interval of the paired difference over seeds leaves out
-    0; several such intervals stand side by side, so one in twenty may do so by chance.
+    A recipe is best where the 95 % t interval of its paired difference over seeds lies above 0
+    for every other recipe, at that very rate; several such intervals stand side by side, so one
+    in twenty may do so by chance. One seed has no interval, and so no recipe is best.
     """
     found = standings(comparison.curves())
     said = [_at_rates(found)] if found else [_without_rates(comparison)]
@@ -46,41 +48,63 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def _at_rates(found: Sequence[Standing]) -> str:
-    """Who reconstructs best, from the lowest rate to the highest."""
-    parts = []
-    for label, group in winners(found):
-        first, last = group[0].rate, group[-1].rate
-        span = f"{first:.2g}" if len(group) == 1 else f"{first:.2g} to {last:.2g}"
-        standing = group[len(group) // 2]
-        lead = _lead(standing, label, standing.ranking()[1])
-        mean, half = standing.lead(label, standing.ranking()[1])
-        best = "is ahead" if abs(mean) <= half else "reconstructs best"
-        parts.append(
-            f"at {span} bits per dimension {label} {best} "
-            f"({standing.mean(label):.1f} dB at {standing.rate:.2g}; {lead})"
-        )
-    text = "; ".join(parts)
+    """Which recipe reconstructs best, from the lowest rate to the highest: each rate by itself."""
+    groups = itertools.groupby(found, key=_verdict)
+    text = "; ".join(_at(list(group), *verdict) for verdict, group in groups)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _at(group: Sequence[Standing], best: str, first: str, single: bool) -> str:
+    """Neighbouring rates of one verdict; the least certain of them stands for all."""
+    shown = min(group, key=lambda standing: _margin(standing.values, first)[0])
+    at, where = f"at {shown.rate:.2g} bits per dimension", ""
+    if len(group) > 1:
+        at = f"at {len(group)} rates from {group[0].rate:.2g} to {group[-1].rate:.2g} bits per "
+        at, where = f"{at}dimension", f" at {shown.rate:.2g}"
+    if single:
+        means = ", ".join(f"{name} {shown.mean(name):.1f} dB" for name in shown.ranking())
+        return f"{at}, on one seed and so without an interval: {means}{where}"
+    _, second, (mean, half) = _margin(shown.values, first)
+    own, gap = f"{shown.mean(first):.1f} dB{where}", f"{mean:.2g} dB ± {half:.2g}"
+    if best:
+        return f"{at} {best} reconstructs best ({own}, {gap} above {second})"
+    return (
+        f"{at} no recipe is best: {first} has the highest mean ({own}) and no significant "
+        f"difference from {second} ({gap})"
+    )
+
+
+def _verdict(standing: Standing) -> tuple[str, str, bool]:
+    """The recipe that is best at a rate, "" if none is; the first by mean; True for one seed."""
+    first = standing.ranking()[0]
+    margin, _, (_, half) = _margin(standing.values, first)
+    return first if margin > 0 else "", first, math.isnan(half)
+
+
+def _margin(values: Mapping[str, BySeed], first: str) -> tuple[float, str, tuple[float, float]]:
+    """The lower end of the least lead, over whom, and that lead with its half width.
+
+    Whoever shares fewer than two seeds with the first has no interval: the half width is NaN, and
+    the lower end below every other.
+    """
+    found = []
+    for label, own in values.items():
+        if label != first:
+            shared = sorted(own.keys() & values[first].keys())
+            one = [values[first][seed] for seed in shared]
+            mean, half = (
+                paired([own[seed] for seed in shared], one) if shared else (math.nan, math.nan)
+            )
+            lower = -math.inf if math.isnan(half) else mean - half
+            if abs(lower) < 1e-9 * max(map(abs, one), default=0.0):
+                lower = 0.0  # equal up to rounding
+            found.append((lower, label, (mean, half)))
+    return min(found)
 
 
 def _rounded(comparison: Comparison) -> list[str]:
     """Recipes whose curve goes on below their trained points by coarser rounding."""
     return list(dict.fromkeys(point.label for point in comparison.points if point.factor > 1))
-
-
-def _lead(standing: Standing, first: str, second: str) -> str:
-    mean, half = standing.lead(first, second)
-    return f"{_gap(mean, half, 'dB')} {second}"
-
-
-def _gap(mean: float, half: float, unit: str = "") -> str:
-    """A paired difference in words, up to the name of the second."""
-    amount = f"{mean:.2g} {unit}".strip()
-    if math.isnan(half):
-        return f"{amount} above, on one seed,"
-    if abs(mean) <= half:
-        return f"{amount} ± {half:.2g}, no significant difference from"
-    return f"{amount} ± {half:.2g} above"
 
 
 def _without_rates(comparison: Comparison) -> str:
@@ -93,7 +117,7 @@ def _without_rates(comparison: Comparison) -> str:
         at = f" at {rate[0]:.2g}" if rate else ""
         listed.append(f"{name} {figures['nmse'][0]:.3g}{at}")
     return (
-        "No two of these reach a common rate, so none can be said to reconstruct best. NMSE on "
+        "These could not be compared at an equal rate: no two of them reach a common one. NMSE on "
         f"the test split, at bits per dimension: {'; '.join(listed)}. For curves that can be "
         "compared, add --sweep auto."
     )
@@ -116,29 +140,25 @@ def _out_of_reach(comparison: Comparison, found: Sequence[Standing]) -> list[str
 def _quality(
     comparison: Comparison, key: str, what: str, form: str, better: Callable[[float], float]
 ) -> str:
-    """Who is best at one measure, and whether that is more than chance."""
+    """Which recipe is best at one measure, if that is more than chance."""
     values: dict[str, BySeed] = {}
+    figures: dict[str, str] = {}
     for label, name in comparison.representatives().items():
         by_seed = {s: f[key] for s, f in comparison.measures.get(name, {}).items() if key in f}
-        if by_seed and all(math.isfinite(better(v)) for v in by_seed.values()):
-            values[label] = by_seed
+        scores = {seed: better(value) for seed, value in by_seed.items()}
+        if scores and all(map(math.isfinite, scores.values())):
+            values[label], figures[label] = scores, form.format(_mean(by_seed.values()))
     if len(values) < 2:
         return ""
-    first, second = sorted(values, key=lambda label: -_mean(map(better, values[label].values())))[
-        :2
-    ]
-    shared = sorted(values[first].keys() & values[second].keys())
-    mean, half = paired(
-        [better(values[second][s]) for s in shared], [better(values[first][s]) for s in shared]
-    )
-    said = form.format(_mean(values[first].values()))
+    ranked = sorted(values, key=lambda label: -_mean(values[label].values()))
+    lower, second, (_, half) = _margin(values, ranked[0])
     if math.isnan(half):
-        sure = f"ahead of {second} on one seed"
-    elif mean <= half:
-        sure = f"no significant difference from {second}"
-    else:
-        sure = f"ahead of {second} beyond the spread of seeds"
-    return f"{what}: {first} ({said}), {sure}."
+        listed = ", ".join(f"{label} {figures[label]}" for label in ranked)
+        return f"{what}, on one seed and so without an interval: {listed}."
+    first = f"{ranked[0]} ({figures[ranked[0]]})"
+    if lower > 0:
+        return f"{what}: {first} is best, a significant difference from every other recipe."
+    return f"{what}: no recipe is best; {first} has no significant difference from {second}."
 
 
 def _rates_shown(comparison: Comparison) -> str:
@@ -173,6 +193,6 @@ def _cost(comparison: Comparison) -> str:
     )
 
 
-def _mean(values) -> float:
+def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return sum(listed) / len(listed)
