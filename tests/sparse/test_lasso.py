@@ -282,3 +282,83 @@ def test_a_warm_start_of_coordinate_descent_saves_iterations(path, problem):
     cold, warm = iterations(None), iterations(start)
     assert cold >= 3
     assert warm <= 0.7 * cold
+
+
+def _double_gap(solution, signals, dictionary, weight):
+    """Objective and duality gap of the codes, from the definition in float64."""
+    x, d, z = signals.double(), dictionary.double(), solution.codes.double()
+    rest = x - z @ d
+    objective = rest.square().sum(1) / 2 + weight.double() * z.abs().sum(1)
+    scale = (weight.double() / (rest @ d.T).abs().amax(1)).clamp_max(1)
+    dual = scale * (x * rest).sum(1) - scale.square() * rest.square().sum(1) / 2
+    return objective, objective - dual
+
+
+def _nearly_one_direction(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(3)
+    atoms = torch.ones(1, 20) / 20**0.5 + 0.002 * torch.randn(70, 20, generator=generator)
+    signals = torch.randn(40, 20, generator=generator)
+    return signals.to(dtype), torch.nn.functional.normalize(atoms, dim=1).to(dtype)
+
+
+@pytest.mark.parametrize("relative", [1e-2, 1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_is_reported_is_true_of_the_code_however_hard_the_problem(relative, alike):
+    signals, dictionary = _nearly_one_direction()
+    if not alike:
+        dictionary = torch.nn.functional.normalize(
+            torch.randn(70, 20, generator=torch.Generator().manual_seed(4)), dim=1
+        )
+    weight = relative * max_penalty(signals, dictionary)
+    solution = coordinate_descent(signals, dictionary, penalty=L1(weight))
+    objective, gap = _double_gap(solution, signals, dictionary, weight)
+    zero = signals.double().square().sum(1) / 2
+    assert torch.allclose(solution.objective.double(), objective, rtol=1e-5)
+    assert (solution.gap.double() >= gap * (1 - 1e-6) - 1e-12 * zero).all()
+    assert (objective <= zero * (1 + 1e-6)).all()  # the zero code is always there
+    sure = solution.converged
+    assert (gap[sure] <= 1.001e-4 * objective[sure]).all()
+    if relative >= 1e-3 and not alike:  # else the rounding of float32 codes is more
+        assert sure.float().mean() > 0.99
+    exact = coordinate_descent(signals.double(), dictionary.double(), penalty=L1(weight.double()))
+    if relative >= 1e-5:
+        assert exact.converged.all()
+        assert (solution.gap >= objective - exact.objective - 1e-12 * zero).all()
+        assert (objective <= 1.2 * exact.objective + 1e-6 * zero).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("relative", [0.0, 1e-7])
+def test_a_tiny_or_no_weight_ends_and_in_float64_converges(relative):
+    signals, dictionary = _nearly_one_direction(torch.float64)
+    weight = relative * max_penalty(signals, dictionary)
+    solution = coordinate_descent(signals, dictionary, penalty=L1(weight), tolerance=1e-3)
+    objective, _ = _double_gap(solution, signals, dictionary, weight)
+    least = torch.linalg.lstsq(dictionary.T, signals.T).solution.T
+    fit = (signals - least @ dictionary).square().sum(1) / 2
+    assert (objective >= fit - 1e-9).all()
+    assert (objective <= fit + 1e-4 * signals.square().sum(1)).all()
+    if relative:
+        assert solution.converged.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("norm", [1e-3, 1e3])
+def test_the_torch_path_takes_atoms_of_any_norm(norm, monkeypatch):
+    monkeypatch.setenv("NARROWS_KERNELS", "off")
+    generator = torch.Generator().manual_seed(6)
+    signals, dictionary = (torch.randn(n, 10, generator=generator) for n in (40, 25))
+    unit = torch.nn.functional.normalize(dictionary, dim=1)
+    twice = torch.cat([unit, unit[:5]])
+    plain = coordinate_descent(signals, twice, penalty=L1(0.1, relative=True))
+    other = coordinate_descent(signals, norm * twice, penalty=L1(0.1, relative=True))
+    assert plain.converged.all()
+    assert other.converged.all()
+    assert torch.allclose(plain.objective, other.objective, rtol=3e-4)
+
+
+def test_a_sparse_dictionary_with_a_tiny_penalty_gives_numbers():
+    from narrows.bottlenecks import Lasso, SparseDictionary
+
+    torch.manual_seed(0)
+    bottleneck = SparseDictionary(32, 8, coder=Lasso(1e-7, refit=False))
+    latent = bottleneck(torch.randn(50, 8))
+    assert latent.z.isfinite().all()

@@ -139,3 +139,21 @@ def test_where_a_signal_stands_in_a_large_batch_changes_not_a_bit_of_its_code(pr
     shuffled = omp(signals[order], atoms, k=5)
     assert torch.equal(shuffled.atoms, solution.atoms[order])
     assert torch.equal(shuffled.values, solution.values[order])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_signal_within_the_tolerance_is_so_in_double_precision(scale, monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    dictionary = torch.nn.functional.normalize(torch.randn(60, 24, generator=generator), dim=1)
+    signals = scale * torch.randn(300, 24, generator=generator)
+    for kernels_are in ("on", "off"):
+        monkeypatch.setenv("NARROWS_KERNELS", kernels_are)
+        for share in (0.3, 1e-2, 1e-4, 1e-6):
+            tolerance = share * scale**2
+            solution = omp(signals, dictionary, k=24, tolerance=tolerance)
+            rest = signals.double() - solution.codes.double() @ dictionary.double()
+            squares = rest.square().sum(1)
+            early = solution.converged & (solution.l0 < 24)
+            assert (squares[early] <= tolerance * (1 + 1e-6)).all()
+            if share >= 1e-2:
+                assert solution.converged.all()

@@ -111,3 +111,17 @@ def test_a_signal_with_fewer_nonzero_correlations_than_k_gets_fewer_atoms(path):
     chosen, values = strongest(signals, torch.eye(3), 2)
     assert values.tolist() == [[2.0, 0.0], [0.0, 0.0]]
     assert chosen.tolist() == [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("angle", [1e-7, 1e-5, 1e-4])
+def test_a_refit_on_twin_atoms_stays_bounded(angle, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    base = torch.randn(10, 12, generator=generator)
+    twins = base + angle * torch.randn(10, 12, generator=generator)
+    dictionary = torch.nn.functional.normalize(torch.cat([base, twins]), dim=1)
+    signals = torch.randn(200, 12, generator=generator)
+    for kernels_are in ("on", "off"):
+        monkeypatch.setenv("NARROWS_KERNELS", kernels_are)
+        solution = top_k(signals, dictionary, k=4, refit=True)
+        assert (solution.values.abs().amax(1) <= 10 * signals.norm(dim=1)).all()
+        assert (solution.objective <= signals.square().sum(1) / 2).all()

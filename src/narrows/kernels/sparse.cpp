@@ -5,10 +5,16 @@
 // set: with the Gram matrix G at hand c = c0 - sum_i z_i G_i, |S| rows of K numbers; without
 // (many atoms: G would not fit) c = D r directly. A signal is one thread's work from start to
 // end, so its code depends on nothing else in the batch.
+//
+// What is reported of a lasso code is computed from its residual in double precision, whatever the
+// precision of the codes. A float signal on which the active set does not come to an end is solved
+// again in double.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,6 +39,7 @@ struct Active {
     T ridge, floor;
     std::vector<long> atoms;
     std::vector<T> z, c0, factor, inverse, solved, residual, c;
+    std::vector<std::pair<long, T>> best;  // the code of least objective so far
 
     Active(const Problem<T>& problem, long capacity, T ridge, T floor)
         : p(problem), capacity(capacity), ridge(ridge), floor(floor), atoms(capacity),
@@ -148,24 +155,10 @@ struct Active {
 };
 
 template <class T>
-void write_code(const Active<T>& s, std::vector<std::pair<long, T>>& kept, int64_t* out_atoms,
-                T* out_values, long width) {
-    kept.clear();
-    for (long i = 0; i < s.count; ++i) {
-        if (s.z[i] != 0) kept.emplace_back(s.atoms[i], s.z[i]);
-    }
-    if (static_cast<long>(kept.size()) > width) {  // rounding only: keep the largest
-        std::sort(kept.begin(), kept.end(),
-                  [](auto& a, auto& b) { return std::abs(a.second) > std::abs(b.second); });
-        kept.resize(width);
-    }
-    write(kept, out_atoms, out_values, width);
-}
-
-template <class T>
 struct Lasso {
     T ridge, tolerance;
     long nonnegative, rounds, width;
+    double longest = 0;  // norm of an atom
 };
 
 // Minimises over the orthant of the signs given, dropping atoms that reach 0 on the way.
@@ -205,39 +198,127 @@ struct Start {
 // Atoms that enter at once where there are none: fewer take more rounds, more are dropped again.
 constexpr long FIRST = 6;
 
-template <class T>
 struct Outcome {
-    T objective, gap;
-    bool converged;
+    double objective = 0, gap = 0;
+    bool converged = false;
 };
 
-template <class T>
-Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
-                     const Start<T>& given, std::vector<T>& sign,
-                     std::vector<std::pair<T, long>>& entering) {
+// Objective and duality gap of the present code in double, from the residual itself. Of s.c, whose
+// entries are off by rounding, it needs to know only which may be the largest; all are looked at
+// where s.c does not belong to the code.
+template <class T, class U>
+Outcome certify(const Active<T>& s, const U* x, const U* dictionary, double lambda,
+                const Lasso<T>& options, bool all, std::vector<double>& rest) {
     const auto& p = s.p;
-    const T* x = p.signals + row * p.dim;
-    const T* start = p.correlations + row * p.size;
-    const T norm2 = dot(x, x, p.dim);
-    s.count = 0;
-    std::copy(start, start + p.size, s.c.data());
-    Outcome<T> out{norm2 / 2, 0, false};
+    double l1 = 0, zz = 0, reach = 0, norm2 = 0;
+    for (long j = 0; j < p.dim; ++j) {
+        rest[j] = x[j];
+        norm2 += rest[j] * rest[j];
+    }
+    for (long i = 0; i < s.count; ++i) {
+        const U* d = dictionary + s.atoms[i] * p.dim;
+        const double z = s.z[i];
+        for (long j = 0; j < p.dim; ++j) rest[j] -= z * d[j];
+        l1 += std::abs(z);
+        zz += z * z;
+        reach += std::abs(z) * std::sqrt(s.entry(s.atoms[i], s.atoms[i]));
+    }
+    double xr = 0, rr = 0, worst = 0;
+    for (long j = 0; j < p.dim; ++j) {
+        xr += rest[j] * x[j];
+        rr += rest[j] * rest[j];
+    }
+    const double norm = std::sqrt(norm2);
+    const double doubt = (p.dim + s.count + 8) * double(std::numeric_limits<T>::epsilon()) *
+                         (norm + reach) * options.longest;
+    const double bar = all ? -1 : s.largest(options.nonnegative) - doubt;
+    for (long k = 0; k < p.size; ++k) {
+        if (!all && (options.nonnegative ? s.c[k] : std::abs(s.c[k])) < bar) continue;
+        const U* d = dictionary + k * p.dim;
+        double c = 0;
+        for (long j = 0; j < p.dim; ++j) c += rest[j] * d[j];
+        for (long i = 0; options.ridge > 0 && i < s.count; ++i) {
+            if (s.atoms[i] == k) c -= options.ridge * s.z[i];
+        }
+        worst = std::max(worst, options.nonnegative ? c : std::abs(c));
+    }
+    Outcome out;
+    const double squares = rr + options.ridge * zz;
+    out.objective = squares / 2 + lambda * l1;
+    const double slack = 4 * p.dim * std::numeric_limits<double>::epsilon() * norm * options.longest;
+    const double scale = worst > lambda + slack ? lambda / worst : 1;
+    out.gap = std::max(out.objective - scale * xr + scale * scale * squares / 2, 0.0);
+    out.converged = out.gap <= options.tolerance * out.objective;
+    return out;
+}
+
+template <class T>
+void enter_start(Active<T>& s, const T* correlations, const Start<T>& given, long row,
+                 const Lasso<T>& options, std::vector<T>& sign) {
     const T dependent = std::sqrt(std::numeric_limits<T>::epsilon());
     for (long i = row * given.width; i < (row + 1) * given.width; ++i) {
         const T value = given.values[i];
         if (value == 0 || (options.nonnegative && value < 0) || s.count == s.capacity) continue;
         sign[s.count] = value > 0 ? 1 : -1;
-        if (s.append(given.atoms[i], start[given.atoms[i]]) < dependent) {
+        if (s.append(given.atoms[i], correlations[given.atoms[i]]) < dependent) {
             --s.count;  // a start is a hint: what the others span already adds nothing
             continue;
         }
         s.z[s.count - 1] = value;
     }
+}
+
+// Atoms that violate |c_j| <= lambda enter, the worst ones first, a few at a time; false if none.
+template <class T>
+bool enlarge(Active<T>& s, const T* correlations, T lambda, T worst, const Lasso<T>& options,
+             std::vector<T>& sign, std::vector<std::pair<T, long>>& entering) {
+    const T dependent = std::sqrt(std::numeric_limits<T>::epsilon());
+    entering.clear();
+    const T bar = lambda + T(0.4) * (worst - lambda);
+    for (long k = 0; k < s.p.size; ++k) {
+        const T value = options.nonnegative ? s.c[k] : std::abs(s.c[k]);
+        if (value >= bar) entering.emplace_back(-value, k);
+    }
+    const long wanted = s.count == 0 ? FIRST : std::max<long>(2, s.count / 2);
+    const long most =
+        std::min<long>({static_cast<long>(entering.size()), wanted, s.capacity - s.count});
+    std::partial_sort(entering.begin(), entering.begin() + most, entering.end());
+    bool grown = false;
+    for (long e = 0; e < most; ++e) {
+        const long atom = entering[e].second;
+        if (std::find(s.atoms.begin(), s.atoms.begin() + s.count, atom) !=
+            s.atoms.begin() + s.count) {
+            continue;  // active already: only rounding makes it violate
+        }
+        sign[s.count] = s.c[atom] > 0 ? 1 : -1;
+        if (s.append(atom, correlations[atom]) < dependent && (grown || lambda == 0)) {
+            --s.count;  // in the span of what has just entered: it may violate no longer
+            continue;
+        }
+        grown = true;
+    }
+    return grown;
+}
+
+// Rounds in which the objective may fail to fall before a signal is given up.
+constexpr long PATIENCE = 8;
+
+template <class T>
+Outcome lasso_one(Active<T>& s, const T* x, const T* start, long row, T lambda,
+                  const Lasso<T>& options, const Start<T>& given, std::vector<T>& sign,
+                  std::vector<std::pair<T, long>>& entering, std::vector<double>& rest) {
+    const auto& p = s.p;
+    const T norm2 = dot(x, x, p.dim);
+    s.count = 0;
+    std::copy(start, start + p.size, s.c.data());
+    enter_start(s, start, given, row, options, sign);
     if (s.count > 0) {
         settle(s, sign, lambda);
         s.refresh(start, x);
     }
-    for (long round = 0;; ++round) {
+    double least = std::numeric_limits<double>::infinity();
+    s.best.clear();
+    for (long round = 0, stalled = 0;; ++round) {
         T l1 = 0, zc0 = 0, zc = 0, zz = 0;
         for (long i = 0; i < s.count; ++i) {
             l1 += std::abs(s.z[i]);
@@ -247,65 +328,135 @@ Outcome<T> lasso_one(Active<T>& s, long row, T lambda, const Lasso<T>& options,
             s.c[s.atoms[i]] -= options.ridge * s.z[i];  // correlation of the augmented problem
         }
         const T worst = s.largest(options.nonnegative);
-        const T xr = norm2 - zc0, rr = xr - zc;  // <x, r>, |r|^2
-        out.objective = rr / 2 + lambda * l1 + options.ridge * zz / 2;
+        const T xr = norm2 - zc0, rr = xr - zc;  // <x, r>, |r|^2, up to rounding
+        const T objective = rr / 2 + lambda * l1 + options.ridge * zz / 2;
         const T scale = worst > lambda ? lambda / worst : T(1);
         const T dual = scale * xr - scale * scale * (rr + options.ridge * zz) / 2;
-        out.gap = std::max(out.objective - dual, T(0));
-        out.converged = out.gap <= options.tolerance * out.objective || out.objective <= 0 ||
-                        worst <= lambda;
-        if (out.converged || round == options.rounds) return out;
-        // Atoms that violate |c_j| <= lambda enter, the worst ones first, a few at a time.
-        entering.clear();
-        const T bar = lambda + T(0.4) * (worst - lambda);
-        for (long k = 0; k < p.size; ++k) {
-            const T value = options.nonnegative ? s.c[k] : std::abs(s.c[k]);
-            if (value >= bar) entering.emplace_back(-value, k);
+        const bool fell = objective < least * (1 - 4 * std::numeric_limits<T>::epsilon());
+        stalled = fell ? 0 : stalled + 1;
+        if (fell) {
+            least = objective;
+            s.best.clear();
+            for (long i = 0; i < s.count; ++i) s.best.emplace_back(s.atoms[i], s.z[i]);
         }
-        const long wanted = s.count == 0 ? FIRST : std::max<long>(2, s.count / 2);
-        const long most = std::min<long>({static_cast<long>(entering.size()), wanted,
-                                          s.capacity - s.count});
-        std::partial_sort(entering.begin(), entering.begin() + most, entering.end());
-        bool grown = false;
-        for (long e = 0; e < most; ++e) {
-            const long atom = entering[e].second;
-            if (std::find(s.atoms.begin(), s.atoms.begin() + s.count, atom) !=
-                s.atoms.begin() + s.count) {
-                continue;  // active already: only rounding makes it violate
-            }
-            sign[s.count] = s.c[atom] > 0 ? 1 : -1;
-            if (s.append(atom, start[atom]) < dependent && grown) {
-                --s.count;  // in the span of what has just entered: it may violate no longer
-                continue;
-            }
-            grown = true;
+        const bool last = round == options.rounds || stalled > PATIENCE || !std::isfinite(objective);
+        if (last && !fell) {  // back to the best code
+            s.count = static_cast<long>(s.best.size());
+            for (long i = 0; i < s.count; ++i) std::tie(s.atoms[i], s.z[i]) = s.best[i];
+            return certify(s, x, p.dictionary, double(lambda), options, true, rest);
         }
-        if (!grown) return out;
+        if (last || !(objective - dual > options.tolerance * objective) || worst <= lambda) {
+            const auto out =
+                certify(s, x, p.dictionary, double(lambda), options, false, rest);
+            if (out.converged || last || worst <= lambda) return out;
+        }
+        if (!enlarge(s, start, lambda, worst, options, sign, entering)) {
+            return certify(s, x, p.dictionary, double(lambda), options, false, rest);
+        }
         settle(s, sign, lambda);
         s.refresh(start, x);
     }
 }
 
+// Keeps the active atoms alone, at most `width` of them, with values as they will be written.
+template <class T, class Out>
+bool trim(Active<T>& s, long width, std::vector<std::pair<long, Out>>& kept) {
+    kept.clear();
+    for (long i = 0; i < s.count; ++i) {
+        const Out value = static_cast<Out>(s.z[i]);
+        if (value != 0) kept.emplace_back(s.atoms[i], value);
+    }
+    const bool fits = static_cast<long>(kept.size()) <= width;
+    if (!fits) {
+        std::sort(kept.begin(), kept.end(),
+                  [](auto& a, auto& b) { return std::abs(a.second) > std::abs(b.second); });
+        kept.resize(width);
+    }
+    s.count = static_cast<long>(kept.size());
+    for (long i = 0; i < s.count; ++i) {
+        s.atoms[i] = kept[i].first;
+        s.z[i] = kept[i].second;
+    }
+    return fits;
+}
+
+// What one thread solves in: the problem's own precision, and double once a signal asks for it.
 template <class T>
-void lasso(const Problem<T>& p, const T* lambdas, const Lasso<T>& options,
-           const Start<T>& given, int threads, int64_t* atoms, T* values, T* objective, T* gap,
-           uint8_t* converged) {
+struct Solver {
+    const Problem<T>& p;
+    const Lasso<T>& options;
+    // The floor makes an atom in the span of the others enter with a nearly flat direction,
+    // along which one of them leaves.
+    Active<T> s;
+    std::vector<T> sign;
+    std::vector<std::pair<T, long>> entering;
+    std::vector<std::pair<long, T>> kept;
+    std::vector<double> rest;
+
+    std::vector<double> wide, signal, correlations, wide_sign;
+    std::vector<std::pair<double, long>> wide_entering;
+    std::unique_ptr<Problem<double>> again;
+    std::unique_ptr<Active<double>> exact;
+
+    Solver(const Problem<T>& problem, const Lasso<T>& options, long capacity)
+        : p(problem), options(options),
+          s(problem, capacity, options.ridge, 32 * std::numeric_limits<T>::epsilon()),
+          sign(capacity + 1), rest(problem.dim) {}
+
+    Outcome solve(long row, T lambda, const Start<T>& given) {
+        const T* x = p.signals + row * p.dim;
+        auto out = lasso_one(s, x, p.correlations + row * p.size, row, lambda, options, given,
+                             sign, entering, rest);
+        if (!trim(s, options.width, kept)) {
+            out = certify(s, x, p.dictionary, double(lambda), options, true, rest);
+        }
+        const bool finite = std::all_of(x, x + p.dim, [](T v) { return std::isfinite(v); });
+        if (sizeof(T) == sizeof(double) || out.converged || !finite) return out;
+        return in_double(x, lambda);
+    }
+
+    Outcome in_double(const T* x, T lambda) {
+        if (!exact) {
+            wide.assign(p.dictionary, p.dictionary + p.size * p.dim);
+            correlations.resize(p.size);
+            again.reset(new Problem<double>{nullptr, wide.data(), nullptr, nullptr, 1, p.dim,
+                                            p.size});
+            exact.reset(new Active<double>(*again, s.capacity, options.ridge,
+                                           32 * std::numeric_limits<double>::epsilon()));
+            wide_sign.resize(s.capacity + 1);
+        }
+        signal.assign(x, x + p.dim);
+        for (long k = 0; k < p.size; ++k) {
+            correlations[k] = dot(wide.data() + k * p.dim, signal.data(), p.dim);
+        }
+        const Lasso<double> wider{options.ridge,  options.tolerance, options.nonnegative,
+                                  options.rounds, options.width,     options.longest};
+        lasso_one(*exact, signal.data(), correlations.data(), 0, double(lambda), wider,
+                  {nullptr, nullptr, 0}, wide_sign, wide_entering, rest);
+        trim(*exact, options.width, kept);
+        return certify(*exact, signal.data(), wide.data(), double(lambda), wider, true, rest);
+    }
+};
+
+template <class T>
+void lasso(const Problem<T>& p, const T* lambdas, Lasso<T> options, const Start<T>& given,
+           int threads, int64_t* atoms, T* values, T* objective, T* gap, uint8_t* converged) {
     const long capacity = options.ridge > 0 ? p.size : std::min(p.size, 2 * p.dim + 16);
+    for (long k = 0; k < p.size; ++k) {
+        const T* d = p.dictionary + k * p.dim;
+        options.longest = std::max(options.longest, std::sqrt(double(dot(d, d, p.dim))));
+    }
 #pragma omp parallel num_threads(threads)
     {
-        // The floor makes an atom in the span of the others enter with a nearly flat
-        // direction, along which one of them leaves.
-        Active<T> s(p, capacity, options.ridge, 32 * std::numeric_limits<T>::epsilon());
-        std::vector<T> sign(capacity + 1);
-        std::vector<std::pair<T, long>> entering;
-        std::vector<std::pair<long, T>> kept;
+        Solver<T> solver(p, options, capacity);
 #pragma omp for schedule(dynamic, 16)
         for (long row = 0; row < p.n; ++row) {
-            const auto out = lasso_one(s, row, lambdas[row], options, given, sign, entering);
-            write_code(s, kept, atoms + row * options.width, values + row * options.width,
-                       options.width);
-            objective[row] = out.objective;
-            gap[row] = out.gap;
+            const auto out = solver.solve(row, lambdas[row], given);
+            write(solver.kept, atoms + row * options.width, values + row * options.width,
+                  options.width);
+            objective[row] = static_cast<T>(out.objective);
+            // Rounded up: a bound stays one.
+            gap[row] = static_cast<T>(out.gap * (1 + std::numeric_limits<T>::epsilon()));
             converged[row] = out.converged;
         }
     }
@@ -322,10 +473,9 @@ void solve_on_support(const Problem<T>& p, const int64_t* atoms, const uint8_t* 
         for (long row = 0; row < p.n; ++row) {
             s.count = 0;
             for (long i = 0; i < width; ++i) {
-                if (mask[row * width + i]) {
-                    s.append(atoms[row * width + i], 0);
-                    s.solved[s.count - 1] = right[row * width + i];
-                }
+                if (!mask[row * width + i]) continue;
+                s.append(atoms[row * width + i], 0);
+                s.solved[s.count - 1] = right[row * width + i];
             }
             s.solve();
             for (long i = 0, j = 0; i < width; ++i) {

@@ -7,6 +7,8 @@ from narrows.kernels.compile import function
 
 # Up to here the atoms' Gram matrix (64 MB in float32) is cheaper than going through the signals.
 _LARGEST_GRAM = 4096
+# Signals of a thread in one call of the lasso.
+_TILE = 256
 # One pass over the correlations for each atom: beyond so many a partial sort is faster.
 _FEW = 32
 
@@ -79,21 +81,27 @@ def lasso(
     atoms, values = _code(signals, width)
     objective, gap = signals.new_empty(2, n)
     converged = torch.empty(n, dtype=torch.bool)
-    first: tuple[Tensor | None, Tensor | None, int] = (None, None, 0)
-    if start is not None:
-        first = start[0], start[1].to(signals.dtype), start[0].shape[1]
-    call(
-        *(signals, dictionary, signals @ dictionary.T, gram, n, dim, size),
-        penalty.to(signals.dtype),
-        *(float(ridge), float(budget[0]), nonnegative, budget[1], width),
-        *(*first, torch.get_num_threads()),
-        *(atoms, values, objective, gap, converged),
-    )
+    first = (None, None) if start is None else (start[0], start[1].to(signals.dtype))
+    correlations, penalty = signals @ dictionary.T, penalty.to(signals.dtype)
+    threads = torch.get_num_threads()
+    for some in range(0, n, _TILE * threads):  # between the calls Python hears of Ctrl-C
+        rows = slice(some, min(some + _TILE * threads, n))
+        given = [None if part is None else part[rows] for part in first]
+        call(
+            *(signals[rows], dictionary, correlations[rows], gram, rows.stop - some, dim, size),
+            *(penalty[rows], float(ridge), float(budget[0]), nonnegative, budget[1], width),
+            *(*given, 0 if start is None else start[0].shape[1], threads),
+            *(atoms[rows], values[rows], objective[rows], gap[rows], converged[rows]),
+        )
     return atoms, values, objective, gap, converged
 
 
 def solve_on_support(
-    dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float
+    dictionary: Tensor,
+    atoms: Tensor,
+    active: Tensor,
+    right: Tensor,
+    ridge: float,
 ) -> Tensor | None:
     """(D_S D_S^T + ridge)^-1 right on each support `[n, width]`, or None without the kernel.
 

@@ -12,6 +12,8 @@ from narrows.sparse.solution import SparseSolution, canonical, check_finite, fro
 _TILE = 512
 _CHECK_EVERY = 25
 _SETTLE = 4
+# A signal whose objective does not fall in so many checks is given up.
+_PATIENCE = 8
 
 
 def coordinate_descent(
@@ -45,7 +47,9 @@ def coordinate_descent(
             `Lista`; zero if None. The solution is the same, reached sooner from a good start.
 
     Returns:
-        Codes, objective, gap, and whether the gap was reached.
+        Codes, objective, gap, and whether the gap was reached. A signal whose objective no longer
+        falls ends before: in float32 below about 1e-6 of lambda_max, where the rounding of the
+        codes alone is more than the tolerance. Pass float64 for so small a lambda, or for 0.
 
     Raises:
         ValueError: if shapes do not fit, or numbers are out of range.
@@ -92,6 +96,12 @@ def descend(
     tile = _TILE if signals.device.type == "cpu" else max(len(signals), 1)
     tiles = zip(signals.split(tile), weights.split(tile), codes.split(tile), strict=True)
     dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
+    solution = certified(signals, dictionary, dense, weights, penalty, budget[0])
+    hard = ~solution.converged & solution.objective.isfinite()
+    if signals.dtype == torch.float64 or not bool(hard.any()):
+        return solution
+    tile = (signals[hard].double(), weights[hard].double(), dense[hard].double())
+    dense[hard] = _greedy(*tile, dictionary.double(), penalty, budget).to(dense.dtype)
     return certified(signals, dictionary, dense, weights, penalty, budget[0])
 
 
@@ -115,13 +125,17 @@ def _greedy(
     curvature = gram.diagonal()
     done, going = codes.clone(), torch.arange(len(signals), device=signals.device)
     correlations = signals @ dictionary.T
+    least = torch.full_like(weights, torch.inf)
+    idle = torch.zeros_like(going)
     for iteration in range(iterations):
         if iteration % _CHECK_EVERY == 0:
             codes = _settle(signals, dictionary, weights, codes, penalty)
             objective, gap = certify(signals, dictionary, codes, weights, penalty)
-            stay = gap > tolerance * objective
+            idle = torch.where(objective < least, 0, idle + 1)
+            stay = (gap > tolerance * objective) & (idle <= _PATIENCE)
             done[going[~stay]] = codes[~stay]
             going, signals, weights, codes = going[stay], signals[stay], weights[stay], codes[stay]
+            least, idle = torch.minimum(least, objective)[stay], idle[stay]
             if not len(going):
                 return done
             # Afresh, so that the rounding of many small updates does not add up.

@@ -90,21 +90,27 @@ def certify(
     .. math:: s\, x^T r - \tfrac{s^2}{2} (|r|^2 + \mu |z|^2).
 
     Objective minus that bounds the distance to the optimum from above; both are `[n]`, in squared
-    units of the signals, for codes `[n, K]` and lambda given as weights `[n]`.
+    units of the signals, for codes `[n, K]` and lambda given as weights `[n]`. Computed in double
+    precision, whatever that of the codes.
 
     Source:
         Kim et al. 2007, "An Interior-Point Method for Large-Scale l1-Regularized Least
         Squares", section III; the elastic net as a lasso with augmented signals.
     """
+    dtype = signals.dtype
+    signals, dictionary, codes = signals.double(), dictionary.double(), codes.double()
     residual = signals - codes @ dictionary
     correlations = residual @ dictionary.T - penalty.ridge * codes
     steepest = correlations if penalty.nonnegative else correlations.abs()
-    steepest = steepest.amax(-1).clamp_min(torch.finfo(signals.dtype).tiny)
+    steepest = steepest.amax(-1)
     squares = residual.square().sum(-1) + penalty.ridge * codes.square().sum(-1)
     objective = squares / 2 + weights * codes.abs().sum(-1)
-    scale = (weights / steepest).clamp_max(1)
+    rounding = 4 * signals.shape[1] * torch.finfo(signals.dtype).eps
+    slack = rounding * signals.norm(dim=1) * dictionary.norm(dim=1).max()
+    scale = torch.where(steepest > weights + slack, weights / steepest, 1.0)
     dual = scale * (signals * residual).sum(-1) - scale.square() * squares / 2
-    return objective, (objective - dual).clamp_min(0)
+    gap = (objective - dual).clamp_min(0) * (1 + torch.finfo(dtype).eps)  # rounded up
+    return objective.to(dtype), gap.to(dtype)
 
 
 def check_lasso(

@@ -47,7 +47,11 @@ def adjoint(atoms: Tensor, values: Tensor, rows: Tensor, size: int) -> Tensor:
 
 
 def solve_on_support(
-    dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float = 0.0
+    dictionary: Tensor,
+    atoms: Tensor,
+    active: Tensor,
+    right: Tensor,
+    ridge: float = 0.0,
 ) -> Tensor:
     """(D_S D_S^T + ridge I)^-1 right for the active entries S of each signal; no gradient.
 
@@ -64,28 +68,29 @@ def solve_on_support(
 
 
 def _solve(
-    dictionary: Tensor, atoms: Tensor, active: Tensor, right: Tensor, ridge: float
+    dictionary: Tensor,
+    atoms: Tensor,
+    active: Tensor,
+    right: Tensor,
+    ridge: float,
 ) -> Tensor:
-    # In double: normal equations square the condition of atoms that are nearly parallel.
+    """Gauss-Jordan elimination, in double: normal equations square the atoms' condition."""
     chosen = dictionary[atoms].double() * active[..., None]
     gram = chosen @ chosen.mT
-    slack = torch.finfo(gram.dtype).eps * 4 * gram.shape[-1]  # equal atoms stay solvable
-    gram = gram + torch.diag_embed((~active).to(gram.dtype) + (ridge + slack))
-    solved = _solve_definite(gram, right.double() * active)
-    return (solved * active).to(right.dtype)
-
-
-def _solve_definite(gram: Tensor, right: Tensor) -> Tensor:
-    """G^-1 r for positive definite G `[n, w, w]` and r `[n, w]`."""
-    if not torch.compiler.is_exporting():
-        return torch.cholesky_solve(right[..., None], torch.linalg.cholesky(gram))[..., 0]
-    # Gauss-Jordan step by step: ONNX has no factorisation. Definite: no pivoting needed.
-    table, places = torch.cat([gram, right[..., None]], -1), torch.arange(gram.shape[-1])
-    for place in range(gram.shape[-1]):
-        row = table[:, place, None] / table[:, place, place, None, None]
-        here = (places == place)[:, None].to(gram.device)
-        table = torch.where(here, row, table - table[:, :, place, None] * row)
-    return table[..., -1]
+    width, places = gram.shape[-1], torch.arange(gram.shape[-1], device=gram.device)
+    extra = ridge * active.to(gram.dtype)
+    own = gram.diagonal(dim1=-2, dim2=-1) + extra
+    slack = 4 * width * torch.finfo(gram.dtype).eps  # equal atoms stay solvable
+    gram = gram + torch.diag_embed(slack * own + extra)
+    table = torch.cat([gram, (right.double() * active)[..., None]], -1)
+    for place in range(width):  # definite: no pivoting needed
+        pivot, whole = table[:, place, place], own[:, place]
+        apart = whole > 0
+        pivot = torch.where(apart, torch.maximum(pivot, slack / 4 * whole), 1.0)
+        row = torch.where(apart[:, None], table[:, place] / pivot[:, None], 0.0)
+        rest = table - table[:, :, place, None] * row[:, None]
+        table = torch.where((places == place)[:, None], row[:, None], rest)
+    return (table[..., -1] * active).to(right.dtype)
 
 
 class _Combine(torch.autograd.Function):
