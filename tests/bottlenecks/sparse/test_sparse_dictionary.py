@@ -95,7 +95,7 @@ def test_the_implicit_gradient_of_a_refitted_code_is_a_projection_onto_its_atoms
 
 @pytest.mark.parametrize("code", [TopK(2, refit=False), TopK(2), OMP(2)])
 def test_implicit_gradients_match_finite_differences(code):
-    bottleneck = _trained(code, gradient="implicit").double()
+    bottleneck = _trained(code, gradient="implicit").double().eval()
 
     def z(features, dictionary):
         return torch.func.functional_call(bottleneck, {"dictionary": dictionary}, features).z
