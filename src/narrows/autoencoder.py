@@ -304,6 +304,8 @@ class Autoencoder(Shared, Following):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Code:
         """The code of x as it would be stored: quantised where the prior has a step."""
+        if len(self.shape) == 3 and not torch.compiler.is_compiling():
+            _refuse_levels(x)
         with evaluating(self):
             return self.prior.quantize(self.latent(x).code)
 
@@ -405,6 +407,10 @@ class Autoencoder(Shared, Following):
 
     def _check(self, x: Tensor) -> Tensor:
         """Refuses examples of another shape or kind than the model was built for."""
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"expected a torch tensor, got {type(x).__name__}; convert with torch.as_tensor(x)"
+            )
         if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
             hint = ""
             if len(self.shape) == 3 and tuple(x.shape[1:]) == (*self.shape[1:], self.shape[0]):
@@ -420,3 +426,11 @@ class Autoencoder(Shared, Following):
             )
         like = next(self.encoder.parameters(), x)
         return x.to(like.dtype)
+
+
+def _refuse_levels(x: Tensor) -> None:
+    """Refuses images that count 0..255; values in own units are hardly all whole numbers."""
+    if isinstance(x, Tensor) and x.numel() and x.max() > 2 and bool((x == x.round()).all()):
+        raise ValueError(
+            f"expected images in [0, 1], got whole numbers up to {x.max():.4g}; divide by 255"
+        )

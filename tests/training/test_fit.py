@@ -175,3 +175,25 @@ def test_schedules_rise_and_fall_where_they_say():
     assert cycle(1.0) == pytest.approx(1e-4)
     with pytest.raises(ValueError, match="fraction"):
         Cosine(warmup=1.5)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_an_array_or_a_tensor_is_trained_on_as_from_array_takes_it(kind):
+    vectors = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    runs = []
+    for data in (kind(vectors), nw.data.from_array(vectors)):
+        torch.manual_seed(0)
+        model = nw.Autoencoder.for_vectors(5, Identity(2))
+        runs.append(nw.fit(model, data, epochs=1, show=False))
+    assert runs[0].test == runs[1].test
+
+
+def test_a_model_of_images_refuses_levels_and_arrays_with_the_way_out(digits):
+    model = model_for(digits, Identity(2))
+    levels = digits.test.images[:4].float()
+    for use in (model.encode, model.reconstruct):
+        with pytest.raises(ValueError, match="whole numbers up to 255; divide by 255"):
+            use(levels)
+        with pytest.raises(TypeError, match=r"torch\.as_tensor"):
+            use(levels.numpy() / 255)
+    assert model.encode(torch.ones(1, 1, 8, 8)).shape == model.encode(levels[:1] / 255).shape

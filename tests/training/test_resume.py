@@ -278,3 +278,20 @@ def test_checkpoints_are_not_written_more_often_than_asked(digits, tmp_path, mon
     _fit(digits, BOTTLENECKS["plain"], tmp_path, checkpoints=Checkpoints(seconds=1e9))
     assert len(written) == 2  # at the end: the best and the last
     assert os.listdir(tmp_path)
+
+
+def test_a_run_does_not_go_on_with_data_of_other_content(digits, tmp_path):
+    StopAfter.steps = 7
+    with pytest.raises(Stop):
+        _fit(digits, Variational2, tmp_path)
+    for part in ("train", "validation"):
+        images = getattr(digits, part).images.clone()
+        images[3, 0, 2, 2] ^= 1
+        split = dataclasses.replace(getattr(digits, part), images=images)
+        with pytest.raises(ValueError, match=r"data.content = '\w{16}', now it is"):
+            _fit(dataclasses.replace(digits, **{part: split}), Variational2, tmp_path, resume=True)
+    assert len(_fit(digits, Variational2, tmp_path, resume=True).history) == 3
+
+
+def Variational2():  # noqa: N802
+    return Variational(2)

@@ -1,5 +1,6 @@
 """A data set: three splits of examples with what they are."""
 
+import hashlib
 import math
 import operator
 from collections.abc import Iterator, Mapping
@@ -207,6 +208,18 @@ class Dataset:
         """
         return _variance(self.train)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Checksum of the training and validation examples and labels: what a run depends on."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation):
+            digest.update(f"{len(split)} {split.shape} {split.dtype}".encode())
+            for values in _chunks(split):
+                digest.update(values.numpy().data)
+            if split.labels is not None:
+                digest.update(split.labels.cpu().numpy().data)
+        return digest.hexdigest()[:16]
+
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set with all splits on another device."""
         return replace(
@@ -224,22 +237,23 @@ def as_unit(values: Tensor) -> Tensor:
     return values
 
 
+def _chunks(split: Split) -> Iterator[Tensor]:
+    """The stored values of a split in order, flat, a slice of rows at a time."""
+    rows = max(1, _CHUNK // max(1, math.prod(split.shape)))
+    for start in range(0, len(split), rows):
+        yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
+
+
 def _variance(split: Split) -> float:
-    """Scalar variance in float64, exact for uint8, reading a slice of rows at a time."""
+    """Scalar variance in float64, exact for uint8."""
     numbers = math.prod(split.shape)
-    rows = max(1, _CHUNK // max(1, numbers))
-
-    def chunks() -> Iterator[Tensor]:
-        for start in range(0, len(split), rows):
-            yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
-
     if split.dtype == torch.uint8:
         counts = torch.zeros(256, dtype=torch.float64)
-        for values in chunks():
+        for values in _chunks(split):
             counts += torch.bincount(values, minlength=256).double()
         level = torch.arange(256, dtype=torch.float64) / 255
         mean = (counts * level).sum() / counts.sum()
         return float((counts * (level - mean).square()).sum() / counts.sum())
-    mean = sum(float(values.double().sum()) for values in chunks()) / (numbers * len(split))
-    squares = sum(float((values.double() - mean).square().sum()) for values in chunks())
+    mean = sum(float(values.double().sum()) for values in _chunks(split)) / (numbers * len(split))
+    squares = sum(float((values.double() - mean).square().sum()) for values in _chunks(split))
     return squares / (numbers * len(split))

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.data.dataset import Dataset
+from narrows.data.arrays import from_array
+from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.training.callbacks.base import Callback
 from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
@@ -34,7 +36,7 @@ __all__ = ["NonFiniteLossError", "TrainingInterruptedError", "fit"]
 
 def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a default)
     model: Autoencoder,
-    data: Dataset,
+    data: "Dataset | Tensor | Array",
     *,
     epochs: int = 20,
     batch_size: int = 64,
@@ -58,7 +60,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
 
     Args:
         model: trained in place.
-        data: the three splits; examples of `model.shape`.
+        data: the three splits; examples of `model.shape`; or all of them, for `from_array`.
         epochs: passes over the training split.
         batch_size: examples per rank and micro-batch.
         optimization: learning rate and what belongs to it.
@@ -95,6 +97,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     optimization, engine = optimization or Optimization(), engine or Engine()
     checkpoints = checkpoints or Checkpoints()
     epochs, batch_size, seed = plain_numbers((epochs, batch_size, seed))
+    data = data if isinstance(data, Dataset) else from_array(data)
     _check(model, data, epochs, batch_size, seed)
     config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "engine": engine,
@@ -330,7 +333,11 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
     fit_arguments["engine"] = engine
     return {
         "model": config["model"],
-        "data": {"name": data.name, "training examples": len(data.train)},
+        "data": {
+            "name": data.name,
+            "training examples": len(data.train),
+            "content": data.fingerprint,
+        },
         "fit": fit_arguments,
         "ranks": fabric.world_size,
     }

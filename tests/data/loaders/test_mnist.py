@@ -135,3 +135,10 @@ def test_mnist_itself_has_its_published_moments():
     # Mean 0.1307 and deviation 0.3081 of the 60,000 training images are in every tutorial.
     assert float(both.mean()) == pytest.approx(0.1306604762738429, rel=1e-12)
     assert float(both.std()) == pytest.approx(0.30810780, abs=1e-7)
+
+
+def test_a_constant_set_is_refused_with_the_reason(folder):
+    root, _ = folder
+    (root / "mnist" / NAMES[0]).write_bytes(_idx(np.full((60, 28, 28), 9, np.uint8)))
+    with pytest.raises(ValueError, match="every value of train-images-idx3-ubyte is 9"):
+        load("mnist", root, validation=20)

@@ -96,6 +96,10 @@ class Published:
         """Loads the set; a stratified part of training, by seed 0, is for validation."""
         contents = [self._content(name, root) for name in NAMES]
         images, labels, test_images, test_labels = map(_array, contents)
+        if images.min() == images.max():
+            raise ValueError(
+                f"every value of {NAMES[0]} is {images.min()}: there is nothing to learn"
+            )
         train = self._split(images, labels, part="train")
         test = self._split(test_images, test_labels, part="t10k")
         train, held = set_aside(train, validation)
