@@ -81,6 +81,14 @@ def test_any_changed_byte_of_the_weights_is_noticed(tmp_path):
             load_checkpoint(tmp_path)
 
 
+def test_a_damaged_name_in_the_header_offers_the_previous_checkpoint(tmp_path):
+    for step in (1, 2):
+        path = save_checkpoint(tmp_path, _state(step))
+    path.write_bytes(path.read_bytes().replace(b'"state":', b'"stat~":', 1))
+    with pytest.raises(CheckpointError, match=r"was changed.*'previous' is whole"):
+        load_checkpoint(tmp_path)
+
+
 def test_an_edited_number_in_the_header_is_noticed(tmp_path):
     path = save_checkpoint(tmp_path, _state(2))
     whole = path.read_bytes()

@@ -105,3 +105,8 @@ def test_compiled_networks_train_to_the_same_weights(digits, whole):
     ]  # fmt: skip
     assert states[0].keys() == states[1].keys()
     assert largest_difference(*states)[0] < 1e-9
+
+
+def test_half_precision_is_refused_where_there_is_no_gpu():
+    with pytest.raises(ValueError, match=r"16-mixed is for GPUs.*bf16-mixed"):
+        Engine("cpu", precision="16-mixed").fabric()

@@ -98,6 +98,21 @@ def test_a_crashed_run_that_is_resumed_equals_the_uninterrupted_one(digits, tmp_
     assert [json.loads(row)["epoch"] for row in rows] == [1, 2, 3]
 
 
+def test_another_number_of_threads_is_refused_or_accepted_by_name(digits, tmp_path):
+    StopAfter.steps = 3
+    with pytest.raises(Stop):
+        _fit(digits, BOTTLENECKS["plain"], tmp_path / "run")
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        with pytest.raises(ValueError, match=r"started with threads.*any-threads"):
+            _fit(digits, BOTTLENECKS["plain"], tmp_path / "run", resume=True)
+        policy = Checkpoints(seconds=0, any_threads=True)
+        _fit(digits, BOTTLENECKS["plain"], tmp_path / "run", resume=True, checkpoints=policy)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(tmp_path):
     """Real processes, `kill -9`, several times, until one comes to its end."""
     script = """

@@ -57,6 +57,9 @@ def _resume(arguments: list[str]) -> None:
     options.add_argument("--resume", type=str, help="the run's folder")
     options.add_argument("--checkpoint", type=str, default="last", choices=["last", "previous"])
     options.add_argument("--data-root", type=str, default=None, help="folder looked in first")
+    options.add_argument(
+        "--any-threads", action="store_true", help="accept another number of threads"
+    )
     given = parsing.parse(options, ["--resume", *arguments])
     folder = Path(given.resume)
     if not (folder / "config.yaml").is_file():
@@ -64,6 +67,7 @@ def _resume(arguments: list[str]) -> None:
             f"expected the folder of a stopped run after --resume, but {folder} has no config.yaml"
         )
     root = [] if given.data_root is None else ["--data-root", given.data_root]
+    root += ["--fit.checkpoints.any_threads", "true"] * given.any_threads
     config = parsing.parse(parser(), ["--config", str(recipes.find(given.resume)), *root])
     _show(train(config, folder, given.checkpoint))
 

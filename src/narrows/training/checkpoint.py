@@ -140,7 +140,7 @@ def read_state(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of this version: expected {FORMAT}, got "
             f"{header.get('format')}"
         )
-    if checksum(tensors, header["state"]) != header.get("sha256"):
+    if checksum(tensors, header.get("state", "")) != header.get("sha256"):
         raise CheckpointError(f"{path} was changed after it was written: its checksum differs")
     return unpack(tensors, json.loads(header["state"]))
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,14 @@ class Checkpoints(Recorded):
         best: column of `metrics.jsonl` whose smallest value marks the best epoch; the model's
             weights of that epoch are kept as `checkpoints/best.safetensors`. A minus sign before
             the name asks for the largest.
+        any_threads: whether a run may be resumed with another number of threads, which changes
+            the last bits of its numbers.
     """
 
     seconds: float = 30.0
     best: str = "validation_loss"
+    _: KW_ONLY
+    any_threads: bool = False
 
     def __post_init__(self) -> None:
         if not self.seconds >= 0:
@@ -131,12 +135,17 @@ class CheckpointWriter:
                 )
             return None
         state = load_checkpoint(self.folder, which)
-        difference = first_difference(state["settings"], settings)
+        before = dict(state["settings"])
+        if self.policy.any_threads:
+            before["threads"] = settings["threads"]
+        difference = first_difference(before, settings)
         if difference is not None:
             name, before, now = difference
             raise ValueError(
                 f"this run was started with {name} = {before!r}, now it is {now!r}; resume it "
                 "with the settings in its config.yaml, or start another run"
+                + "; --any-threads (Checkpoints(any_threads=True)) accepts it"
+                * (name == "threads")
             )
         self.best = state["best"]
         return state

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from lightning_fabric import Fabric
 
 from narrows.recorded import Recorded
@@ -73,8 +74,16 @@ class Engine(Recorded):
         """Whether a process has a share of the networks only."""
         return self.strategy == "fsdp"
 
+    def _on_gpu(self) -> bool:
+        gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+        return self.accelerator != "cpu" and gpu
+
     def fabric(self, **kwargs: Any) -> Fabric:
         """A launched Fabric."""
+        if self.precision == "16-mixed" and not self._on_gpu():
+            raise ValueError(
+                "precision 16-mixed is for GPUs, and this run would be on a CPU; use bf16-mixed"
+            )
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=self.devices,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -340,6 +341,7 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
         },
         "fit": fit_arguments,
         "ranks": fabric.world_size,
+        "threads": torch.get_num_threads() if fabric.device.type == "cpu" else None,
     }
 
 
