@@ -6,6 +6,7 @@ import torch
 from sklearn.decomposition import SparseCoder as Known
 from sklearn.exceptions import ConvergenceWarning
 
+import narrows.sparse
 from narrows.sparse import DictionaryLearner, SparseCoder, learn_dictionary, omp, top_k
 
 RANDOM = np.random.default_rng(0)
@@ -113,3 +114,13 @@ def test_a_code_that_is_called_converged_is_within_the_tolerance(scale):
 def test_what_is_not_used_or_out_of_range_is_refused(estimator, options, says):
     with pytest.raises(ValueError, match=says):
         estimator(**options).fit(SIGNALS)
+
+
+@pytest.mark.parametrize("solve", ["omp", "top_k", "fista", "coordinate_descent"])
+def test_arrays_are_refused_with_the_way_out(solve):
+    options = {"k": 1} if solve in ("omp", "top_k") else {"penalty": 0.1}
+    solver = getattr(narrows.sparse, solve)
+    with pytest.raises(TypeError, match=r"torch\.as_tensor"):
+        solver(np.ones((2, 3), np.float32), torch.eye(3), **options)
+    with pytest.raises(TypeError, match=r"dictionary.*torch\.as_tensor"):
+        solver(torch.ones(2, 3), np.eye(3, dtype=np.float32), **options)

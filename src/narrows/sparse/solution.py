@@ -69,9 +69,16 @@ def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> No
     """Refuses what cannot be coded.
 
     Raises:
+        TypeError: unless both are tensors.
         ValueError: unless signals are `[n, dim]`, the dictionary `[K, dim]` of the same
             floating dtype, its atoms finite, none zero, and (if asked) each atom of norm 1.
     """
+    for name, given in (("signals", signals), ("a dictionary", dictionary)):
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"expected {name} as a torch tensor, got {type(given).__name__}; convert with "
+                "torch.as_tensor(...), or take narrows.sparse.SparseCoder for arrays"
+            )
     if dictionary.dim() != 2 or dictionary.shape[0] == 0 or dictionary.shape[1] == 0:
         raise ValueError(f"expected a dictionary [atoms, dim], got {tuple(dictionary.shape)}")
     if signals.dim() != 2 or signals.shape[1] != dictionary.shape[1]:
