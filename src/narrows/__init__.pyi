@@ -66,6 +66,7 @@ from narrows.training import Callback as Callback
 from narrows.training import Checkpoints as Checkpoints
 from narrows.training import Engine as Engine
 from narrows.training import Optimization as Optimization
+from narrows.training import Rate as Rate
 from narrows.training import Run as Run
 from narrows.training import evaluate as evaluate
 from narrows.training import fit as fit

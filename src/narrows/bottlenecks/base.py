@@ -81,6 +81,24 @@ class Bottleneck(Recorded, Following, ABC):
                 type.__setattr__(cls, name, wrapped(cls.__dict__[name]))
 
     @property
+    def rate_weight(self) -> float | None:
+        """The weight of the rate in the choice of a code; None where the choice pays for none."""
+        return None
+
+    def set_rate_weight(self, _weight: float, /) -> None:
+        """Sets `rate_weight`, where there is one; `narrows.training.Rate` does it.
+
+        Raises:
+            TypeError: if there is none.
+        """
+        raise TypeError(f"{type(self).__name__}: the choice of a code does not pay for its rate")
+
+    @property
+    def warming_up(self) -> bool:
+        """True while training passes features through, before there are codes."""
+        return False
+
+    @property
     @abstractmethod
     def codes(self) -> CodeSpace:
         """The codes that this bottleneck makes in eval, which are those that `embed` takes."""

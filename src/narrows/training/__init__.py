@@ -14,6 +14,7 @@ from narrows.training.loop import NonFiniteLossError
 from narrows.training.optimization import Constant, Cosine, OneCycle, Optimization, Schedule
 from narrows.training.priors import fit_prior
 from narrows.training.progress import TrainingInterruptedError
+from narrows.training.rate import Rate, RateUnreachableError
 from narrows.training.run import Run
 from narrows.training.seeding import keep_memory, seed_step
 
@@ -31,6 +32,8 @@ __all__ = [
     "NonFiniteLossError",
     "OneCycle",
     "Optimization",
+    "Rate",
+    "RateUnreachableError",
     "Run",
     "Schedule",
     "TensorBoard",

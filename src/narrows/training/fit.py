@@ -22,6 +22,7 @@ from narrows.training.evaluation import evaluate, latents, quality_advice
 from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
 from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
+from narrows.training.rate import Rate
 from narrows.training.run import Run, claim_folder, environment
 from narrows.training.seeding import seed_step
 from narrows.writing import (
@@ -42,6 +43,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     epochs: int = 20,
     batch_size: int = 64,
     optimization: Optimization | None = None,
+    rate: Rate | None = None,
     engine: Engine | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | None = None,
@@ -65,6 +67,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         epochs: passes over the training split.
         batch_size: examples per rank and micro-batch.
         optimization: learning rate and what belongs to it.
+        rate: the bits that codes are to end at; None leaves beta as it is.
         engine: devices, ranks, precision.
         callbacks: further hooks.
         checkpoints: when the run's state is written to `out`, and which epoch is best.
@@ -83,6 +86,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
             resumed: it is finished, had other settings, or its checkpoint is damaged.
         FileExistsError: if `out` holds something already and is not to be resumed.
         FolderInUseError: if another process writes into `out`.
+        RateUnreachableError: if the model does not reach the rate, with the nearest that it does.
         NonFiniteLossError: with the step, the term and the likely cause.
         TrainingInterruptedError: a KeyboardInterrupt, after Ctrl-C or SIGTERM; the step was
             finished and the state saved.
@@ -101,9 +105,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     data = data if isinstance(data, Dataset) else from_array(data)
     _check(model, data, epochs, batch_size, seed)
     config = _config(model, data, spec({
-        "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "engine": engine,
-        "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
+        "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
+        "engine": engine, "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
     }))  # fmt: skip
+    callbacks = [*callbacks, *([] if rate is None else [rate])]
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
     if data.own_units:
@@ -198,6 +203,8 @@ class _Training:
                 stack.enter_context(callback.evaluating(model))
             held_out = evaluate(model, self.data.validation, variance=self.data.variance)
             row |= {f"validation_{name}": value for name, value in held_out.items()}
+            for callback in self.callbacks:
+                row |= callback.figures()
             self.history.append({"epoch": self.loop.epoch, **row})
             self._write_history(self.history[-1:])
             writer.compare(model, self.history[-1])  # the weights that were measured
@@ -278,6 +285,8 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
     advice = [*quality_advice(test), *model.bottleneck.advice(test)]
+    for callback in training.callbacks:
+        advice += callback.advice(validation)
     name = data.origin.source or data.name
     if folder is not None and loop.fabric.is_global_zero:
         model.save(folder)

@@ -295,7 +295,9 @@ def _joined(losses: list[Loss]) -> Loss:
         nll=whole([loss.nll for loss in losses]),
         rate=whole(rates) if rates else None,
         terms={name: whole([loss.terms[name] for loss in losses]) for name in losses[0].terms},
-        latent=losses[-1].latent,
+        latent=dataclasses.replace(
+            losses[-1].latent, features=torch.cat([loss.latent.features for loss in losses])
+        ),
         output=torch.cat([loss.output for loss in losses]),
     )
 

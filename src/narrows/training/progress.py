@@ -75,6 +75,9 @@ def line(row: Mapping[str, float], epochs: int) -> str:
         parts.append(f"nmse {row['validation_nmse']:.4f}")
     if "validation_bits_per_example" in row:
         parts.append(f"{row['validation_bits_per_example']:.1f} bits")
+    if "asked_bits_per_dimension" in row and "validation_bits_per_dimension" in row:
+        asked, found = row["asked_bits_per_dimension"], row["validation_bits_per_dimension"]
+        parts.append(f"{found:.3f} bits per dimension, asked {asked:g}")
     for name in _CODE_MEASURES:
         if f"validation_{name}" in row:
             parts.append(f"{name.replace('_', ' ')} {row[f'validation_{name}']:.1f}")

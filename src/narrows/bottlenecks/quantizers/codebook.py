@@ -1,5 +1,6 @@
 """K code vectors, and how they follow the features that they stand for."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
@@ -27,9 +28,13 @@ class CodebookLearning(Recorded):
             on a random feature; None never revives.
         warmup: number of updates during which training passes the features through unquantised,
             so that the codewords start on features that have settled.
+        entropy_constraint: lambda of the choice argmin_k ||x - c_k||^2 + lambda v (-log p_k), v
+            being the variance of a feature: larger for fewer bits; None takes the nearest.
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Source: of the entropy constraint, Chou, Lookabaugh & Gray (1989).
 
     Example:
         >>> from narrows.bottlenecks import CodebookLearning, VectorQuantizer
@@ -43,6 +48,7 @@ class CodebookLearning(Recorded):
     decay: float = 0.99
     revive_after: int | None = 20
     warmup: int = 0
+    entropy_constraint: float | None = None
 
     def __post_init__(self) -> None:
         revival = self.revive_after is None or self.revive_after >= 1
@@ -54,6 +60,11 @@ class CodebookLearning(Recorded):
             decay=(self.decay, 0 <= self.decay < 1, "in [0, 1)"),
             revive_after=(self.revive_after, revival, "at least 1, or None"),
             warmup=(self.warmup, self.warmup >= 0, "at least 0"),
+            entropy_constraint=(
+                self.entropy_constraint,
+                self.entropy_constraint is None or 0 < self.entropy_constraint < math.inf,
+                "above 0, or None",
+            ),
         )
 
 

@@ -15,7 +15,7 @@ from narrows.functional.straight_through import rotate, straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.categorical import CategoricalPrior
+from narrows.priors.categorical import CategoricalPrior, MovingHistogram
 
 
 class ResidualQuantizer(Bottleneck):
@@ -86,6 +86,21 @@ class ResidualQuantizer(Bottleneck):
         return self._stage(0).weights
 
     @property
+    def rate_weight(self) -> float | None:
+        """Lambda of the stages' entropy constraint."""
+        return self._stage(0).rate_weight
+
+    def set_rate_weight(self, weight: float, /) -> None:
+        """Sets that of every stage."""
+        for s in range(len(self.quantizers)):
+            self._stage(s).set_rate_weight(weight)
+
+    @property
+    def warming_up(self) -> bool:
+        """True until the first stage's codewords have started."""
+        return self._stage(0).warming_up
+
+    @property
     def codes(self) -> Indices:
         """One index for each stage; -1 where a stage was not sent."""
         return Indices(self.size, self.stages, partial=True)
@@ -132,7 +147,9 @@ class ResidualQuantizer(Bottleneck):
         return total
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform indices; fitted, a histogram for each stage."""
+        """Uniform indices; fitted, or with an entropy constraint, a histogram for each stage."""
+        if self.rate_weight is not None:
+            return MovingHistogram(sites, self.size, channels=self.stages)
         return CategoricalPrior(sites, self.size, channels=self.stages)
 
     @torch.no_grad()

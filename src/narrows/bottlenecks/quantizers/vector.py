@@ -10,9 +10,12 @@ from torch.nn import functional as F
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning, check_arguments
+from narrows.bottlenecks.quantizers.entropy_constraint import EntropyConstraint
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.functional.nearest import nearest
 from narrows.latent import Latent
+from narrows.priors.base import Prior
+from narrows.priors.categorical import MovingHistogram
 
 
 class VectorQuantizer(Indexed):
@@ -21,6 +24,7 @@ class VectorQuantizer(Indexed):
     Terms, each summed over sites and width: `commitment` = ||x - sg[z]||^2 draws the encoder to
     its codes, weighted by beta; with a gradient codebook `codebook` = ||sg[x] - z||^2 draws the
     codes to the encoder, weighted by 1. With moving averages the codes follow in `update`.
+    With `learning.entropy_constraint` k is the code whose distance and bits cost least together.
 
     Args:
         size: number K of codes; a site costs at most log2 K bits.
@@ -78,6 +82,13 @@ class VectorQuantizer(Indexed):
         self._commit = commit if estimator == "straight_through" else commit_rotated
         unit = metric == "cosine"
         self.codebook: Codebook = Codebook(size, dim, learning=learning, unit=unit, seed=seed)
+        strength = learning.entropy_constraint
+        self.constraint: EntropyConstraint | None = None
+        if strength is not None:
+            self.constraint = EntropyConstraint(size, strength)
+            self.rate_argument = RateArgument(
+                "bottleneck.learning.entropy_constraint", ("0.01", "0.03", "0.1", "0.3")
+            )
         revival = learning.revive_after is not None
         self.follows: bool = learning.method == "ema" or learning.init != "uniform" or revival
 
@@ -105,7 +116,8 @@ class VectorQuantizer(Indexed):
         features = self._check(features)
         x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
         codes = self.codebook.codes
-        index = nearest(x, codes)
+        search = nearest if self.constraint is None else self.constraint.nearest
+        index = search(x, codes)
         value = F.embedding(index, codes).to(x.dtype)
         if self.training and self.warms_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
@@ -148,7 +160,38 @@ class VectorQuantizer(Indexed):
     def learn(self, features: Tensor, index: Tensor) -> bool:
         """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
         self._since_update = 0
-        return not self.frozen and self.codebook.update(features, index)
+        if self.frozen:
+            return False
+        before = self.codebook.codes.detach()
+        started = self.codebook.update(features, index)
+        if self.constraint is not None and not (started or self.warming_up):
+            x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
+            self.constraint.update(x, index, before)
+        return started
+
+    @property
+    def rate_weight(self) -> float | None:
+        """Lambda of the entropy constraint."""
+        return None if self.constraint is None else float(self.constraint.strength)
+
+    def set_rate_weight(self, weight: float, /) -> None:
+        """Sets lambda; refused without an entropy constraint."""
+        if self.constraint is None:
+            return super().set_rate_weight(weight)
+        self.constraint.strength.fill_(weight)
+        return None
+
+    @property
+    def warming_up(self) -> bool:
+        """True until the codewords have started."""
+        learning = self.codebook.learning
+        return self.warms_up and int(self.codebook.updates) < learning.warmup
+
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
+        """Uniform until fitted; with an entropy constraint, a histogram that follows training."""
+        if self.constraint is None:
+            return super().default_prior(sites)
+        return MovingHistogram(sites, self.size)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -31,13 +31,22 @@ class Callback(Recorded):
     def after_step(self, model: Autoencoder, loss: Loss) -> None:
         """After each optimiser step, with its loss.
 
-        Where micro-batches were added up, `loss.latent` is that of the last of them.
+        Where micro-batches were added up, `loss.latent` is that of the last of them, but for its
+        features, which are those of the whole step.
         """
 
     def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
         """After each epoch, with its figures; True ends training."""
         del model, row
         return False
+
+    def figures(self) -> dict[str, float]:
+        """Figures for the row of the epoch that ended just now."""
+        return {}
+
+    def advice(self, _validation: Mapping[str, float], /) -> list[str]:
+        """Sentences about the finished run, from its figures on validation data."""
+        return []
 
     def evaluating(self, model: Autoencoder) -> AbstractContextManager[None]:
         """Around each evaluation during training: other weights may stand in meanwhile."""

@@ -1,0 +1,206 @@
+"""Trains a model for a rate that is asked for."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from narrows.autoencoder import Autoencoder, Loss
+from narrows.codes import Indices
+from narrows.functional.ranks import sum_over_ranks
+from narrows.modes import evaluating
+from narrows.training.callbacks.base import Callback
+
+_PUSH = 3.0  # on the log weight for each unit of e: damps what the sum of all e overshoots
+_PATIENCE = 100  # steps at a bound before the rate is given up
+
+
+class RateUnreachableError(RuntimeError):
+    """A rate that the model does not reach; says which is the nearest."""
+
+
+class Rate(Callback):
+    """Steers the weight of the rate, so that codes end at the bits that are asked for.
+
+    The weight is w exp(3 e), and after each optimiser step w <- w exp(speed * e). Here e =
+    log(r / asked), within [-1, 1], and r is a moving average of the rate of the step's examples as
+    they would be stored: rounded, under the model's own prior. The weight is the model's beta, or
+    lambda where the bottleneck has an entropy constraint (`Bottleneck.rate_weight`). After each
+    epoch the ratio of the validation rate to r corrects what is aimed at, so that it is the
+    validation rate that meets what is asked.
+
+    Args:
+        bits_per_dim: asked, in bits per value of the example.
+        speed: of log w.
+        decay: of the moving average.
+        bounds: of w; where w stays at one, the rate is out of reach and training stops.
+
+    Raises:
+        ValueError: if a number is out of range.
+        TypeError: when training begins, if nothing steers the bottleneck's rate.
+        RateUnreachableError: when training begins, if the codes cannot hold as many bits; later, if
+            w has been at a bound for 100 steps.
+
+    Example:
+        >>> import narrows as nw
+        >>> data = nw.data.load("digits")
+        >>> model = nw.Autoencoder.for_images(data.shape, nw.Rounded(4))
+        >>> run = nw.fit(model, data, epochs=1, rate=nw.Rate(bits_per_dim=1.0), show=False)
+    """
+
+    def __init__(
+        self,
+        bits_per_dim: float,
+        *,
+        speed: float = 0.15,
+        decay: float = 0.9,
+        bounds: tuple[float, float] = (1e-4, 1e4),
+    ) -> None:
+        if not 0 < bits_per_dim < math.inf:
+            raise ValueError(f"Rate: bits_per_dim must be positive and finite, got {bits_per_dim}")
+        if not 0 < speed < math.inf or not 0 <= decay < 1 or not 0 < bounds[0] < bounds[1]:
+            raise ValueError(
+                "Rate: expected speed > 0, decay in [0, 1) and 0 < lowest < highest weight, got "
+                f"{speed}, {decay} and {bounds}"
+            )
+        self.bits_per_dim: float = bits_per_dim
+        self.speed: float = speed
+        self.decay: float = decay
+        self.bounds: tuple[float, float] = (float(bounds[0]), float(bounds[1]))
+        self._weight: float | None = None
+        self._mean: float | None = None
+        self._offset = 0.0  # log of the validation rate over the moving average
+        self._push = 0.0
+        self._stuck = 0
+
+    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+        """Refuses models whose rate cannot be steered, or not so far."""
+        del folder
+        self._weight, self._mean = None, None
+        self._offset, self._push, self._stuck = 0.0, 0.0, 0
+        _check_steerable(model)
+        most = _most(model)
+        if self.bits_per_dim > most:
+            raise RateUnreachableError(
+                f"asked for {self.bits_per_dim:g} bits per dimension, and the codes hold at most "
+                f"{most:.4g} ({model.bottleneck.codes} on sites {model.sites}); take more sites, "
+                "more numbers or codes a site, or ask for less"
+            )
+
+    def before_step(self, model: Autoencoder, progress: float) -> None:
+        """Sets the weight, which starts at the model's own."""
+        del progress
+        if self._weight is None:
+            own = model.bottleneck.rate_weight
+            self._weight = self._bounded(float(model.beta) if own is None else own)
+        self._set(model, self._weight)
+
+    def after_step(self, model: Autoencoder, loss: Loss) -> None:
+        """Moves the weight by the step's rate over all ranks."""
+        assert self._weight is not None  # before_step has set it
+        if model.bottleneck.warming_up:
+            return
+        rate = _rate_in_use(model, loss.latent.features)
+        old = rate if self._mean is None else self._mean
+        self._mean = self.decay * old + (1 - self.decay) * rate
+        error = math.log(max(self._mean, 1e-9) / self.bits_per_dim) + self._offset
+        clipped = min(max(error, -1), 1)
+        self._weight = self._bounded(self._weight * math.exp(self.speed * clipped))
+        self._push = _PUSH * clipped
+        self._set(model, self._weight)
+        self._stuck = self._stuck + 1 if self._weight in self.bounds else 0
+        if self._stuck >= _PATIENCE and abs(error) > 0.02:
+            raise RateUnreachableError(
+                f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that this model "
+                f"reached is {self._mean * math.exp(self._offset):.4g}, the weight of the rate "
+                f"being at its bound {self._weight:g}; ask for that, or change what the code holds"
+            )
+
+    def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
+        """Learns by how much the validation rate differs from that of training."""
+        del model
+        found = row.get("validation_bits_per_dimension", 0.0)
+        if self._mean is not None and min(self._mean, found) > 0:
+            gap = math.log(found / self._mean)
+            self._offset += 0.5 * (min(max(gap, -0.3), 0.3) - self._offset)
+        return False
+
+    def figures(self) -> dict[str, float]:
+        """What is asked, and the weight that is to bring it about."""
+        asked = {"asked_bits_per_dimension": self.bits_per_dim}
+        if self._weight is None:
+            return asked
+        return {**asked, "rate_weight": self._weight * math.exp(self._push)}
+
+    def advice(self, validation: Mapping[str, float]) -> list[str]:
+        """Says so where the run ended elsewhere than asked."""
+        found = validation["bits_per_dimension"]
+        if abs(found / self.bits_per_dim - 1) <= 0.02:
+            return []
+        return [
+            f"asked for {self.bits_per_dim:g} bits per dimension, ended at {found:.4g} on "
+            "validation data: train for more epochs"
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Its weight, moving average, correction, push, and steps at a bound."""
+        return {
+            "weight": self._weight, "mean": self._mean, "offset": self._offset,
+            "push": self._push, "stuck": self._stuck,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes them back."""
+        self._weight, self._mean = state["weight"], state["mean"]
+        self._offset, self._push = state["offset"], state["push"]
+        self._stuck = state["stuck"]
+
+    def _bounded(self, weight: float) -> float:
+        return min(max(weight, self.bounds[0]), self.bounds[1])
+
+    def _set(self, model: Autoencoder, weight: float) -> None:
+        weight *= math.exp(self._push)
+        if model.bottleneck.rate_weight is None:
+            model.beta = weight
+        else:
+            model.bottleneck.set_rate_weight(weight)
+
+
+@torch.no_grad()
+def _rate_in_use(model: Autoencoder, features: Tensor) -> float:
+    """Bits per value of the codes of features, as they would be stored, over all ranks."""
+    with evaluating(model.bottleneck):
+        rate = model.stored_rate(model.bottleneck(features)).double()
+    total, number = sum_over_ranks(torch.stack([rate.sum(), rate.new_tensor(len(rate))])).tolist()
+    return total / number / math.log(2) / math.prod(model.shape)
+
+
+@torch.no_grad()
+def _check_steerable(model: Autoencoder) -> None:
+    """Refuses bottlenecks without an entropy constraint whose rate has no gradient."""
+    bottleneck = model.bottleneck
+    if bottleneck.rate_weight is not None:
+        return
+    at = next(model.parameters())
+    with evaluating(bottleneck), torch.random.fork_rng(devices=[]):
+        bottleneck.train()
+        zeros = torch.zeros(1, *model.sites, bottleneck.in_features, device=at.device)
+        random = bottleneck(zeros).posterior is not None
+    if not random:
+        raise TypeError(
+            f"Rate has nothing to steer: the rate of {type(bottleneck).__name__} is no part of its "
+            "training; take Rounded, a probabilistic bottleneck, or VectorQuantizer with "
+            "learning=CodebookLearning(entropy_constraint=0.1)"
+        )
+
+
+def _most(model: Autoencoder) -> float:
+    """The most bits per value that indices can hold; infinite for other codes."""
+    codes = model.bottleneck.codes
+    if not isinstance(codes, Indices):
+        return math.inf
+    number = math.prod(codes.shape(codes.grid(model.sites)))
+    return number * math.log2(codes.size) / math.prod(model.shape)
