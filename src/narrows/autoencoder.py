@@ -17,6 +17,7 @@ from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
 from narrows.modes import Following, evaluating
 from narrows.networks import Conv, Mlp, Network
+from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
 from narrows.trust import read_model
@@ -138,6 +139,9 @@ class Autoencoder(Shared, Following):
         self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
+        if likelihood.any_unit and not (len(self.shape) == 3 and self.shape[0] in (1, 3)):
+            self.encoder = nn.Sequential(Standardize(self.shape), self.encoder)
+            self.decoder = nn.Sequential(self.decoder, Restore(self.shape))
         self.likelihood: Likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)
         self.micro_batch: int | None = None
@@ -278,6 +282,24 @@ class Autoencoder(Shared, Following):
             self.likelihood.update(batches[0], losses[0].output)
         elif losses:
             self.likelihood.update(torch.cat(batches), torch.cat([one.output for one in losses]))
+
+    def learn_units(self, mean: Tensor, variance: float) -> None:
+        """Standardises data that are no images, inside the model and saved with it.
+
+        Encoder and decoder then work on (x - mean) / scale, with one scale for all features, and
+        the variance of the likelihood is relative to it: data of any unit and offset train
+        alike. `narrows.fit` does it for data in their own units, unless it has been done. Grey
+        and colour images, and likelihoods of [0, 1], are left as they are.
+
+        Args:
+            mean: of each feature of the training set (`Dataset.means`).
+            variance: about these means (`Dataset.variance`).
+        """
+        ends = [part for part in self.modules() if isinstance(part, Standardize)]
+        if ends and not ends[0].known:
+            for part in ends:
+                part.learn(mean, variance)
+            self.likelihood.learn_unit(ends[0].scale.item())
 
     def draw(
         self, x: Tensor, draws: int, *, target: Tensor | None = None

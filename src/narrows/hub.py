@@ -160,6 +160,7 @@ _UNITS = {
     "mse_mean": "the same, decoding the posterior's mean",
     "nmse": "mse over the variance of all training values",
     "psnr": "dB, peak 1",
+    "snr": "dB, variance of the training values over mse",
     "nll": "nats per example, -log p(x given the code)",
     "loss": "nats per example",
     "bits_per_example": "bits per example, rate of the code",

@@ -33,7 +33,7 @@ def world():
     scale = SIGMA / precision.sqrt()
     softplus = scale - SMALLEST_SCALE
     with torch.no_grad():
-        encoder, decoder = model.encoder[0], model.decoder[0]
+        encoder, decoder = model.encoder[1][0], model.decoder[0][0]
         decoder.weight.copy_(weight)
         decoder.bias.copy_(mean)
         encoder.weight.zero_()
@@ -64,8 +64,8 @@ def test_any_number_of_draws_gives_the_exact_likelihood_and_full_effective_size(
 
 def spoil(model):
     with torch.no_grad():
-        model.encoder[0].bias[2:] += 0.8  # too wide a posterior
-        model.encoder[0].bias[0] += 0.3
+        model.encoder[1][0].bias[2:] += 0.8  # too wide a posterior
+        model.encoder[1][0].bias[0] += 0.3
 
 
 def test_the_bound_tightens_with_draws_towards_the_likelihood(world):

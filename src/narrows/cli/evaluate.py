@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import sys
 
 from narrows.cli import parsing, trained
 
 
 def run(arguments: list[str]) -> None:
     """Prints the figures as JSON."""
-    from narrows.training import evaluate
+    from narrows.training.evaluation import evaluate, quality_advice
 
     parser = parsing.parser("evaluate", "Measure a run's model on a split.")
     trained.add_options(parser)
@@ -25,6 +26,8 @@ def run(arguments: list[str]) -> None:
     loaded, data = trained.load(config)
     split = getattr(data, config.split)
     figures = evaluate(loaded.model, split, variance=data.variance)
+    for sentence in quality_advice(figures):
+        print(f"note: {sentence}", file=sys.stderr)
     if config.measures:
         from narrows.compare.judge import Judge
 

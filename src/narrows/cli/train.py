@@ -150,6 +150,7 @@ def train(
 _SHOWN: Sequence[tuple[str, str]] = (
     ("nmse", "NMSE (MSE over the training data's variance)"),
     ("psnr", "PSNR, dB"),
+    ("snr", "SNR, dB (the training data's variance over MSE)"),
     ("nll", "-log p(x | z), nats per example"),
     ("bits_per_example", "rate, bits per example"),
     ("bits_per_dimension", "rate, bits per dimension"),

@@ -118,8 +118,14 @@ class Comparison:
             found[name] = summarize([{**p.figures, **own.get(p.seed, {})} for p in points])
         return found
 
-    def curves(self, quality: str = "psnr") -> dict[str, dict[int, Curve]]:
-        """(bits per dimension, quality) of each recipe by seed, by rising bits."""
+    @property
+    def quality(self) -> str:
+        """What curves are compared by: "psnr", or "snr" of data that have no peak."""
+        return "psnr" if all("psnr" in point.figures for point in self.points) else "snr"
+
+    def curves(self, quality: str | None = None) -> dict[str, dict[int, Curve]]:
+        """(bits per dimension, quality in dB) of each recipe by seed, by rising bits."""
+        quality = quality or self.quality
         found: dict[str, dict[int, Curve]] = {}
         for point in self.points:
             if "bits_per_dimension" in point.figures:

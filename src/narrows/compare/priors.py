@@ -1,6 +1,5 @@
 """What the codes of finished runs cost under other priors: estimated, and in real files."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from narrows.compare.statistics import summarize
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
 from narrows.tasks import Outcome
-from narrows.training.evaluation import evaluate, latents
+from narrows.training.evaluation import evaluate, latents, quality
 from narrows.training.priors.fitting import fit_prior, latents_under, mean_bits
 from narrows.training.priors.recipe import PriorRecipe
 
@@ -91,8 +90,8 @@ def measure(model: Autoencoder, data: Dataset, request: Request) -> tuple[dict[s
     """Test figures of a run's codes under a prior, and that prior.
 
     Returns:
-        `bits_per_example`, `bits_per_dimension`, `mse`, `nmse`, `psnr` on the test split (the
-        prior fitted to training codes, selected on validation); `validation_bits` and
+        `bits_per_example`, `bits_per_dimension`, `mse`, `nmse`, `psnr` or `snr` on the test split
+        (the prior fitted to training codes, selected on validation); `validation_bits` and
         `fit_seconds` where something was fitted. Where codes can be written under the prior:
         `file_images`, the number of test images in a real file; its `file_bits` per example
         without the header; the `file_estimate` for these images. For a lossless file the same
@@ -139,8 +138,8 @@ def _random(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, float]
         found = evaluate(model, data.test, variance=data.variance)
     finally:
         model.prior = own
-    kept = ("bits_per_example", "bits_per_dimension", "mse", "nmse", "psnr")
-    return {name: found[name] for name in kept}
+    kept = ("bits_per_example", "bits_per_dimension", "mse", "nmse", "psnr", "snr")
+    return {name: found[name] for name in kept if name in found}
 
 
 @torch.no_grad()
@@ -152,9 +151,7 @@ def _distortion(model: Autoencoder, prior: Prior, data: Dataset) -> dict[str, fl
         error = model.decode(prior.quantize(latent.code)) - x
         squares += error.double().square().flatten(1).mean(1).sum().item()
         done += latent.batch
-    mse = squares / done
-    psnr = -10 * math.log10(mse) if mse > 0 else math.inf
-    return {"mse": mse, "nmse": mse / data.variance, "psnr": psnr}
+    return quality(squares / done, data.variance, peak=not data.own_units)
 
 
 def _in_a_file(model: Autoencoder, prior: Prior, split: Split) -> dict[str, float]:

@@ -201,12 +201,22 @@ class Dataset:
 
     @cached_property
     def variance(self) -> float:
-        """Variance of all values of the training split together, about their one mean.
+        """Variance of the training split, which NMSE divides by.
 
-        NMSE divides by it. In the units of `Split.batch`, so [0, 1] squared for images.
-        Source: the measure of the VQ-VAE notebook, `np.var(train_data / 255.0)`.
+        Of images, of all values together about their one mean, in [0, 1] squared; that is the
+        measure of the VQ-VAE notebook, `np.var(train_data / 255.0)`. Of data in their own units,
+        about each feature's own mean, averaged over features: what does not vary explains nothing.
         """
-        return _variance(self.train)
+        return _feature_moments(self.train)[1] if self.own_units else _variance(self.train)
+
+    @cached_property
+    def means(self) -> Tensor:
+        """Mean of each feature over the training split, in float64.
+
+        Features are the last axis, or the channels of `(channels, height, width)`; the shape is
+        such that it broadcasts over examples.
+        """
+        return _feature_moments(self.train)[0]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -242,6 +252,21 @@ def _chunks(split: Split) -> Iterator[Tensor]:
     rows = max(1, _CHUNK // max(1, math.prod(split.shape)))
     for start in range(0, len(split), rows):
         yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
+
+
+def _feature_moments(split: Split) -> tuple[Tensor, float]:
+    """Mean of each feature, and the mean over features of the variance about it, in float64."""
+    maps = len(split.shape) == 3  # their features are the channels, else the last axis
+
+    def rows() -> Iterator[Tensor]:
+        for part in _chunks(split):
+            values = as_unit(part).double().unflatten(0, (-1, *split.shape))
+            yield (values.movedim(1, -1) if maps else values).flatten(0, -2)
+
+    count = sum(len(part) for part in rows())
+    mean = torch.stack([part.sum(0) for part in rows()]).sum(0) / count
+    squares = sum(float((part - mean).square().sum()) for part in rows())
+    return mean.view(-1, 1, 1) if maps else mean, squares / (count * len(mean))
 
 
 def _variance(split: Split) -> float:

@@ -24,11 +24,14 @@ class Likelihood(Recorded, Following, ABC):
         discrete: whether `log_prob` is that of 8-bit values, so that -log p / ln 2 is a number
             of bits; else it is a density, whose value depends on the unit of x.
         gives_levels: True if `level_conditionals` gives each of 256 levels a probability.
+        any_unit: True if the output is E[x] for data in any unit; the networks of vectors then
+            see them in units of the training set (`Autoencoder.learn_units`).
         whole_batch: whether log p of an example depends in training on the rest of its batch.
     """
 
     discrete: ClassVar[bool] = False
     gives_levels: ClassVar[bool] = False
+    any_unit: ClassVar[bool] = False
     whole_batch: bool = False
     follows: bool = False
 
@@ -69,6 +72,9 @@ class Likelihood(Recorded, Following, ABC):
             f"{type(self).__name__} does not give; train with DiscretizedLogisticMixture, "
             "Categorical256 or Normal"
         )
+
+    def learn_unit(self, _scale: float, /) -> None:
+        """Takes the training set's standard deviation, which a variance may be relative to."""
 
     def update(self, x: Tensor, output: Tensor) -> None:
         """Running updates after one optimiser step; reduced over ranks where there are any.

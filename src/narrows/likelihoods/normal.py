@@ -18,8 +18,8 @@ from narrows.likelihoods.base import (
 )
 
 MIN_VARIANCE = 1e-6
-"""Keeps the density finite on data that are reconstructed perfectly; for 8-bit images in [0, 1]
-it is below the variance of their rounding, (1/255)^2 / 12 = 1.3e-6."""
+"""Keeps the density finite on data that are reconstructed perfectly, in squared `unit`; for 8-bit
+images in [0, 1] it is below the variance of their rounding, (1/255)^2 / 12 = 1.3e-6."""
 
 DECAY = 0.99
 """Of the running mean square error, once 100 steps have been averaged."""
@@ -34,7 +34,8 @@ class Normal(Likelihood):
     With "optimal" the variance in training is the batch's mean squared error, the maximum-
     likelihood value, through which gradients flow; `update` keeps a running mean of it, which
     eval and sampling use (1 before the first update). The batch is that of all ranks of
-    torch.distributed together.
+    torch.distributed together. Learned and optimal values count in squares of `unit`: 1 for
+    images, the training set's standard deviation for vectors (`Autoencoder.learn_units`).
 
     Args:
         sigma: a standard deviation in the unit of x; "learned" for a parameter, started at 1;
@@ -52,17 +53,20 @@ class Normal(Likelihood):
         tensor([-1.8379])
     """
 
+    unit: Tensor
     given: Tensor
     mean_square: Tensor
     updates: Tensor
 
     gives_levels = True
+    any_unit = True
 
     def __init__(self, sigma: float | Literal["learned", "optimal"] = "optimal") -> None:
         super().__init__()
         self.sigma = sigma
         self.follows: bool = sigma == "optimal"
         self.whole_batch: bool = sigma == "optimal"
+        self.register_buffer("unit", torch.ones(()))
         if sigma == "learned":
             self.log_sigma: nn.Parameter = nn.Parameter(torch.zeros(()))
         elif sigma == "optimal":
@@ -77,21 +81,30 @@ class Normal(Likelihood):
 
     def variance(self) -> Tensor:
         """sigma^2 as eval uses it, a scalar in the squared unit of x."""
+        return self._relative() * self.unit.square()
+
+    def _relative(self) -> Tensor:
+        """sigma^2 in squares of `unit`."""
         if self.sigma == "learned":
             return (2 * self.log_sigma).exp()
         if self.sigma == "optimal":
             return self.mean_square.clamp(min=MIN_VARIANCE)
-        return self.given
+        return self.given / self.unit.square()
+
+    def learn_unit(self, scale: float, /) -> None:
+        """Counts learned and optimal variances in squares of this standard deviation."""
+        self.unit.fill_(scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Log density in nats per example, `[batch]`; x in any unit."""
         x, output = self._check(x, output)
-        squares = (x - output).square().flatten(1)
-        variance = self.variance().to(squares)
+        squares = ((x - output) / self.unit).square().flatten(1)
+        variance = self._relative().to(squares)
         if self.training and self.sigma == "optimal" and squares.numel():
             variance = _batch_mean(squares).clamp(min=MIN_VARIANCE)
         dimensions = squares.shape[1]
-        return -0.5 * (dimensions * (2 * math.pi * variance).log() + squares.sum(1) / variance)
+        nats = -0.5 * (dimensions * (2 * math.pi * variance).log() + squares.sum(1) / variance)
+        return nats - dimensions * self.unit.log()
 
     def level_conditionals(self, output: Tensor, levels: Tensor | None = None) -> Walk[Tensor]:
         """The mass of the normal between the levels' edges; the ends take the tails."""
@@ -107,7 +120,7 @@ class Normal(Likelihood):
         """Output + sigma * noise; it may leave the data's range, as the density does."""
         output = at_least_float32(output)
         noise = torch.empty_like(output).normal_(generator=generator)
-        return output + self.variance().to(output).sqrt() * noise
+        return output + self.unit * self._relative().to(output).sqrt() * noise
 
     @torch.no_grad()
     def update(self, x: Tensor, output: Tensor) -> None:
@@ -115,7 +128,7 @@ class Normal(Likelihood):
         if self.sigma != "optimal":
             return
         x, output = self._check(x, output)
-        squares = (x - output).square()
+        squares = ((x - output) / self.unit).square()
         total = torch.stack([squares.sum(), squares.new_tensor(float(squares.numel()))])
         sum_over_ranks(total)
         self.updates += (total[1] > 0).long()

@@ -24,7 +24,7 @@ class Classifier(nn.Module):
         super().__init__()
         if len(shape) == 1:
             self.body: nn.Sequential = nn.Sequential(
-                Standardize(shape[0]), nn.Linear(shape[0], 2 * FEATURES), nn.ReLU(),
+                Standardize(shape), nn.Linear(shape[0], 2 * FEATURES), nn.ReLU(),
                 nn.Linear(2 * FEATURES, FEATURES),
             )  # fmt: skip
         else:

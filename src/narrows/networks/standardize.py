@@ -1,4 +1,4 @@
-"""Vectors in any unit, seen by the networks in that of their training set."""
+"""Data in any unit, seen by the networks in that of the training set."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,15 @@ class Standardize(nn.Module):
     """(x - mean) / scale, with statistics that are saved with the model; at first the identity.
 
     The mean is each feature's own. The scale is one for all features, so that distances, and with
-    them errors, keep their proportions.
+    them errors, keep their proportions. Features are the last axis of an example, or the channels
+    of `(channels, height, width)`.
 
     Args:
-        d: width of the vectors.
+        shape: of one example.
 
     Example:
         >>> x = torch.tensor([[1000.0, 2.0], [1002.0, 2.0]])
-        >>> part = Standardize(2)
+        >>> part = Standardize((2,))
         >>> part.learn(x.mean(0), variance=0.5)
         >>> part(x)[0, 0].item()
         -1.4142135381698608
@@ -24,23 +25,28 @@ class Standardize(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("mean", torch.zeros(feature_shape(shape)))
         self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def known(self) -> bool:
+        """True once it has statistics."""
+        return bool(self.mean.any() or self.scale != 1)
 
     def learn(self, mean: Tensor, variance: float) -> None:
         """Takes the statistics of the training set.
 
         Args:
-            mean: of each feature, `[d]`.
+            mean: of each feature.
             variance: about these means, the average over features; 0 leaves the scale at 1.
         """
         self.mean.copy_(mean)
         self.scale.fill_(variance**0.5 or 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors `[batch, d]` in the unit of the training set's standard deviation."""
+        """Examples `[batch, *shape]` in units of the training set's standard deviation."""
         return (x - self.mean) / self.scale
 
 
@@ -48,5 +54,10 @@ class Restore(Standardize):
     """The inverse: mean + scale * x, which gives a decoder's output the unit of the data."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Vectors `[batch, d]` in the unit of the data."""
+        """Examples `[batch, *shape]` in the unit of the data."""
         return self.mean + self.scale * x
+
+
+def feature_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one number for each feature, which broadcasts over examples of a shape."""
+    return (shape[0], 1, 1) if len(shape) == 3 else shape[-1:]

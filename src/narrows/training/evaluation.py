@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -49,8 +49,9 @@ def evaluate(
         seed: of posterior draws; the caller's random numbers are left alone.
 
     Returns:
-        `mse` ([0, 1] units squared, per value), `nmse` (mse / variance), `psnr` (dB), `nll`
-        (nats per example), `bits_per_example` and `bits_per_dimension` (over all values of an
+        `mse` (squared unit of the data, per value), `nmse` (mse / variance), `psnr` (dB) of
+        images in [0, 1] or `snr` (variance / mse, dB) of other data, `nll` (nats per example),
+        `bits_per_example` and `bits_per_dimension` (over all values of an
         example) where the code has a rate, `loss` (nats per example), and the bottleneck's own
         summary.
 
@@ -76,7 +77,8 @@ def evaluate(
                 value = value.double()  # float32 totals of a large set would drift
                 totals[name] = totals[name] + value if name in totals else value
     means = {name: value / len(split) for name, value in sums.items()}
-    return _report(means, math.prod(model.shape), variance) | model.bottleneck.summary(
+    peak = not split.own_units
+    return _report(means, math.prod(model.shape), variance, peak) | model.bottleneck.summary(
         totals, len(split)
     )
 
@@ -104,13 +106,33 @@ def _squared_error(model: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
     return (model.likelihood.mean(model.decoder(z)) - x).square().flatten(1).mean(1)
 
 
-def _report(means: dict[str, float], dimensions: int, variance: float) -> dict[str, float]:
-    mse = means["mse"]
-    report = {
-        "mse": mse,
-        "nmse": mse / variance,
-        "psnr": 10 * math.log10(1 / mse) if mse > 0 else math.inf,
-    }
+def quality(mse: float, variance: float, *, peak: bool) -> dict[str, float]:
+    """`mse`, `nmse`, and in dB `psnr` of data in [0, 1] (peak 1) or `snr` of other data.
+
+    Args:
+        mse: mean squared error of a set.
+        variance: of the training data.
+        peak: True for images in [0, 1].
+    """
+    decibel = 10 * math.log10((1.0 if peak else variance) / mse) if mse > 0 else math.inf
+    return {"mse": mse, "nmse": mse / variance, "psnr" if peak else "snr": decibel}
+
+
+def quality_advice(figures: Mapping[str, float]) -> list[str]:
+    """A sentence where the reconstructions explain nothing."""
+    if figures["nmse"] < 1:
+        return []
+    return [
+        f"NMSE is {figures['nmse']:.3g}: the mean of the training data would be as good a "
+        "reconstruction, so this model explains nothing; train longer, try another learning rate, "
+        "or a code that holds more (a smaller beta where there is one)"
+    ]
+
+
+def _report(
+    means: dict[str, float], dimensions: int, variance: float, peak: bool
+) -> dict[str, float]:
+    report = quality(means["mse"], variance, peak=peak)
     if "rate" in means:
         report["bits_per_example"] = means.pop("rate") / math.log(2)
         report["bits_per_dimension"] = report["bits_per_example"] / dimensions

@@ -18,7 +18,7 @@ from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.training.callbacks.base import Callback
 from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
 from narrows.training.engine import Engine
-from narrows.training.evaluation import evaluate, latents
+from narrows.training.evaluation import evaluate, latents, quality_advice
 from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
 from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
@@ -106,6 +106,8 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     }))  # fmt: skip
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
+    if data.own_units:
+        model.learn_units(data.means, data.variance)
     with contextlib.ExitStack() as held:
         folder = _open(fabric, out, config, bool(resume), held)
         written = folder if fabric.is_global_zero else None
@@ -275,7 +277,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
         model.prior.fit(latents(model, loop.train))
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
-    advice = model.bottleneck.advice(test)
+    advice = [*quality_advice(test), *model.bottleneck.advice(test)]
     name = data.origin.source or data.name
     if folder is not None and loop.fabric.is_global_zero:
         model.save(folder)
@@ -296,9 +298,10 @@ def _finish(training: _Training, folder: Path | None) -> Run:
 
 
 UNITS: Mapping[str, str] = {
-    "mse": "squared error per value, values in [0, 1]",
-    "nmse": "mse over the variance of all training values",
+    "mse": "squared error per value, in the unit of the data: [0, 1] for images",
+    "nmse": "mse over the variance of the training values",
     "psnr": "dB, peak 1",
+    "snr": "dB, variance of the training values over mse",
     "nll": "nats per example",
     "loss": "nats per example",
     "bits_per_example": "bits",

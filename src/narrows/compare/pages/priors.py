@@ -16,6 +16,7 @@ _COLUMNS = {
     "file_bits": Column("in a file", "bits per example", digits=4),
     "excess": Column("file over its estimate", "%", digits=2),
     "psnr": Column("PSNR", "dB", digits=4),
+    "snr": Column("SNR", "dB", digits=4),
     "nmse": Column("NMSE", ""),
 }
 _LOSSLESS = {

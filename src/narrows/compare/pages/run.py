@@ -14,6 +14,7 @@ Figures = Mapping[str, float]
 COLUMNS: Mapping[str, Column] = {
     "nmse": Column("NMSE", "MSE / variance of training values"),
     "psnr": Column("PSNR", "dB"),
+    "snr": Column("SNR", "dB; variance of training values / MSE"),
     "bits_per_example": Column("rate", "bits per example"),
     "bits_per_dimension": Column("rate", "bits per dimension (C*H*W)"),
     "nll": Column("-log p(x|z)", "nats per example"),
