@@ -76,3 +76,29 @@ def test_the_tables_of_256_classes_are_the_likelihood():
     expected = -likelihood.log_prob(levels.double() / 255, output).sum()
     assert nats(likelihood, output, levels) == pytest.approx(float(expected), rel=1e-6)
     assert math.isfinite(float(expected))
+
+
+@pytest.mark.parametrize("log_scale", [-4.0, -2.0, -1.0, 0.5])
+def test_the_mean_of_a_colour_is_that_of_all_colours_weighed(log_scale):
+    """Enumeration of red and green, and blue's table given both."""
+    likelihood = DiscretizedLogisticMixture(1)
+    generator = torch.Generator().manual_seed(2)
+    output = torch.randn(6, 10, 1, 1, generator=generator)
+    output[:, 4:7] = log_scale
+    output[:, 7:] *= 2
+    for one in output.double():
+        means, scales, slopes = one[1:4, 0, 0], one[4:7, 0, 0].exp(), one[7:, 0, 0].tanh()
+        levels = torch.arange(256).double()
+        value, edges = levels / 127.5 - 1, (levels[1:] - 0.5) / 127.5 - 1
+
+        def table(mean, scale, edges=edges):
+            below = torch.nn.functional.pad(((edges - mean[..., None]) / scale).sigmoid(), (1, 0))
+            return torch.nn.functional.pad(below, (0, 1), value=1.0).diff(dim=-1)
+
+        red = table(means[0], scales[0])
+        green = red[:, None] * table(means[1] + slopes[0] * value, scales[1])
+        centre = means[2] + slopes[1] * value[:, None] + slopes[2] * value
+        blue = green * (table(centre, scales[2]) @ levels)
+        expected = torch.stack([(red * levels).sum(), (green * levels).sum(), blue.sum()]) / 255
+        found = likelihood.mean(one[None].float())[0, :, 0, 0]
+        assert (found - expected).abs().max() < 0.8 / 255
