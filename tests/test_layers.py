@@ -12,7 +12,7 @@ ROOT = Path(narrows.__file__).parent
 
 # Each row may import from itself and from the rows above it.
 LAYERS = [
-    {"recorded", "modes", "kernels", "hub", "trust", "weights", "writing", "tasks"},
+    {"recorded", "modes", "kernels", "hub", "saving", "writing", "tasks"},
     {"codes", "functional", "sparse", "distributions"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "layer", "objectives"},

@@ -13,7 +13,7 @@ import yaml
 
 import narrows as nw
 from narrows.cli.main import main
-from narrows.trust import refuse_strangers, trusting
+from narrows.saving.trust import refuse_strangers, trusting
 
 ROOT = Path(__file__).parents[1]
 EVIL = 'from pathlib import Path\nPath(__file__).with_name("EXECUTED").write_text("")\n'

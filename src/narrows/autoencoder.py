@@ -20,8 +20,8 @@ from narrows.networks import Conv, Mlp, Network
 from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
-from narrows.trust import read_model
-from narrows.weights import CHECKSUM, fill, limited, read_weights, write_weights
+from narrows.saving.trust import read_model
+from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
 from narrows.writing import write_json
 
 WEIGHTS = "model.safetensors"
@@ -398,7 +398,7 @@ class Autoencoder(Shared, Following):
         Args:
             folder: that `save` or a run wrote.
             device: where the model is put.
-            trust: modules of your own whose parts the folder may name; see `narrows.trust`.
+            trust: modules of your own whose parts the folder may name; see `narrows.saving.trust`.
 
         Raises:
             FileNotFoundError: if the folder holds no saved model.

@@ -1,7 +1,7 @@
 """Models as folders that can be shared: safetensors, JSON and a card; the hub if one is wanted.
 
 Nothing in such a folder is executed. Its parts are classes that `narrows.recorded` builds from
-their names; `narrows.trust` says which names a folder may hold.
+their names; `narrows.saving.trust` says which names a folder may hold.
 """
 
 import json
@@ -86,7 +86,7 @@ class Shared:
         Raises:
             FileNotFoundError: if the folder has no model.
             ModuleNotFoundError: if the hub is needed and its library is not installed.
-            ValueError: if the model names code that is not trusted; see `narrows.trust`.
+            ValueError: if the model names code that is not trusted; see `narrows.saving.trust`.
         """
         folder = Path(name)
         if not folder.is_dir():

@@ -13,8 +13,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
+from narrows.saving.trust import trusting
 from narrows.training.run import fresh
-from narrows.trust import trusting
 from narrows.writing import sole_writer
 
 if TYPE_CHECKING:

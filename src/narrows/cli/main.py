@@ -98,7 +98,7 @@ def _run(given: Sequence[str], trust: Sequence[str]) -> int:
     if not all(trust):
         raise UsageError("--trust takes the name of a module, such as --trust mine")
     module = import_module(f"narrows.cli.{_PLACES.get(command, command)}")
-    from narrows.trust import name_modules, trusting
+    from narrows.saving.trust import name_modules, trusting
 
     name_modules(_written(given[1:]), *trust)
     verb = getattr(module, command if command in _PLACES else "run")

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from narrows.cli.main import UsageError
-from narrows.trust import read_configuration
+from narrows.saving.trust import read_configuration
 from narrows.writing import read_yaml
 
 CONFIG = "config.yaml"

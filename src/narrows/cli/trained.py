@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from narrows.trust import read_configuration
+from narrows.saving.trust import read_configuration
 
 if TYPE_CHECKING:
     from narrows.data.dataset import Dataset

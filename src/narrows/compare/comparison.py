@@ -13,8 +13,8 @@ from narrows.compare.plan import Plan, point_name
 from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
+from narrows.saving.trust import trusting
 from narrows.tasks import Executor, Local, Outcome, Report
-from narrows.trust import trusting
 from narrows.writing import sole_writer
 
 

@@ -12,9 +12,9 @@ import yaml
 from narrows.codes import CodeSpace
 from narrows.compare.run import Job
 from narrows.recorded import build, spec
+from narrows.saving.trust import dotted_names
 from narrows.training import fit
 from narrows.training.priors import PriorRecipe
-from narrows.trust import dotted_names
 from narrows.writing import read_yaml
 
 Sweep = Mapping[str, Sequence[str]]

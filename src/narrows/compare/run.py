@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from narrows.autoencoder import Autoencoder
+from narrows.saving.trust import read_configuration
 from narrows.tasks import Outcome, Result, Task
 from narrows.training.checkpoint import load_checkpoint
-from narrows.trust import read_configuration
 
 RUN = "run"
 """Name of the run's folder in that of its job."""

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+from narrows.saving.trust import VARIABLE, trusted
 from narrows.tasks.task import Outcome, T, execute, keep, kept
-from narrows.trust import VARIABLE, trusted
 from narrows.writing import sole_writer
 
 Report = Callable[[Outcome[T]], None]

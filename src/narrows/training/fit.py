@@ -124,9 +124,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         together, first = fabric.broadcast if engine.sharded else None, fabric.is_global_zero
         writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
         training.settings = _settings(config, data, fabric)
-        for callback in callbacks:
-            callback.begin(loop.model, written)
-        training.resume(writer, resume)
+        training.begin(writer, resume)
         training.run(writer, show=show and first)
         return _finish(training, folder)
 
@@ -148,10 +146,12 @@ class _Training:
         self.settings: dict[str, Any] = {}
         self.stopped = False
 
-    def resume(self, writer: CheckpointWriter, name: bool | str) -> None:
-        """Goes back to a checkpoint, the last one unless named, if there is any and it is asked."""
-        if name:
-            state = writer.load(self.settings, name if isinstance(name, str) else "last")
+    def begin(self, writer: CheckpointWriter, resume: bool | str) -> None:
+        """Callbacks first; then back to a checkpoint, the last unless named, if it is asked."""
+        for callback in self.callbacks:
+            callback.begin(self.loop.model, self.folder)
+        if resume:
+            state = writer.load(self.settings, resume if isinstance(resume, str) else "last")
             if state is not None:
                 self.restore(state)
 

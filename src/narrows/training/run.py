@@ -43,7 +43,7 @@ class Run:
 
         Args:
             folder: that `fit` wrote.
-            trust: modules of your own whose parts the run may name; see `narrows.trust`.
+            trust: modules of your own whose parts the run may name; see `narrows.saving.trust`.
 
         Raises:
             FileNotFoundError: if the folder holds no finished run.
