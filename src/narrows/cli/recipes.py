@@ -8,7 +8,6 @@ from pathlib import Path
 
 from narrows.cli.main import UsageError
 from narrows.trust import read_configuration
-from narrows.writing import read_yaml
 
 CONFIG = "config.yaml"
 """What a run's folder calls its recipe."""
@@ -47,19 +46,6 @@ def find(recipe: str) -> Path:
     near = difflib.get_close_matches(recipe, names(), 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`narrows recipes` lists them"
     raise UsageError(f"there is no recipe {recipe!r}; {hint}")
-
-
-def check(recipe: Path) -> None:
-    """Refuses a file that is no recipe.
-
-    Raises:
-        ValueError: with the file, and what it should hold.
-    """
-    remedy = (
-        "a recipe has `model:` with a `bottleneck:`; `narrows train vq --print_config` shows one"
-    )
-    if "model" not in read_yaml(recipe, remedy):
-        raise ValueError(f"{recipe} describes no model: {remedy}")
 
 
 SHORT = {
