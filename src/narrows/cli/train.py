@@ -143,11 +143,8 @@ def train(
     made = parsing.instantiate(parser(), config)
     model = Autoencoder(data.shape, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
-    name = type(model.bottleneck).__name__
     if rank() == 0:
-        title = f"{name} on {data.name}"
-        command = f"narrows train {out / 'config.yaml'}"
-        page.write(out / "report.html", title, data=data, runs={name: run}, command=command)
+        page.write_one(run, data, folder=out)
     return run
 
 
