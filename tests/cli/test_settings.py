@@ -60,6 +60,44 @@ def test_an_empty_recipe_is_named(content, tmp_path, capsys):
     assert "bottleneck" in said
 
 
+PART = "class_path: narrows.VectorQuantizer"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f"model: {{bottleneck: {{{PART}, init_args: {{dim: 2}}}}}}\nnonsense: {{}}", "'nonsense'"),
+        (f"model: {{bottleneck: {{{PART}}}, betta: }}", "did you mean beta?"),
+        (f"model: {{bottleneck: {{{PART}, dim: 2}}}}", "stand below init_args"),
+        (f"model: {{bottleneck: {{{PART}, init_arg: {{}}}}}}", "did you mean init_args?"),
+        (f"model: {{bottleneck: {{{PART}, init_args: {{sise: {{}}}}}}}}", "did you mean size?"),
+        (f"model: {{bottleneck: {{{PART}}}}}\nfit: {{epoch: {{}}}}", "did you mean epochs?"),
+        (f"model: {{bottleneck: {{{PART}}}}}\nfit: {{callbacks: [{{class: x}}]}}", "class"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused_with_its_place(content, said, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(content)
+    assert main(["train", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]) != 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--fit.optimization.learning_rat 3", "did you mean learning_rate?"),
+        ("--fit.optimization 3", "fit.optimization"),
+        ("--model.likelihood.scale 2", "give its class_path first"),
+        ("--fit.engine.precision 7", "one of '32-true'"),
+        ("--model.network.class_path narrows.networks.Mpl", "did you mean Mlp?"),
+    ],
+)
+def test_a_wrong_value_of_an_optional_part_is_a_sentence(words, said, tmp_path, capsys):
+    assert main(["train", "vq", *words.split(), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert not [word for word in ("Union", "NoneType", "Namespace", "NestedArg") if word in error]
+
+
 def test_a_comparison_outlives_an_empty_recipe_and_mends_damaged_runs(vectors, tmp_path, caplog):
     from narrows.cli import recipes
 

@@ -319,3 +319,39 @@ def test_a_run_that_was_killed_at_its_very_end_is_made_anew(tmp_path, plain):
     (folder / "metrics.json").write_text("{}")
     assert "--resume" not in job.arguments(folder)
     assert folder.exists(), "naming the command changes nothing"
+
+
+def test_recipes_of_one_name_are_told_apart_by_their_path(tmp_path, monkeypatch):
+    from narrows.cli.compare import labels
+
+    monkeypatch.chdir(tmp_path)
+    for folder in ("one", "two", "two/deep"):
+        Path(folder).mkdir()
+        recipe(Path(folder) / "ae.yaml", dim=2)
+    recipe(Path("ae.yaml"), dim=2)
+    assert list(labels(["ae", "one/ae.yaml", "vq"])) == ["ae", "one/ae", "vq"]
+    assert list(labels(["one/ae.yaml", str(tmp_path / "two/ae.yaml")])) == ["one/ae", "two/ae"]
+    assert list(labels(["ae", "ae.yaml", "two/deep/ae.yaml"])) == ["ae", "ae.yaml", "deep/ae"]
+    assert list(labels(["one/ae.yaml", "one/ae.yaml"])) == ["ae"]
+    jobs = plan(labels(["ae", "one/ae.yaml", "two/ae.yaml"])).jobs()
+    folders = {job.folder(tmp_path) for job in jobs}
+    assert len(folders) == 6
+    assert all(folder.parent == tmp_path for folder in folders)
+
+
+def test_a_failed_run_keeps_every_line_of_its_reason():
+    from narrows.compare.run import _narrows
+
+    with pytest.raises(RuntimeError, match="there is no recipe 'nothing'"):
+        _narrows(["train", "nothing"])
+    with pytest.raises(RuntimeError, match=r"^narrows: .*cannot.*\n|^narrows: "):
+        _narrows(["train", "ae", "--data", "array:not-there.npy"])
+
+
+def test_a_run_without_its_page_gets_it_by_a_command(compared, tmp_path, capsys):
+    source = next(compared[1].glob("runs/plain-seed0-*/run"))
+    run = shutil.copytree(source, tmp_path / "run")
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert "narrows train" in (run / "report.html").read_text()

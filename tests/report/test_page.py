@@ -1,6 +1,7 @@
 """The page: whole in itself, and usable by everyone."""
 
 import html
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -158,6 +159,48 @@ def test_text_is_escaped(path):
     text = path.read_text()
     assert "<title>Four &lt;bottlenecks&gt;</title>" in text
     assert "<bottlenecks>" not in text
+
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "$x_1$ \\frac{",
+    "_hidden",
+    "](http://x.y) | *a*",
+    "# 1\n\n- b",
+]
+
+
+def nasty(tmp_path):
+    """A page all of whose strings are a user's."""
+    table = report.Table(NASTY[0], {n: report.Column(n, n) for n in NASTY},
+                         {n: dict.fromkeys(NASTY, n) for n in NASTY}, corner=NASTY[0])  # fmt: skip
+    series = {n: ([1, 2], [1.0, 2.0 + i]) for i, n in enumerate(NASTY)}
+    pictures = [
+        report.curves(series, quantity="loss"),
+        report.rate_distortion({n: [(1.0 + i, 2.0)] for i, n in enumerate(NASTY)}),
+        report.scatter(RNG.normal(size=(9, 3)), np.array((NASTY * 2)[:9]), title=NASTY[1]),
+        report.strips({n: images(2) for n in NASTY}, caption=NASTY[0]),
+    ]
+    sections = [report.Section(n, [n, table, *pictures]) for n in NASTY]
+    return report.Page(
+        NASTY[0], NASTY, sections, warnings=NASTY, commands=NASTY, versions=dict.fromkeys(NASTY, 1)
+    )
+
+
+def test_no_string_of_a_users_becomes_markup_mathematics_or_a_hidden_line(tmp_path):
+    page = nasty(tmp_path)
+    found = Elements(page.write(tmp_path / "report.html").read_text())
+    assert not found.of("script")
+    assert not [link for link in found.of("a") if not link["href"].startswith("#")]
+    text = page.write(tmp_path / "report.md").read_text()
+    outside = re.sub(r"(?m)^    .*$", "", text)  # commands stand word for word
+    assert "<script" not in outside.replace("\\<script", "")
+    assert not re.search(r"(?<!\\)\]\((?!figures/)", outside)
+    assert not re.search(r"(?m)^#+ 1$", outside)
+    rows = [line for line in outside.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(NASTY) + 2}
+    plot = report.curves({"_hidden": ([1, 2], [1.0, 2.0]), "b": ([1], [1.0])}, quantity="loss")
+    assert b"_hidden" in plot.data
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path):

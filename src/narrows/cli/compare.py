@@ -156,7 +156,7 @@ def _plan(config: Namespace) -> "Plan":
     from narrows.compare.plan import AfterTraining, Plan
     from narrows.compare.sweeps import automatic
 
-    files = {Path(name).stem: recipes.find(name) for name in config.recipes}
+    files = labels(config.recipes)
     sweep: dict[str, Sequence[str]] = {}
     for word in config.sweep or []:
         if word == "auto":
@@ -185,6 +185,25 @@ def _plan(config: Namespace) -> "Plan":
             files=config.files,
         ),
     )
+
+
+def labels(names: Sequence[str]) -> dict[str, Path]:
+    """Recipes' files by label: the name of a file or run, and its path where names agree."""
+    files = {name: recipes.find(name) for name in dict.fromkeys(names)}
+    parts = {}
+    for name in files:
+        path = Path(name)
+        plain = path.with_suffix("") if path.suffix in (".yaml", ".yml") else path
+        parts[name] = [part for part in plain.parts if part not in ("/", "..")] or [name]
+    depths = dict.fromkeys(files, 1)
+    while True:
+        found = {name: "/".join(parts[name][-depths[name] :]) for name in files}
+        alike = {name for name, label in found.items() if list(found.values()).count(label) > 1}
+        longer = [name for name in alike if depths[name] < len(parts[name])]
+        if not longer:
+            return {name if name in alike else found[name]: path for name, path in files.items()}
+        for name in longer:
+            depths[name] += 1
 
 
 def _priors(

@@ -5,15 +5,18 @@ import difflib
 import inspect
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from narrows.cli.main import UsageError
+from narrows.recorded import class_at
+from narrows.writing import read_yaml
 
 
 class Help(DefaultHelpFormatter):
@@ -63,7 +66,79 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         return parser.parse_args(list(arguments))
     except argparse.ArgumentError as error:
         text = re.sub(r"\s+", " ", str(error)).strip()
-        raise UsageError(f"{text}{_meant(text, _options(parser, arguments))}") from error
+        raise UsageError(f"{_plain(text)}{_meant(text, _options(parser, arguments))}") from error
+
+
+def _plain(text: str) -> str:
+    """A parser's message without the names that Python has for optional parts."""
+    text = re.sub(r"Does not validate against any of the Union subtypes.*?Errors: - ", "", text)
+    text = re.sub(r" - Expected a <class 'NoneType'>.*?Given value: .*$", "", text)
+    text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text)
+    text = re.sub(r"a typing\.Literal\[(.*?)\]", r"one of \1", text)
+    text = re.sub(r"Given value type: .*$", "", text).replace("Parser key ", "").strip()
+    abstract = r"Expected an instantiatable class, but [\w.]+ is abstract"
+    return re.sub(abstract, "it names no class; give its class_path first", text)
+
+
+_RECIPE = {"model", "fit", "data", "data_root", "data_options", "out", "format", "config"}
+_PART = {"class_path", "init_args", "dict_kwargs"}
+
+
+def check_recipe(path: Path, sections: Mapping[str, Collection[str]]) -> None:
+    """Refuses a file that is no recipe, and keys that nothing would read.
+
+    Args:
+        path: of the recipe.
+        sections: the keys of `model` and of `fit`.
+
+    Raises:
+        ValueError: with the file, the key, and what was probably meant.
+    """
+    remedy = "a recipe has `model:` and in it `bottleneck:`; see narrows train vq --print_config"
+    content = read_yaml(path, remedy)
+    if not any(key.partition(".")[0] == "model" for key in content):
+        raise ValueError(f"{path} describes no model: {remedy}")
+    _check_keys(content, _RECIPE, f"{path}")
+    for name, keys in sections.items():
+        section = content.get(name)
+        if isinstance(section, Mapping):
+            _check_keys(section, keys, f"{path}: {name}")
+            _check_parts(section, f"{path}: {name}")
+
+
+def _check_parts(tree: object, place: str) -> None:
+    """Checks the keys of every part below a place that has a class path."""
+    if isinstance(tree, list):
+        for part in tree:
+            _check_parts(part, place)
+    if not isinstance(tree, Mapping):
+        return
+    if "class_path" in tree or "init_args" in tree:
+        _check_keys(tree, _PART, place)
+        known, given = _parameters(str(tree.get("class_path"))), tree.get("init_args")
+        if known and isinstance(given, Mapping):
+            _check_keys(given, known, f"{place}.init_args")
+    for key, part in tree.items():
+        _check_parts(part, f"{place}.{key}")
+
+
+def _parameters(class_path: str) -> list[str]:
+    """The arguments of a class; none if there is no such class, or it takes any."""
+    try:
+        known = inspect.signature(class_at(class_path)).parameters.values()
+    except (ValueError, TypeError):
+        return []
+    return [] if any(p.kind is p.VAR_KEYWORD for p in known) else [p.name for p in known]
+
+
+def _check_keys(tree: Mapping[str, object], known: Collection[str], place: str) -> None:
+    for key in tree:
+        if str(key).rstrip("+").partition(".")[0] not in known:
+            near = difflib.get_close_matches(str(key), known, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            if set(known) == _PART and not near:
+                hint = "arguments of a class stand below init_args"
+            raise ValueError(f"{place} has no key {key!r}; {hint}")
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
@@ -93,6 +168,8 @@ def _meant(text: str, options: Sequence[str]) -> str:
     known = [option for option in options if option not in unknown]
     pairs = [(word, known) for word in unknown]
     # The last class named before the option is the one that does not take it.
+    module = r"module '([\w.]+)' has no attribute '(\w+)'"
+    pairs += [(word, dir(import_module(name))) for name, word in re.findall(module, text)]
     innermost = r"class_path '([\w.]+)'(?:(?!class_path).)*Option '(\w+)' is not"
     pairs += [(word, _arguments(path)) for path, word in re.findall(innermost, text)]
     for word, choices in pairs:

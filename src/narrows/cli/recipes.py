@@ -49,19 +49,6 @@ def find(recipe: str) -> Path:
     raise UsageError(f"there is no recipe {recipe!r}; {hint}")
 
 
-def check(recipe: Path) -> None:
-    """Refuses a file that is no recipe.
-
-    Raises:
-        ValueError: with the file, and what it should hold.
-    """
-    remedy = (
-        "a recipe has `model:` with a `bottleneck:`; `narrows train vq --print_config` shows one"
-    )
-    if "model" not in read_yaml(recipe, remedy):
-        raise ValueError(f"{recipe} describes no model: {remedy}")
-
-
 SHORT = {
     "--epochs": "fit.epochs",
     "--seed": "fit.seed",

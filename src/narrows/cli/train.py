@@ -1,6 +1,7 @@
 """`narrows train RECIPE`: a recipe, a data set, a run folder."""
 
 import argparse
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.recorded import FORMAT
+from narrows.training.fit import fit
 from narrows.training.run import Run, fresh
 from narrows.training.seeding import keep_memory
 
@@ -42,7 +44,8 @@ def run(arguments: list[str]) -> None:
             f"expected the recipe first, got {arguments[0]!r}; for example: narrows train vq"
         )
     recipe, words = recipes.find(arguments[0]), recipes.in_full(arguments[1:])
-    recipes.check(recipe)
+    sections = {name: inspect.signature(of).parameters for name, of in _SECTIONS.items()}
+    parsing.check_recipe(recipe, sections)
     config = parsing.parse(parser(), ["--config", str(recipe), *words])
     chosen = any(word.startswith("--model.network") for word in words)
     free = recipe.parent == recipes.folder() and not chosen
@@ -80,8 +83,6 @@ def _show(run: Run) -> None:
 
 def parser() -> ArgumentParser:
     """Options for everything that a recipe holds."""
-    from narrows.training import fit
-
     result = parsing.parser("train RECIPE", _ABOUT)
     result.add_argument("--config", action="config", help="a YAML file, over the recipe's values")
     result.add_function_arguments(parts, "model", as_group=False)
@@ -115,6 +116,10 @@ def parts(
     """
 
 
+_SECTIONS = {"model": parts, "fit": fit}
+"""What takes the arguments of each section of a recipe."""
+
+
 def train(
     config: Namespace, out: Path, resume: bool | str = False, *, free_network: bool = False
 ) -> Run:
@@ -130,7 +135,6 @@ def train(
 
     from narrows import data as sources
     from narrows.autoencoder import Autoencoder
-    from narrows.training import fit
 
     data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
     if free_network and len(data.shape) != 3:
@@ -139,11 +143,8 @@ def train(
     made = parsing.instantiate(parser(), config)
     model = Autoencoder(data.shape, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
-    name = type(model.bottleneck).__name__
     if rank() == 0:
-        title = f"{name} on {data.name}"
-        command = f"narrows train {out / 'config.yaml'}"
-        page.write(out / "report.html", title, data=data, runs={name: run}, command=command)
+        page.write_one(run, data, folder=out)
     return run
 
 

@@ -45,7 +45,7 @@ class Job(Task):
     @property
     def name(self) -> str:
         """Recipe and seed."""
-        return f"{self.label}-seed{self.seed}"
+        return f"{self.label.replace('/', '-')}-seed{self.seed}"
 
     @property
     def configuration(self) -> Mapping[str, object]:
@@ -99,7 +99,7 @@ def _narrows(arguments: list[str]) -> None:
     """Runs `narrows ARGUMENTS` in this process, as if typed.
 
     Raises:
-        RuntimeError: with the command's last line, if it fails.
+        RuntimeError: with what the command said last, if it fails.
     """
     said = io.StringIO()
     sys.argv = ["narrows", *arguments]
@@ -108,8 +108,10 @@ def _narrows(arguments: list[str]) -> None:
             runpy.run_module("narrows", run_name="__main__", alter_sys=True)
         except SystemExit as end:
             if end.code:
-                lines = said.getvalue().strip().splitlines() or [f"exit code {end.code}"]
-                raise RuntimeError(lines[-1]) from None
+                text = said.getvalue().strip() or f"exit code {end.code}"
+                begins = text.rfind("narrows: ")  # a reason may have several lines
+                last = text.splitlines()[-1] if begins < 0 else text[begins:]
+                raise RuntimeError(last) from None
 
 
 def _resumable(out: Path) -> bool:

@@ -86,13 +86,13 @@ def scatter(
         members = plane[classes == name]
         axes.scatter(*members.T, s=9, color=colour, alpha=0.6, linewidths=0)
         if len(names) > 1:
-            middle = np.median(members, 0)
+            middle, word = np.median(members, 0), theme.label(str(name))
             axes.annotate(
-                str(name), (middle[0], middle[1]), color=theme.INK, fontsize=12, weight="bold",
+                word, (middle[0], middle[1]), color=theme.INK, fontsize=12, weight="bold",
                 ha="center", va="center",
                 bbox={"boxstyle": "round,pad=0.15", "fc": theme.PAPER, "ec": colour, "lw": 1.2},
             )  # fmt: skip
-    axes.set_title(title, fontsize=11, color=theme.INK)
+    axes.set_title(theme.label(title), fontsize=11, color=theme.INK)
     note = _label(axes, share, f"{len(plane)} codes")
     alt = f"Codes of {title} in the plane: {note}"
     alt += f" {len(names)} classes, named at their medians." if len(names) > 1 else ""
@@ -133,7 +133,7 @@ def cover(
     for size in np.unique(level[used]):
         members = points[level == size]
         axes.scatter(*members.T, s=15 * size, color=theme.SERIES[0], alpha=0.75, linewidths=0)
-    axes.set_title(title, fontsize=11, color=theme.INK)
+    axes.set_title(theme.label(title), fontsize=11, color=theme.INK)
     said = f"{int(used.sum())} of {len(codes)} {what}s in use"
     note = _label(axes, share, f"{len(features)} features and {len(codes)} {what}s")
     caption = (

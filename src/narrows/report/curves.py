@@ -93,7 +93,7 @@ def curves(
         if smoothed and len(values) >= FEWEST:
             axes.plot(steps, values, color=style["color"], alpha=0.25, linewidth=0.8)
         axes.plot(
-            steps, middle, label=label, linewidth=1.8, markersize=5,
+            steps, middle, label=theme.label(label), linewidth=1.8, markersize=5,
             markevery=_sparse(len(values), index), **style,
         )  # fmt: skip
     if logarithmic:

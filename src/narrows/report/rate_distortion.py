@@ -62,7 +62,7 @@ def _draw(axes: Axes, points: Mapping[str, Sequence[tuple[float, ...]]]) -> None
         x, y = _columns(pairs)
         style = theme.series_style(index)
         best, beaten = _split(pairs)
-        axes.plot(*best, label=label, linewidth=1.6, markersize=7, **style)
+        axes.plot(*best, label=theme.label(label), linewidth=1.6, markersize=7, **style)
         if beaten[0]:
             axes.plot(*beaten, markersize=5, alpha=0.4, **{**style, "linestyle": "none"})
         if any(len(pair) > 2 for pair in pairs):

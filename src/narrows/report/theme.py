@@ -64,6 +64,12 @@ def new_figure(width: float = 5.2, height: float = 3.6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def label(text: str) -> str:
+    """A user's text for matplotlib: never mathematics, never left out of a legend."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def legend(axes: Axes, always: bool = False) -> None:
     """A legend above the axes, clear of the data; without need only if `always`."""
     handles, labels = axes.get_legend_handles_labels()

@@ -81,8 +81,8 @@ def code_advice(measures: Mapping[str, float], size: int, target_l0: float | Non
     l0, used = measures["l0"], measures["atoms_used"]
     if used < 0.5:
         lines.append(
-            f"only {used:.0%} of {size} atoms are used: call update() every step (it revives dead "
-            "atoms), use fewer atoms, or lower the learning rate"
+            f"only {used:.0%} of {size} atoms are used: use fewer atoms, train longer (atoms that "
+            "lie idle are revived), or lower the learning rate"
         )
     if l0 > size / 4:
         lines.append(

@@ -74,6 +74,13 @@ def write(
     ).write(path)
 
 
+def write_one(run: Run, data: Dataset, *, folder: Path) -> Path:
+    """Writes `report.html` of a single run to its folder."""
+    name, command = type(run.model.bottleneck).__name__, f"narrows train {folder / 'config.yaml'}"
+    title, path = f"{name} on {data.name}", folder / "report.html"
+    return write(path, title, data=data, runs={name: run}, command=command)
+
+
 def versions() -> dict[str, object]:
     """What made a page: packages, Python, the machine."""
     facts = environment()
