@@ -8,7 +8,6 @@ from pathlib import Path
 
 from narrows.cli.main import UsageError
 from narrows.saving.trust import read_configuration
-from narrows.writing import read_yaml
 
 CONFIG = "config.yaml"
 """What a run's folder calls its recipe."""

@@ -108,11 +108,8 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
         "engine": engine, "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
     }))  # fmt: skip
-    callbacks = [*callbacks, *([] if rate is None else [rate])]
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
-    if data.own_units:
-        model.learn_units(data.means, data.variance)
     with contextlib.ExitStack() as held:
         folder = _open(fabric, out, config, bool(resume), held)
         written = folder if fabric.is_global_zero else None
@@ -120,7 +117,8 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
             fabric, model, train=data.train, optimization=optimization, engine=engine,
             batch_size=batch_size, seed=seed,
         )  # fmt: skip
-        training = _Training(loop, data, epochs, callbacks, written)
+        hooks = callbacks if rate is None else [*callbacks, rate]
+        training = _Training(loop, data, epochs, hooks, written)
         together, first = fabric.broadcast if engine.sharded else None, fabric.is_global_zero
         writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
         training.settings = _settings(config, data, fabric)
@@ -147,7 +145,9 @@ class _Training:
         self.stopped = False
 
     def begin(self, writer: CheckpointWriter, resume: bool | str) -> None:
-        """Callbacks first; then back to a checkpoint, the last unless named, if it is asked."""
+        """Units and callbacks first; then back to a checkpoint, the last unless named, if asked."""
+        if self.data.own_units:
+            self.loop.model.learn_units(self.data.means, self.data.variance)
         for callback in self.callbacks:
             callback.begin(self.loop.model, self.folder)
         if resume:
