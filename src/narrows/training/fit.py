@@ -112,17 +112,15 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     fabric.seed_everything(seed, verbose=False)
     with contextlib.ExitStack() as held:
         folder = _open(fabric, out, config, bool(resume), held)
-        written = folder if fabric.is_global_zero else None
         loop = Loop(
             fabric, model, train=data.train, optimization=optimization, engine=engine,
             batch_size=batch_size, seed=seed,
         )  # fmt: skip
-        hooks = callbacks if rate is None else [*callbacks, rate]
-        training = _Training(loop, data, epochs, hooks, written)
         together, first = fabric.broadcast if engine.sharded else None, fabric.is_global_zero
+        hooks = callbacks if rate is None else [*callbacks, rate]
+        training = _Training(loop, data, epochs, hooks, folder if first else None)
         writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
-        training.settings = _settings(config, data, fabric)
-        training.begin(writer, resume)
+        training.begin(writer, config, resume)
         training.run(writer, show=show and first)
         return _finish(training, folder)
 
@@ -144,8 +142,11 @@ class _Training:
         self.settings: dict[str, Any] = {}
         self.stopped = False
 
-    def begin(self, writer: CheckpointWriter, resume: bool | str) -> None:
+    def begin(
+        self, writer: CheckpointWriter, config: Mapping[str, Any], resume: bool | str
+    ) -> None:
         """Units and callbacks first; then back to a checkpoint, the last unless named, if asked."""
+        self.settings = _settings(config, self.data, self.loop.fabric)
         if self.data.own_units:
             self.loop.model.learn_units(self.data.means, self.data.variance)
         for callback in self.callbacks:
