@@ -33,7 +33,7 @@ class Copier:
 
     def __init__(self, drawn):
         self.drawn = drawn
-        self.bottleneck = self
+        self.bottleneck = self.prior = self
         self.out_features = drawn[0].numel()
 
     def eval(self):
@@ -61,9 +61,10 @@ class Copier:
         return x
 
     def __call__(self, features):
-        return None
+        return self
 
-    def stored_rate(self, latent):
+    @property
+    def code(self):
         raise NoRateError("numbers of no step")
 
     def sample(self, n, generator):

@@ -132,18 +132,20 @@ def every_point(comparison: Comparison, about: str) -> list[Section]:
 def equal_rate(comparison: Comparison) -> list[Section]:
     """Quality side by side at rates that several recipes reach, and the curves."""
     blocks: list[Block | str] = []
+    quality = comparison.quality.upper()
+    unit = f"{quality} in dB"
     if found := standings(comparison.curves()):
         columns: dict[str, Column] = {}
         rows: dict[str, dict[str, Cell]] = {label: {} for label in comparison.curves()}
         for index, standing in enumerate(found):
             rate = f"at {standing.rate:.2g} bits/dim"
-            whose = f"PSNR in dB; the rate of {standing.whose}" if standing.whose else "PSNR in dB"
+            whose = f"{unit}; the rate of {standing.whose}" if standing.whose else unit
             columns[str(index)] = Column(rate, whose, best="highest")
             for label, value in standing.cells().items():
                 rows[label][str(index)] = cell(value)
         caption = (
-            "PSNR at equal rate, interpolated on each recipe's own curve and never extrapolated; "
-            f"{comparison.over_seeds}. A dash: the recipe does not reach that rate."
+            f"{quality} at equal rate, interpolated on each recipe's own curve and never "
+            f"extrapolated; {comparison.over_seeds}. A dash: the recipe does not reach that rate."
         )
         blocks.append(Table(caption, columns, rows, corner="recipe"))
     blocks += _savings(comparison)
@@ -163,10 +165,11 @@ def _savings(comparison: Comparison) -> list[Table]:
     found = savings(curves, whole[0]) if whole else {}
     if not found:
         return []
-    column = Column("bits at equal PSNR", f"% against {whole[0]}; negative: fewer", best="lowest")
+    quality, against = comparison.quality.upper(), f"% against {whole[0]}; negative: fewer"
+    column = Column(f"bits at equal {quality}", against, best="lowest")
     caption = (
-        f"BD-rate against {whole[0]}: mean difference in log bits over the PSNRs that both curves "
-        f"reach; {comparison.over_seeds}."
+        f"BD-rate against {whole[0]}: mean difference in log bits over the {quality}s that both "
+        f"curves reach; {comparison.over_seeds}."
     )
     return [
         Table(caption, {"bd": column}, {k: {"bd": cell(v)} for k, v in found.items()}, "recipe")
