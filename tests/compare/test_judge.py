@@ -48,6 +48,9 @@ class Copier:
     def embed(self, code):
         return code
 
+    def quantize(self, code):
+        return code
+
     def reconstruct(self, x):
         return x
 

@@ -151,7 +151,7 @@ def _known(name: str, allowed: Sequence[str]) -> bool:
     if any(f"{name}.".startswith(f"{one}.") for one in allowed):
         return True
     if module.partition(".")[0] == "narrows" and "__main__" not in name:
-        place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+        place = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
         return place.is_dir() or place.with_suffix(".py").is_file()
     kind = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
     return isinstance(kind, type) and issubclass(kind, Recorded)
