@@ -35,7 +35,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("names", type=str, nargs="*", help="claims or documents; default all")
     parser.add_argument("--list", action="store_true", help="show the claims and run nothing")
     parser.add_argument(
-        "--data", type=str, default=None, help="of claims on any images; default mnist or digits"
+        "--data",
+        type=str,
+        default=None,
+        help="data set for claims on any images; default mnist or digits",
     )
     parser.add_argument("--seeds", type=int, default=5, help="runs of each, seeds 0, 1, ...")
     parser.add_argument(

@@ -285,7 +285,11 @@ def test_the_rate_of_a_variational_code_is_in_the_loss_beta_times():
     nats = layer.bottleneck.default_prior((6,)).rate(latent)
     assert out.bits.tolist() == pytest.approx((nats / torch.log(torch.tensor(2.0))).tolist())
     assert float(out.loss) == pytest.approx(0.5 * float(nats.mean()))
-    assert float(nw.Layer(quantizer()).eval()(x[:, :4]).loss) < 100 * 0.25
+    plain = nw.Layer(quantizer()).eval()
+    found = plain(x[:, :4])  # its constant rate of 4 bits a site is not in the loss
+    assert found.bits.tolist() == [24.0] * 3
+    terms = found.latent.terms["commitment"].mean()
+    assert float(found.loss) == pytest.approx(0.25 * float(terms))
 
 
 PER_SITE = {k: make for k, make in FAMILIES.items() if make().per_site}
@@ -391,7 +395,7 @@ def test_what_does_not_fit_is_refused(x, mask, says):
 
 
 def test_what_needs_the_cost_of_each_draw_is_refused():
-    layer = nw.Layer(FAMILIES.get("x", program.FAMILIES["categorical rloo"])())
+    layer = nw.Layer(program.FAMILIES["categorical rloo"]())
     with pytest.raises(TypeError, match=r"nw\.Autoencoder"):
         layer(torch.zeros(2, layer.bottleneck.in_features, 3))
 

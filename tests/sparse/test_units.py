@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import SparseCoder as Known
-from sklearn.exceptions import ConvergenceWarning
 
 import narrows.sparse
 from narrows.sparse import DictionaryLearner, SparseCoder, learn_dictionary, omp, top_k
@@ -28,7 +27,6 @@ def test_lasso_codes_over_atoms_of_any_norm_are_scikit_learns():
     known = Known(ATOMS, transform_algorithm="lasso_cd", transform_alpha=0.7)
     known.set_params(transform_max_iter=100_000)
     expected = known.fit(SIGNALS).transform(SIGNALS)
-    assert ConvergenceWarning
     np.testing.assert_allclose(ours, expected, atol=2e-2)
 
 

@@ -14,7 +14,7 @@ def run(arguments: list[str]) -> None:
     parser = parsing.parser("demo", "Train four latents on scikit-learn's digits and compare them.")
     parser.add_argument("--out", type=str, default=None, help="folder; default demo, demo-2, ...")
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training digits")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batch order")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batch order")
     config = parsing.parse(parser, arguments)
     out = Path(config.out or fresh("demo"))
     path, runs = demo(out, epochs=config.epochs, seed=config.seed)

@@ -14,7 +14,7 @@ def run(arguments: list[str]) -> None:
     parser = parsing.parser("evaluate", "Measure a run's model on a split.")
     trained.add_options(parser)
     parser.add_argument(
-        "--split", type=str, default="test", choices=list(SPLITS), help="of the data"
+        "--split", type=str, default="test", choices=list(SPLITS), help="split to evaluate on"
     )
     parser.add_argument(
         "--measures",

@@ -1,7 +1,7 @@
 """`narrows sample`, `interpolate`, `traverse`, `mask`, `denoise`: each draws one picture of a run.
 
-A command's images come from `narrows.generation` or the model; what is common to the five (a run
-of images, its data, the file that is written) stands once, at the end.
+The images come from `narrows.generation` or the model. Helpers that all five commands share are at
+the end.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from narrows.data.dataset import Dataset
 
 _PATHS = ("linear", "spherical", "switching", "blending")
-_USUAL = 256  # test images whose codes say what values are usual
+_USUAL = 256  # test images from which the usual range of a code is taken
 
 
 def sample(arguments: list[str]) -> None:
@@ -27,12 +27,23 @@ def sample(arguments: list[str]) -> None:
 
     parser = parsing.parser("sample", "Draw codes from the prior of a run and decode them.")
     parser.add_argument("run", type=str, help="a run's folder")
-    parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
+    parser.add_argument(
+        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
+    )
     parser.add_argument("--n", type=int, default=64, help="number of samples")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of learned priors")
-    parser.add_argument("--top-k", type=int, default=None, help="likeliest symbols to draw from")
-    parser.add_argument("--label", type=int, default=None, help="class, of a conditional prior")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="sampling temperature of an autoregressive prior",
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=None, help="draw from the k likeliest symbols only"
+    )
+    parser.add_argument(
+        "--label", type=int, default=None, help="class to draw from a conditional prior"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     config = _parse(parser, arguments, "samples[-PRIOR]")
     if config.n < 1:
         raise ValueError(f"expected at least 1 sample, got --n {config.n}")
@@ -72,7 +83,7 @@ def interpolate(arguments: list[str]) -> None:
     parser = parsing.parser("interpolate", "Decode paths between the codes of two test images.")
     trained.add_options(parser)
     parser.add_argument("--rows", type=int, default=8, help="number of paths")
-    parser.add_argument("--steps", type=int, default=8, help="images on each, ends included")
+    parser.add_argument("--steps", type=int, default=8, help="images per path, including both ends")
     parser.add_argument(
         "--path", type=str, default=None, choices=list(_PATHS), help="default: what suits the code"
     )
@@ -102,9 +113,9 @@ def traverse(arguments: list[str]) -> None:
         "atom's coefficient of a sparse one, an index of a discrete one.",
     )
     trained.add_options(parser)
-    parser.add_argument("--image", type=int, default=0, help="which test image")
-    parser.add_argument("--rows", type=int, default=8, help="most dimensions shown")
-    parser.add_argument("--steps", type=int, default=8, help="values of each")
+    parser.add_argument("--image", type=int, default=0, help="index of the test image")
+    parser.add_argument("--rows", type=int, default=8, help="maximum number of dimensions")
+    parser.add_argument("--steps", type=int, default=8, help="number of values per dimension")
     config = _parse(parser, arguments, "traversal")
     model, data = _load(config)
     if not 0 <= config.image < len(data.test) or config.rows < 1 or config.steps < 1:
@@ -134,10 +145,12 @@ def mask(arguments: list[str]) -> None:
         "lower half of the code drawn anew by an autoregressive prior.",
     )
     trained.add_options(parser)
-    parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
+    parser.add_argument(
+        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
+    )
     parser.add_argument("--rows", type=int, default=4, help="number of images")
-    parser.add_argument("--draws", type=int, default=8, help="completions of each, with --prior")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--draws", type=int, default=8, help="completions per image, with --prior")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     config = _parse(parser, arguments, "masked[-PRIOR]")
     _, data = _load(config)
     if not 1 <= config.rows <= len(data.test) or config.draws < 1:
@@ -169,9 +182,11 @@ def denoise(arguments: list[str]) -> None:
     )
     trained.add_options(parser)
     parser.add_argument("--noise", type=float, default=0.25, help="standard deviation, in [0, 1]")
-    parser.add_argument("--n", type=int, default=8, help="images shown")
-    parser.add_argument("--measured", type=int, default=1000, help="images that PSNR is taken of")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--n", type=int, default=8, help="number of images to show")
+    parser.add_argument(
+        "--measured", type=int, default=1000, help="number of images to measure PSNR on"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
     config = _parse(parser, arguments, "denoised")
     model, data = _load(config)
     if not 1 <= config.n <= len(data.test) or config.measured < 1:

@@ -35,17 +35,24 @@ def run(arguments: list[str]) -> None:
         "--kind", type=str, required=True,
         help="one of these, a YAML file of your own, or the class path of your own prior",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=None, help="of training by gradient")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=None,
+        help="passes over the codes, for priors trained by gradient",
+    )
     parser.add_argument("--width", type=int, default=None, help="hidden width of the network")
     parser.add_argument(
         "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
     )
     parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
-    parser.add_argument("--components", type=int, default=None, help="of a mixture")
+    parser.add_argument(
+        "--components", type=int, default=None, help="number of components of a mixture"
+    )
     parser.add_argument(
         "--prior-options", type=dict, default={}, help="other arguments of the prior's class"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batch order")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batch order")
     config = parsing.parse(parser, arguments)
     recipe = _recipe(config)
     loaded, data = trained.load(config)

@@ -35,7 +35,9 @@ def compress(arguments: list[str]) -> int:
     )
     parser.add_argument("run", type=str, help="a run's folder")
     parser.add_argument("images", type=str, nargs="+", help="image files or folders")
-    parser.add_argument("--prior", type=str, default=None, help="a kind fitted by narrows prior")
+    parser.add_argument(
+        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
+    )
     parser.add_argument("--lossless", type=bool, default=False, help="keep every pixel")
     _add_out(parser)
     config = parsing.parse(parser, arguments)
