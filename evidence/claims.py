@@ -205,9 +205,12 @@ def _rows(one: Judged) -> list[list[str]]:
 
 def _section(one: Judged, ps: Mapping[tuple[str, str], str]) -> str:
     claim = one.claim
-    head = ["quantity", "the document's side", "measured [95 % interval]", "values", "verdict"]
-    head.insert(-1, "p (Holm)")
-    rows = [[*row[:-1], ps.get((claim.name, row[0]), "–"), row[-1]] for row in _rows(one)]
+    head = ["quantity", "the document's side", "stated on", "measured [95 % interval]", "values"]
+    head += ["p (Holm)", "verdict"]
+    rows = [
+        [*row[:2], h.since, *row[2:-1], ps.get((claim.name, row[0]), "–"), row[-1]]
+        for h, row in zip(claim.hypotheses, _rows(one), strict=False)
+    ]
     parts = [
         f"## {claim.name}",
         f"Document {claim.document}, {claim.place}: {claim.says}",

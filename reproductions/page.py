@@ -186,6 +186,7 @@ def table(one: Examined, ps: Mapping[tuple[str, str], float]) -> Table:
     columns = {
         "quantity": Column("quantity"),
         "predicted": Column("the document's side"),
+        "since": Column("stated on"),
         "measured": Column("measured", "mean [95 % interval]"),
         "n": Column("values"),
         "p": Column("p", "Holm"),
@@ -197,6 +198,7 @@ def table(one: Examined, ps: Mapping[tuple[str, str], float]) -> Table:
         rows[str(index)] = {
             "quantity": f.hypothesis.quantity,
             "predicted": f"{f.hypothesis.relation} {f.hypothesis.bound:g}",
+            "since": f.hypothesis.since,
             "measured": f"{mean} [{low}, {high}]",
             "n": f.estimate.n,
             "p": f"{ps[one.claim.name, f.hypothesis.quantity]:.2g}",

@@ -139,12 +139,17 @@ class Autoencoder(Shared, Following):
         self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
-        if likelihood.any_unit and not (len(self.shape) == 3 and self.shape[0] in (1, 3)):
+        if likelihood.any_unit and not self._images:
             self.encoder = nn.Sequential(Standardize(self.shape), self.encoder)
             self.decoder = nn.Sequential(self.decoder, Restore(self.shape))
         self.likelihood: Likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)
         self.micro_batch: int | None = None
+
+    @property
+    def _images(self) -> bool:
+        """True for grey or colour images, whose values lie in [0, 1]."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     @property
     def whole_batch(self) -> bool:
@@ -326,7 +331,7 @@ class Autoencoder(Shared, Following):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Code:
         """The code of x as it would be stored: quantised where the prior has a step."""
-        if len(self.shape) == 3 and not torch.compiler.is_compiling():
+        if self._images and not torch.compiler.is_compiling():
             _refuse_levels(x)
         with evaluating(self):
             return self.prior.quantize(self.latent(x).code)
@@ -451,7 +456,7 @@ class Autoencoder(Shared, Following):
 
 
 def _refuse_levels(x: Tensor) -> None:
-    """Refuses images that count 0..255; values in own units are hardly all whole numbers."""
+    """Refuses 8-bit levels 0..255 given as floats."""
     if isinstance(x, Tensor) and x.numel() and x.max() > 2 and bool((x == x.round()).all()):
         raise ValueError(
             f"expected images in [0, 1], got whole numbers up to {x.max():.4g}; divide by 255"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from narrows.sparse.coordinate_descent import coordinate_descent
 from narrows.sparse.dictionary import MOD, Online, draw_atoms, learn_dictionary, power_of_two
-from narrows.sparse.omp import omp, pursue_unscaled
+from narrows.sparse.omp import omp, omp_unnormalized
 from narrows.sparse.penalty import L1
 from narrows.sparse.solution import SparseSolution
 from narrows.sparse.top_k import top_k
@@ -68,8 +68,7 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             k = min(max(signals.shape[1] // 10, 1), len(atoms))
         norms = atoms.norm(dim=1)
         if self.algorithm == "omp" and bool((norms - norms[0]).abs().max() > 1e-3 * norms[0]):
-            # As scikit-learn: the choice is by correlations with the atoms as they are.
-            return pursue_unscaled(signals, atoms / norms.max(), k=k, norm=float(norms.max()))
+            return omp_unnormalized(signals, atoms, k=k)
         unit = atoms / norms[:, None]
         if self.algorithm == "top_k":
             found = top_k(signals, unit, k=k, nonnegative=self.positive)

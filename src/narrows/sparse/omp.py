@@ -66,24 +66,19 @@ def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) 
     return SparseSolution(atoms, values, len(dictionary), squares / 2, gap=None, converged=done)
 
 
-def pursue_unscaled(
-    signals: Tensor, dictionary: Tensor, *, k: int, norm: float = 1.0
-) -> SparseSolution:
-    """The pursuit over atoms of unequal norms, chosen by <r, d_j> as it is.
+def omp_unnormalized(signals: Tensor, dictionary: Tensor, *, k: int) -> SparseSolution:
+    """`omp` over atoms of any norm, chosen by the plain correlation <r, d_j> as in scikit-learn.
 
     Args:
         signals: `[n, dim]`.
-        dictionary: `[K, dim]`, the largest norm 1.
-        k: most atoms of a signal.
-        norm: what the dictionary was divided by; values are for the atoms before.
-
-    Returns:
-        As `omp` returns.
+        dictionary: `[K, dim]`, one atom a row.
+        k: maximum number of atoms per signal.
     """
     check_problem(signals, dictionary, unit_norm=False)
     check_count(k, dictionary.shape[0])
+    norm = dictionary.norm(dim=1).max()
     with torch.no_grad():
-        atoms, values, squares = _pursue(signals, dictionary, k, 0.0)
+        atoms, values, squares = _pursue(signals, dictionary / norm, k, 0.0)
     check_finite(squares)
     done = torch.ones_like(squares, dtype=torch.bool)
     return SparseSolution(atoms, values / norm, len(dictionary), squares / 2, None, done)
