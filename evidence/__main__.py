@@ -15,7 +15,7 @@ from evidence.collect import collect
 from evidence.pages import ROOT, filled, pages
 from narrows.report import Picture
 from narrows.report.theme import PAPER
-from narrows.writing import write_bytes
+from narrows.saving.writing import write_bytes
 
 IMAGES = ROOT / "docs" / "images"
 PLOTS: Mapping[str, Callable[[], Picture]] = {

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from narrows.data.dataset import Dataset
+from narrows.saving.writing import write_json
 from narrows.training import Run
-from narrows.writing import write_json
 
 FILE = "floor.json"
 PCA_SHARE = 0.5

@@ -9,8 +9,8 @@ from typing import Any
 
 from narrows.report import Block, Column, Gallery, Page, Picture, Section, Table
 from narrows.report.table import format_cell
+from narrows.saving.writing import write_bytes, write_json
 from narrows.training.run import environment
-from narrows.writing import write_bytes, write_json
 from reproductions.claim import Former
 from reproductions.examination import Examined, Finding
 from reproductions.figures import pictures

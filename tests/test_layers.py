@@ -12,10 +12,10 @@ ROOT = Path(narrows.__file__).parent
 
 # Each row may import from itself and from the rows above it.
 LAYERS = [
-    {"recorded", "modes", "kernels", "hub", "saving", "writing", "tasks"},
+    {"recorded", "modes", "following", "kernels", "hub", "saving", "tasks"},
     {"codes", "functional", "sparse", "distributions"},
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
-    {"autoencoder", "layer", "objectives"},
+    {"autoencoder", "passes", "layer", "objectives"},
     {"codec", "data", "export", "generation", "metrics", "testing"},
     {"training"},
     {"report"},

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
+from narrows.following import Following
 from narrows.functional.in_parts import in_parts
 from narrows.hub import Shared
 from narrows.latent import Code, Latent
 from narrows.likelihoods import Likelihood, Normal
-from narrows.modes import Following, evaluating
+from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
 from narrows.saving.trust import read_model
 from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
-from narrows.writing import write_json
+from narrows.saving.writing import write_json
 
 WEIGHTS = "model.safetensors"
 """Name of the file of weights in a model's folder."""

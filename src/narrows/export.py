@@ -23,7 +23,7 @@ from torch.fx import GraphModule
 from narrows.autoencoder import Autoencoder
 from narrows.codes import tensors
 from narrows.modes import evaluating
-from narrows.writing import whole
+from narrows.saving.writing import whole
 
 LIMIT = 2_000_000_000
 """Bytes of weights that one ONNX file can hold (a protocol buffer's limit)."""

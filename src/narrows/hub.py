@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from narrows.writing import write_text
+from narrows.saving.writing import write_text
 
 FILES = ("model.json", "model.safetensors")
 CARD = "README.md"

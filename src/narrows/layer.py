@@ -1,32 +1,21 @@
 """A bottleneck as a layer of anyone's model: any axis, one scalar loss, updates by themselves."""
 
-import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self, TypeVar, cast
-from weakref import WeakValueDictionary, ref
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from narrows import codes
 from narrows.bottlenecks.base import Bottleneck
 from narrows.codes import Code
-from narrows.latent import JointLatent, Latent
-from narrows.modes import Following
+from narrows.following import Following
+from narrows.latent import Latent
+from narrows.passes import Passes, eager
 from narrows.priors.base import Prior
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _eager(function: Function) -> Function:
-    """Leaves a function out of what `torch.compile` captures: it has effects on the side."""
-    return cast("Function", torch.compiler.disable(function))
-
 
 MASKED = -1
 """What stands in an integer code where a site is masked."""
@@ -157,7 +146,7 @@ class Layer(Following):
             code = codes.apply(partial(_spread_code, keep), code)
         z = z.to(x.dtype)
         if self.training and torch.is_grad_enabled():
-            z, loss = self._note(z, loss, latent)
+            z, loss = self._passes.note(z, loss, latent)
         bits = None if rate is None else rate.detach() / math.log(2)
         return LayerOutput(self._back(z), code, loss, bits, latent)
 
@@ -180,8 +169,7 @@ class Layer(Following):
 
         Call it yourself only where no optimiser of PyTorch's steps.
         """
-        done = [latent for latent in self._passes.values() if isinstance(latent, Latent)]
-        self._passes.clear()
+        done = self._passes.take()
         if done:
             self.bottleneck.update(done)
             if self.prior is not None:
@@ -252,7 +240,7 @@ class Layer(Following):
             )
         return (self.prior or self._prior(sites, latent.z.device)).rate(latent)
 
-    @_eager
+    @eager
     def _prior(self, sites: tuple[int, ...], device: torch.device) -> Prior:
         """The bottleneck's own prior for these sites, made once."""
         if sites not in self._priors:
@@ -273,98 +261,19 @@ class Layer(Following):
             parts.append(self.beta * rate.sum())
         return sum(parts, start=latent.z.new_zeros(()))
 
-    @_eager
-    def _note(self, z: Tensor, loss: Tensor, latent: Latent) -> tuple[Tensor, Tensor]:
-        """Remembers a training pass, and that a backward pass has reached it once it does."""
-        if not z.requires_grad:  # nothing before the layer is trained, and what follows may be
-            z = z.detach().requires_grad_()
-        if not self._trained or len(self._passes) % 16 == 0:
-            self._trained = _leaves(z, loss)
-        number, layer = next(_NUMBERS), ref(self)
-        held = _detached(latent)
-        self._passes[number] = None
-
-        def reached(_: Tensor) -> None:
-            known = layer()
-            if known is not None and number in known._passes:
-                known._passes[number] = held
-
-        z.register_hook(reached)
-        if loss.requires_grad:
-            loss.register_hook(reached)
-        return z, loss
-
-    def _follows(self, parameters: set[int]) -> bool:
-        """Whether a step on these parameters (by id) is one of the model around the layer."""
-        own = not self._trained or bool(self._trained & parameters)
-        return own and any(latent is not None for latent in self._passes.values())
-
     def _begin(self) -> None:
         """Waits for steps from now on; nothing has passed yet."""
-        self._passes: dict[int, Latent | None] = {}
+        self._passes = Passes(self)
         self._priors: dict[tuple[int, ...], Prior] = {}
-        self._trained: set[int] = set()
-        _LAYERS[next(_NUMBERS)] = self
 
     def __getstate__(self) -> dict[str, object]:
         """Without the passes: a copy is a layer of its own."""
-        private = ("_passes", "_priors", "_trained")
-        return {name: value for name, value in self.__dict__.items() if name not in private}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_passes", "_priors")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Of a copy."""
         super().__setstate__(state)
         self._begin()
-
-
-_NUMBERS = itertools.count()
-_LAYERS: "WeakValueDictionary[int, Layer]" = WeakValueDictionary()
-
-
-def _after_step(optimizer: Optimizer, _args: object, _kwargs: object) -> None:
-    """Layers of the model that was stepped learn, in the order in which they were made.
-
-    The order is the same on all ranks, whose updates speak to each other.
-    """
-    parameters = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for number in sorted(_LAYERS.keys()):
-        layer = _LAYERS.get(number)
-        if layer is not None and layer._follows(parameters):
-            layer.update()
-
-
-register_optimizer_step_post_hook(_after_step)
-
-
-def _leaves(*ends: Tensor) -> set[int]:
-    """Ids of the parameters that the gradient of these tensors reaches."""
-    found: set[int] = set()
-    ahead, seen = [end.grad_fn for end in ends], set()
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if (leaf := getattr(node, "variable", None)) is not None:
-            found.add(id(leaf))
-        ahead += [before for before, _ in node.next_functions]
-    return found
-
-
-def _detached(latent: Latent) -> Latent:
-    """What an update learns from, without the graph, so that nothing is kept alive by it."""
-    if isinstance(latent, JointLatent):
-        latent = dataclasses.replace(latent, parts=tuple(map(_detached, latent.parts)))
-    return dataclasses.replace(
-        latent,
-        z=latent.z.detach(),
-        code=codes.apply(_without_graph, latent.code),
-        terms={name: term.detach() for name, term in latent.terms.items()},
-    )
-
-
-def _without_graph(tensor: Tensor) -> Tensor:
-    return tensor.detach()
 
 
 def _spread(rows: Tensor, keep: Tensor, fill: float) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from narrows.codes import Code, CodeSpace
+from narrows.following import HALF, Following
 from narrows.functional.score_function import score_function_surrogate
 from narrows.latent import Latent
-from narrows.modes import HALF, Following
 from narrows.recorded import Recorded
 
 if TYPE_CHECKING:

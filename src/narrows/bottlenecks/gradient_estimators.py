@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from narrows.following import Following
 from narrows.functional.ranks import ranks, sum_over_ranks
 from narrows.functional.score_function import (
     gumbel_softmax,
@@ -14,7 +15,6 @@ from narrows.functional.score_function import (
 )
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
-from narrows.modes import Following
 from narrows.recorded import Recorded
 
 

@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.saving.trust import trusting
+from narrows.saving.writing import sole_writer
 from narrows.training.run import fresh
-from narrows.writing import sole_writer
 
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison

@@ -80,7 +80,7 @@ def contact_sheet(data: "Dataset", path: Path, *, rows: int = 8, columns: int = 
     import torch
 
     from narrows.report.images import tile, to_png
-    from narrows.writing import write_bytes
+    from narrows.saving.writing import write_bytes
 
     labels = data.train.labels
     chosen = torch.arange(min(rows * columns, len(data.train)))

@@ -27,9 +27,7 @@ def sample(arguments: list[str]) -> None:
 
     parser = parsing.parser("sample", "Draw codes from the prior of a run and decode them.")
     parser.add_argument("run", type=str, help="a run's folder")
-    parser.add_argument(
-        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
-    )
+    parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
     parser.add_argument("--n", type=int, default=64, help="number of samples")
     parser.add_argument(
         "--temperature",
@@ -145,9 +143,7 @@ def mask(arguments: list[str]) -> None:
         "lower half of the code drawn anew by an autoregressive prior.",
     )
     trained.add_options(parser)
-    parser.add_argument(
-        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
-    )
+    parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
     parser.add_argument("--rows", type=int, default=4, help="number of images")
     parser.add_argument("--draws", type=int, default=8, help="completions per image, with --prior")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
@@ -244,7 +240,7 @@ def _check_images(model: "Autoencoder") -> None:
 def _write(config: Namespace, name: str, images: "Tensor", columns: int) -> None:
     """Writes images `[..., channels, height, width]` as the grid of one PNG and says where."""
     from narrows.report.images import tile, to_png
-    from narrows.writing import write_bytes
+    from narrows.saving.writing import write_bytes
 
     out = Path(config.out) if config.out else Path(config.run) / f"{name}.png"
     out.parent.mkdir(parents=True, exist_ok=True)

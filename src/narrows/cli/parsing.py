@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from narrows.cli.main import UsageError
 from narrows.recorded import class_at
-from narrows.writing import read_yaml
+from narrows.saving.writing import read_yaml
 
 
 class Help(DefaultHelpFormatter):

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
 from narrows.cli.main import UsageError
-from narrows.writing import write_json
+from narrows.saving.writing import write_json
 
 if TYPE_CHECKING:
     from narrows.training.priors import PriorRecipe
@@ -35,24 +35,17 @@ def run(arguments: list[str]) -> None:
         "--kind", type=str, required=True,
         help="one of these, a YAML file of your own, or the class path of your own prior",
     )  # fmt: skip
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        default=None,
-        help="passes over the codes, for priors trained by gradient",
-    )
+    parser.add_argument("--epochs", type=int, default=None, help="passes, if trained by gradient")
     parser.add_argument("--width", type=int, default=None, help="hidden width of the network")
     parser.add_argument(
         "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
     )
     parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
-    parser.add_argument(
-        "--components", type=int, default=None, help="number of components of a mixture"
-    )
+    parser.add_argument("--components", type=int, default=None, help="components of a mixture")
     parser.add_argument(
         "--prior-options", type=dict, default={}, help="other arguments of the prior's class"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batch order")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the fit")
     config = parsing.parse(parser, arguments)
     recipe = _recipe(config)
     loaded, data = trained.load(config)

@@ -20,10 +20,10 @@ from narrows.compare.run import RUN
 from narrows.compare.sweeps import with_step
 from narrows.data.dataset import Dataset
 from narrows.report.images import tile, to_png
+from narrows.saving.writing import write_bytes
 from narrows.tasks import Local, Outcome, Result, Task
 from narrows.training.evaluation import evaluate
 from narrows.training.run import Run
-from narrows.writing import write_bytes
 
 EXAMPLES, EPOCHS = 1000, 12
 """Of each split that are used, and of the classifier's training."""

@@ -14,8 +14,8 @@ from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
 from narrows.saving.trust import trusting
+from narrows.saving.writing import sole_writer
 from narrows.tasks import Executor, Local, Outcome, Report
-from narrows.writing import sole_writer
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from narrows.codes import CodeSpace
 from narrows.compare.run import Job
 from narrows.recorded import build, spec
 from narrows.saving.trust import dotted_names
+from narrows.saving.writing import read_yaml
 from narrows.training import fit
 from narrows.training.priors import PriorRecipe
-from narrows.writing import read_yaml
 
 Sweep = Mapping[str, Sequence[str]]
 """Argument -> values; `RECIPE:ARGUMENT` sweeps it for that recipe only."""

@@ -7,8 +7,8 @@ from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
 from narrows.recorded import build
+from narrows.saving.writing import read_yaml
 from narrows.training.evaluation import evaluate, latents
-from narrows.writing import read_yaml
 
 
 def automatic(recipes: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:

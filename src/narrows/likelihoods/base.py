@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from narrows.following import Following
 from narrows.functional.conditionals import Conditional, Walk
-from narrows.modes import Following
 from narrows.recorded import Recorded
 
 LEVELS = 256

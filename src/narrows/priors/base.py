@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from narrows.codes import Code, CodeSpace, Indices, Values, describe, length, tensors
+from narrows.following import Following
 from narrows.functional.conditionals import Conditionals, follow, sampler
 from narrows.latent import Latent
-from narrows.modes import Following
 from narrows.recorded import Recorded, build, spec
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from markupsafe import Markup
 
 from narrows.report import theme
-from narrows.writing import write_bytes
+from narrows.saving.writing import write_bytes
 
 
 class Block:

@@ -11,7 +11,7 @@ import jinja2
 from narrows.report import markdown, theme
 from narrows.report.blocks import Section
 from narrows.report.table import format_cell
-from narrows.writing import write_text
+from narrows.saving.writing import write_text
 
 
 @dataclass(frozen=True)

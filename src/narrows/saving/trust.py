@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from narrows.recorded import Recorded, check_format
-from narrows.writing import read_json, read_yaml
+from narrows.saving.writing import read_json, read_yaml
 
 VARIABLE = "NARROWS_TRUST"
 """Environment variable with the trusted modules, between commas."""

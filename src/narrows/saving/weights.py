@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from narrows.writing import file_checksum
+from narrows.saving.writing import file_checksum
 
 CHECKSUM = "sha256"
 """Key of `model.json` under which the checksum of the weights stands."""

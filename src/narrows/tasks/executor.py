@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from narrows.saving.trust import VARIABLE, trusted
+from narrows.saving.writing import sole_writer
 from narrows.tasks.task import Outcome, T, execute, keep, kept
-from narrows.writing import sole_writer
 
 Report = Callable[[Outcome[T]], None]
 

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from narrows.saving.writing import file_checksum, read_json, write_json
 from narrows.tasks.source import source_hash
-from narrows.writing import file_checksum, read_json, write_json
 
 Result = Mapping[str, float | np.ndarray]
 """Figures by name, and small arrays."""

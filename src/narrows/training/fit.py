@@ -15,6 +15,13 @@ from narrows.autoencoder import Autoencoder
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
+from narrows.saving.writing import (
+    FolderInUseError,
+    sole_writer,
+    write_json,
+    write_text,
+    write_yaml,
+)
 from narrows.training.callbacks.base import Callback
 from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
 from narrows.training.engine import Engine
@@ -25,13 +32,6 @@ from narrows.training.progress import Interruption, Progress, TrainingInterrupte
 from narrows.training.rate import Rate
 from narrows.training.run import Run, claim_folder, environment
 from narrows.training.seeding import seed_step
-from narrows.writing import (
-    FolderInUseError,
-    sole_writer,
-    write_json,
-    write_text,
-    write_yaml,
-)
 
 __all__ = ["NonFiniteLossError", "TrainingInterruptedError", "fit"]
 

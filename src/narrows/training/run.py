@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
-from narrows.writing import LOCK, read_json, read_rows
+from narrows.saving.writing import LOCK, read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)

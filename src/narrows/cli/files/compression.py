@@ -35,9 +35,7 @@ def compress(arguments: list[str]) -> int:
     )
     parser.add_argument("run", type=str, help="a run's folder")
     parser.add_argument("images", type=str, nargs="+", help="image files or folders")
-    parser.add_argument(
-        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
-    )
+    parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
     parser.add_argument("--lossless", type=bool, default=False, help="keep every pixel")
     _add_out(parser)
     config = parsing.parse(parser, arguments)
@@ -57,7 +55,7 @@ def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) ->
     from narrows.codec import CodecError, Limit
     from narrows.codec.tiles import grid
     from narrows.data.pictures import has_alpha, read_picture
-    from narrows.writing import write_bytes
+    from narrows.saving.writing import write_bytes
 
     shape = codec.model.shape
     given = torch.from_numpy(read_picture(path).copy())
@@ -87,7 +85,7 @@ def decompress(arguments: list[str]) -> int:
     """Writes NAME.png, or NAME-1.png, ... where a file has several images; 1 if some cannot be."""
     from narrows.cli.prior import load
     from narrows.codec import Codec, Limit
-    from narrows.writing import write_bytes
+    from narrows.saving.writing import write_bytes
 
     parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
     parser.add_argument("run", type=str, help="the run's folder that compressed it")

@@ -27,9 +27,7 @@ def export(arguments: list[str]) -> int:
     parser.add_argument(
         "--format", type=str, default="torch", choices=["torch", "onnx", "hub"], help="as above"
     )
-    parser.add_argument(
-        "--prior", type=str, default=None, help="prior to use, as fitted by narrows prior --kind"
-    )
+    parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
     parser.add_argument("--n", type=int, default=16, help="test images to compare on")
     parser.add_argument("--out", type=str, default=None, help="folder; default RUN/export")
     config = parsing.parse(parser, arguments)

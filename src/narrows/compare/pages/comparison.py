@@ -22,8 +22,8 @@ from narrows.data.dataset import Dataset
 from narrows.report import Block, Column, Page, Section, Table, rate_distortion
 from narrows.report.codes import Projection, principal_plane
 from narrows.report.table import Cell
+from narrows.saving.writing import write_json
 from narrows.training.run import Run
-from narrows.writing import write_json
 
 COSTS = {
     "parameters": page.COLUMNS["parameters"],

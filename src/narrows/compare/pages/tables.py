@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from narrows.writing import write_bytes, write_text
+from narrows.saving.writing import write_bytes, write_text
 
 
 def write(rows: Sequence[Mapping[str, object]], folder: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 import narrows as nw
 from narrows.cli.main import main
+from narrows.saving.writing import LOCK, FolderInUseError, read_json, read_yaml, sole_writer
 from narrows.tasks import Call, Local
-from narrows.writing import LOCK, FolderInUseError, read_json, read_yaml, sole_writer
 from tests.tasks import chores
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from narrows.writing import sole_writer
+from narrows.saving.writing import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -184,7 +184,7 @@ def test_what_the_user_trusts_is_built(tmp_path, monkeypatch):
     nw.Autoencoder.load(folder)  # the program has it imported by now
 
 
-@pytest.mark.parametrize("name", ["narrows.__main__.main", "narrows.writing.os.system"])
+@pytest.mark.parametrize("name", ["narrows.__main__.main", "narrows.saving.writing.os.system"])
 def test_the_name_of_the_package_is_no_way_in(name):
     with pytest.raises(ValueError, match="not a part of narrows"):
         refuse_strangers({"class_path": name}, Path("model.json"))
