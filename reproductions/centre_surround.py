@@ -13,7 +13,7 @@ def centre_surround(fields: Tensor) -> Tensor:
     R^2 = max over place, width s and ratio r of 1 - |f - a g_s + b g_{rs}|^2 / |f|^2 with
     a b > 0, g a circular Gaussian; f is used as it is, not centred. Place: every pixel; s from
     0.7 to 3 pixels, r from 1.5 to 3. Amplitudes are those of least squares; a pair whose
-    amplitudes come out with the same sign is no centre with a surround, and does not count.
+    amplitudes come out with the same sign is not a centre with a surround, and does not count.
 
     Args:
         fields: `[n, height, width]`.

@@ -196,7 +196,7 @@ CLAIMS = (
         name="uniform-codes-fail",
         document="002",
         place="3.2, question 4",
-        says="Images of uniformly drawn codes are no good; those of a PixelCNN's codes are.",
+        says="Images of uniformly drawn codes are poor; those of a PixelCNN's codes are good.",
         hypotheses=(
             Hypothesis(
                 "KID of images from a PixelCNN's codes over that from uniform codes",

@@ -290,7 +290,7 @@ class Autoencoder(Shared, Following):
             self.likelihood.update(torch.cat(batches), torch.cat([one.output for one in losses]))
 
     def learn_units(self, mean: Tensor, variance: float) -> None:
-        """Standardises data that are no images, inside the model and saved with it.
+        """Standardises data other than images; the statistics are saved with the model.
 
         Encoder and decoder then work on (x - mean) / scale, with one scale for all features, and
         the variance of the likelihood is relative to it: data of any unit and offset train

@@ -51,7 +51,7 @@ class Shared:
             The folder.
 
         Raises:
-            FileExistsError: if the folder has a README.md that is no card of narrows.
+            FileExistsError: if the folder has a README.md that narrows did not write.
 
         Example:
             >>> import tempfile, narrows as nw
@@ -63,7 +63,7 @@ class Shared:
         """
         path = Path(folder) / CARD
         if path.exists() and "library_name: narrows" not in path.read_text():
-            raise FileExistsError(f"{path} is there already and is no card of narrows; move it")
+            raise FileExistsError(f"{path} exists and was not written by narrows; move it")
         saved = self.save(folder)
         parts = json.loads((saved / "model.json").read_text())
         write_text(path, card(parts, saved.name, run=run))

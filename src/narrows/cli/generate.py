@@ -62,7 +62,9 @@ def _options(config: Namespace, model: "Autoencoder") -> "dict[str, float | int 
     if config.label is not None:
         if not 0 <= config.label < classes:
             known = f"0..{classes - 1}" if classes else "none: narrows prior --conditional true"
-            raise ValueError(f"--label {config.label} is no class of this prior (it has {known})")
+            raise ValueError(
+                f"--label {config.label} is not a class of this prior (it has {known})"
+            )
         found["label"] = torch.full((config.n,), config.label)
     if isinstance(model.prior, Autoregressive):
         return {"temperature": config.temperature, "top_k": config.top_k, **found}

@@ -85,7 +85,7 @@ _PART = {"class_path", "init_args", "dict_kwargs"}
 
 
 def check_recipe(path: Path, sections: Mapping[str, Collection[str]]) -> None:
-    """Refuses a file that is no recipe, and keys that nothing would read.
+    """Refuses a file that is not a recipe, and keys that nothing reads.
 
     Args:
         path: of the recipe.

@@ -85,7 +85,7 @@ class BitsBack:
         except CodecError:
             raise
         except (AssertionError, ValueError) as error:
-            raise CodecError("the payload is no bits-back code of this model") from error
+            raise CodecError("the payload is not a bits-back code of this model") from error
         words = stack.words()
         if len(words) != count or not np.array_equal(words, _words(count)):
             raise CodecError("the stack does not end where it began: damaged, or another model")

@@ -115,7 +115,7 @@ class Codec:
             limit: refuse files that say they hold more.
 
         Raises:
-            CodecError: if the bytes are no whole file of this very model and prior, or too big.
+            CodecError: if the bytes are not a whole file of this model and prior, or too big.
         """
         header, payload = container.unpack(blob)
         n = self._refuse(header, limit)
@@ -149,7 +149,7 @@ class Codec:
         """Bits of a file that no code pays for: the container, and the first words of bits-back.
 
         Raises:
-            CodecError: if the bytes are no whole file.
+            CodecError: if the bytes are not a whole file.
         """
         header, payload = container.unpack(blob)
         bits = 8 * container.overhead(len(header.shape))

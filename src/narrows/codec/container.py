@@ -111,7 +111,7 @@ def unpack(blob: bytes) -> tuple[Header, bytes]:
     """Header and payload, after the checksum of all bytes has been verified.
 
     Raises:
-        CodecError: if the bytes are no such file, are truncated, or were altered.
+        CodecError: if the bytes are not such a file, are truncated, or were altered.
     """
     blob = bytes(blob)
     if len(blob) < _FIXED.size + _CHECK:

@@ -114,7 +114,7 @@ class Reader:
         try:
             found = _decoded(self._coder, table, count)
         except AssertionError as error:
-            raise CodecError("the payload is no code under this prior") from error
+            raise CodecError("the payload is not a code under this prior") from error
         own = table[found] if table.ndim == 1 else table[np.arange(count), found]
         # A short file must not make a reader walk on for as long as its header says.
         self._left += float(np.log2(own / PARTS).sum())

@@ -86,7 +86,7 @@ def from_array(
         labels: `[n]` classes, integers or names; the split is stratified by them. None: no labels.
         name: shown with every number.
         layout: what the axes are; "auto" infers it where only one reading is possible; "own" is
-            for numbers that are no images, in their own units: latents `[n, channels, height,
+            for data other than images, in their own units: latents `[n, channels, height,
             width]`, sequences `[n, t, d]`.
         fractions: shares of the examples for validation and test.
         seed: of the split.

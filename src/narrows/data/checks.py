@@ -14,7 +14,7 @@ _AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2}
 
 
 def check_type(values: Array, layout: Layout) -> None:
-    """Refuses types that are no examples, and too few of them."""
+    """Refuses dtypes that cannot be examples, and too few examples."""
     kind, levels = values.dtype.kind, values.dtype == np.uint8
     if kind not in "bfu" or (kind == "u" and not levels and layout == "own"):
         convert = ".astype('uint8')" if kind in "iu" and layout != "own" else ".astype('float32')"
@@ -66,7 +66,7 @@ def infer_layout(shape: tuple[int, ...]) -> Layout:
             raise ValueError(
                 f"shape {shape} is one image of [height, width, channels] or {shape[0]} images "
                 f"of {shape[1]}x{shape[2]}; add the missing axis, or pass layout='nhw', or "
-                "layout='own' for what are no images"
+                "layout='own' for data other than images"
             )
         return "nhw"
     if len(shape) == 4:
@@ -80,11 +80,12 @@ def infer_layout(shape: tuple[int, ...]) -> Layout:
             return "nchw" if first else "nhwc"
         raise ValueError(
             f"expected 1 or 3 channels in axis 1 or 3, got shape {shape}; pass layout='nchw' or "
-            "layout='nhwc' if the number of channels is meant, layout='own' for what are no images"
+            "layout='nhwc' if the number of channels is right, layout='own' for data other than "
+            "images"
         )
     raise ValueError(
         f"expected vectors [n, d] or images [n, height, width] or with channels, got shape "
-        f"{shape}; reshape to one of these, or pass layout='own' for what are no images"
+        f"{shape}; reshape to one of these, or pass layout='own' for data other than images"
     )
 
 
@@ -113,7 +114,7 @@ def check_values(values: Array, *, images: bool) -> tuple[float, float]:
         fix = "divide by 255" if low >= 0 and high <= 255 else "scale them to [0, 1]"
         raise ValueError(
             f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; {fix}, or "
-            "pass layout='own' for what are no images"
+            "pass layout='own' for data other than images"
         )
     if images and values.dtype == np.uint8 and high == 1:
         raise ValueError(

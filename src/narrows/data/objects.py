@@ -37,7 +37,7 @@ def from_torchvision(
         test: the published test examples; without them a part of `train` is set aside.
         name: shown with every number; by default the class's name.
         validation: share of the training examples set aside for validation.
-        labels: False to leave labels out, such as those that are no classes.
+        labels: False to leave labels out, for instance if they are not classes.
 
     Raises:
         ValueError: as `from_array`, or if items are not images of one size.
@@ -85,7 +85,7 @@ def _arrays(source: Items) -> tuple[Array, Array | None]:
     try:
         return np.stack(images), np.asarray(labels)
     except ValueError:
-        raise ValueError("the labels are no classes; labels=False leaves them out") from None
+        raise ValueError("the labels are not classes; labels=False leaves them out") from None
 
 
 def _item(image: object, place: int) -> Array:

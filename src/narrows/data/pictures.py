@@ -91,7 +91,7 @@ def read_picture(
 
     Raises:
         UnusableImageError: if it is empty, damaged, truncated, too large, too slow, animated, CMYK,
-            has more than 8 bits or is no image; the size is known before anything is decoded.
+            has more than 8 bits or is not an image; the size is known before anything is decoded.
     """
     if isinstance(source, Path):
         found = source.stat()

@@ -27,7 +27,7 @@ def linear(a: Code, b: Code, t: float) -> Code:
     """(1 - t) a + t b, for continuous codes.
 
     Raises:
-        ValueError: for discrete or sparse codes, of which weighted sums are no codes.
+        ValueError: for discrete or sparse codes, whose weighted sums are not codes.
     """
     a, b = continuous(a), continuous(b)
     return torch.lerp(a, b, t)

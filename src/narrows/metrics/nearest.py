@@ -51,7 +51,7 @@ def novelty(samples: Tensor, train: Tensor, *, heldout: Tensor) -> float:
     """Median distance of samples to the training set, over that of held-out real examples.
 
     Near 1: as far from the training set as new real examples are. 0: copies. Above 1: further
-    away than real examples, as blurred or broken samples are; it is no measure of quality.
+    away than real examples, as blurred or broken samples are; it is not a measure of quality.
 
     Args:
         samples: `[n, ...]`.

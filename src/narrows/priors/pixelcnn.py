@@ -109,7 +109,7 @@ class PixelCNN(AutoregressiveIndices):
         classes: number of classes to condition on; None: unconditional.
 
     Raises:
-        ValueError: if the sites are no map, or a number is out of range.
+        ValueError: if the sites are not a map, or a number is out of range.
 
     Source: van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders,
     arXiv:1606.05328, eq. 2-4 and figure 2. We shift the input instead of masking the first

@@ -56,7 +56,7 @@ class RoundedAtoms(Autoregressive):
         """Atoms and q of all sites, each `[batch * sites, width]`, int64; q = 0 is padding.
 
         Raises:
-            ValueError: if the sites differ, or a value is no multiple of the step or out of range.
+            ValueError: if the sites differ, or a value is out of range or off the grid of the step.
         """
         atoms, values = self.codes.check(code, self.sites)
         scaled = values / self.step

@@ -73,7 +73,7 @@ def curves(
         step: what the steps count.
         caption: what to look for; the axis and the smoothing are said behind it.
         order: all labels of a page, so that a model looks the same in each of its figures.
-        smoothed: False draws the values as they are: for what is no record of training.
+        smoothed: False draws the values as they are, for other curves than training records.
 
     Raises:
         ValueError: if there is no value to draw.

@@ -343,7 +343,7 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
     """What must not change when a run is resumed: all that its numbers depend on."""
     fit_arguments = {k: v for k, v in config["fit"].items() if k not in ("checkpoints", "engine")}
     engine = dict(config["fit"]["engine"]["init_args"])
-    engine.pop("strategy", None)  # where weights lie is no matter of numbers
+    engine.pop("strategy", None)  # where weights lie does not change any number
     fit_arguments["engine"] = engine
     return {
         "model": config["model"],

@@ -191,8 +191,8 @@ def _check_steerable(model: Autoencoder) -> None:
         random = bottleneck(zeros).posterior is not None
     if not random:
         raise TypeError(
-            f"Rate has nothing to steer: the rate of {type(bottleneck).__name__} is no part of its "
-            "training; take Rounded, a probabilistic bottleneck, or VectorQuantizer with "
+            f"Rate has nothing to steer: the rate of {type(bottleneck).__name__} is not part of "
+            "its training; take Rounded, a probabilistic bottleneck, or VectorQuantizer with "
             "learning=CodebookLearning(entropy_constraint=0.1)"
         )
 

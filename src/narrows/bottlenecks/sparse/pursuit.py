@@ -88,7 +88,7 @@ class Lasso(Coder):
         nonnegative: bool = False,
         refit: bool = True,
     ) -> None:
-        L1(weight)  # refuses what is no penalty
+        L1(weight)  # refuses an invalid weight
         check_refit("Lasso", refit=refit, nonnegative=nonnegative)
         self.penalty: L1 = L1(1.0, relative=relative, nonnegative=nonnegative)
         self.refit = refit

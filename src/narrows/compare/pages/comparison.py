@@ -289,7 +289,7 @@ def _advice(comparison: Comparison) -> list[str]:
 
 
 def _references(comparison: Comparison, sections: Sequence[Section]) -> dict[str, dict[str, Cell]]:
-    """The measures of what is no model (raw data, PCA, ...), as the tables show them."""
+    """The measures of references other than models (raw data, PCA, ...), as tables show them."""
     found: dict[str, dict[str, Cell]] = {}
     for block in itertools.chain.from_iterable(section.blocks for section in sections):
         if isinstance(block, Table) and block.corner == "model":

@@ -17,7 +17,7 @@ SHOWN, FIELDS = 32, 16
 RESPONSES = (
     "What the decoder adds to its answer to the mean code when one code, atom or feature stands "
     "at the middle site: codes and atoms by use, each atom at its usual size, a feature two "
-    "standard deviations up. Mid-grey is no change; each picture is stretched for itself."
+    "standard deviations up. Mid-grey means no change; each picture is scaled separately."
 )
 RECEPTIVE = (
     "Mean gradient of single features at the middle site with respect to the pixels, over 64 "
