@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 
 from narrows.tasks.executor import Executor, alone
@@ -37,7 +38,7 @@ class OnRay(Executor):
                 "--jobs N runs N processes on this machine"
             ) from None
         self.address: str = address
-        self.ray = ray
+        self.ray: ModuleType = ray  # typed loosely: checks must not depend on whether it is here
 
     def __enter__(self) -> Self:
         """Connects.
@@ -59,7 +60,7 @@ class OnRay(Executor):
         remote = self.ray.remote(num_cpus=1, max_retries=0)(alone)
         try:
             outcome = self.ray.get(remote.remote(task, root.resolve(), 1, self.trust))
-        except Exception as error:  # whatever the cluster's trouble, the other tasks go on
+        except Exception as error:  # a failed task must not stop the others
             last = str(error).strip().splitlines()
             return Outcome(task, folder, error=last[-1] if last else type(error).__name__)
         error = outcome.error
