@@ -20,6 +20,7 @@ from narrows.bottlenecks import (
     Lasso,
     LookupFreeQuantizer,
     ResidualQuantizer,
+    Rounded,
     SimVQ,
     SoftmaxDictionary,
     SparseDictionary,
@@ -34,6 +35,7 @@ from narrows.codes import is_discrete
 from narrows.distributions import Student
 
 WARM = CodebookLearning(init="kmeans", warmup=2)
+ENTROPY = CodebookLearning(entropy_constraint=0.1)
 GRADIENT = CodebookLearning("gradient", "uniform")
 FAMILIES = {
     "identity": lambda: Identity(4),
@@ -46,6 +48,9 @@ FAMILIES = {
     "vq cosine": lambda: VectorQuantizer(8, 4, metric="cosine", estimator="rotation"),
     "vq warm-up": lambda: VectorQuantizer(8, 4, learning=WARM),
     "residual": lambda: ResidualQuantizer(VectorQuantizer(8, 4, learning=WARM), 2, dropout=0.5),
+    "rounded": lambda: Rounded(4),
+    "rounded, noise": lambda: Rounded(4, estimator="noise"),
+    "vq entropy": lambda: VectorQuantizer(8, 4, learning=ENTROPY),
     "fsq": lambda: FiniteScalarQuantizer([3, 4, 5, 3]),
     "lfq": lambda: LookupFreeQuantizer(4),
     "spherical": lambda: LookupFreeQuantizer(4, True),

@@ -34,6 +34,7 @@ from narrows.bottlenecks import (
     Lasso,
     LookupFreeQuantizer,
     ResidualQuantizer,
+    Rounded,
     SimVQ,
     SoftmaxDictionary,
     SparseDictionary,
@@ -98,6 +99,10 @@ FAMILIES = {
         ),
         stages=2,
     ),
+    "vq entropy": lambda: VectorQuantizer(
+        24, 4, learning=CodebookLearning(revive_after=2, entropy_constraint=0.1)
+    ),
+    "rounded": lambda: Rounded(3),
     "fsq": lambda: FiniteScalarQuantizer([5, 4, 3]),
     "lfq": lambda: LookupFreeQuantizer(4),
     "lfq spherical": lambda: LookupFreeQuantizer(4, spherical=True),

@@ -53,7 +53,7 @@ class Run:
         path = folder / "metrics.json"
         if not path.is_file():
             raise FileNotFoundError(
-                f"expected the folder of a finished run, but {folder} has no metrics.json; "
+                f"expected the folder of a finished run, but '{folder}' has no metrics.json; "
                 "give the folder that `narrows train --out` wrote"
             )
         figures = read_json(path, _REMEDY)

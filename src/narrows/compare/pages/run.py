@@ -106,7 +106,7 @@ def figure_sections(data: Dataset, figures: Mapping[str, Figures]) -> list[Secti
         if "bits_per_dimension" in f
     }
     if points:
-        plot = rate_distortion(points, caption="Lower left is better: fewer bits, less error.")
+        plot = rate_distortion(points, caption="Test split.")
         found.append(Section("Distortion against bits", [plot]))
     return found
 
