@@ -96,6 +96,9 @@ def test_the_histogram_follows_what_training_codes_and_forgets():
     expected = torch.zeros(7).double()
     expected[3], expected[5] = 4 * 0.25 + 4 * 0.5, 4.0
     assert torch.allclose(prior.counts[0], expected)
+    prior.requires_grad_(False)
+    prior.update([bottleneck(torch.zeros(2, 1))])
+    assert torch.allclose(prior.counts[0], expected)
 
 
 def test_numbers_beyond_reach_are_cut_off_and_reported():

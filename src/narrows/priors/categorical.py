@@ -158,7 +158,7 @@ class MovingHistogram(CategoricalPrior):
     @torch.no_grad()
     def update(self, latents: Sequence[Latent], /) -> None:
         """Follows the indices of one optimiser step, which `Latent.stats["counts"]` tells."""
-        if not latents:
+        if not latents or self.frozen:
             return
         counts = torch.stack([latent.stats["counts"] for latent in latents]).sum(0)
         counts = sum_over_ranks(counts.to(self.counts).view_as(self.counts))
