@@ -53,7 +53,7 @@ def test_three_lines_in_a_plain_loop_equal_fit(family, digits, recwarn):
     plain = nw.Optimization(learning_rate=1e-3, schedule=Constant())
     data = nw.data.Dataset("some", digits.train.head(96), digits.validation.head(32), digits.test)
     nw.fit(fitted, data, epochs=2, batch_size=32, optimization=plain, show=False)
-    prior = own.prior if own.prior.follows_training else None
+    prior = own.prior if own.prior.has_running_state else None
     layer = nw.Layer(own.bottleneck, axis=-1, prior=prior)
     optimizer = torch.optim.AdamW(own.parameters(), lr=1e-3, weight_decay=0)
     own.train()
@@ -305,7 +305,7 @@ def trained_on(family, x, mask=None):
     torch.manual_seed(0)
     bottleneck = FAMILIES[family]()
     prior = bottleneck.default_prior(() if mask is not None else tuple(x.shape[1:-1]))
-    layer = nw.Layer(bottleneck, axis=-1, prior=prior if prior.follows_training else None)
+    layer = nw.Layer(bottleneck, axis=-1, prior=prior if prior.has_running_state else None)
     scale = nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([scale, *layer.parameters()], lr=0.01)
     torch.manual_seed(2)

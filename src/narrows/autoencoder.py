@@ -325,6 +325,7 @@ class Autoencoder(Shared, Following):
         part = None if self.micro_batch is None else draws * self.micro_batch
         output = in_parts(self.decoder, latent.z, part)
         self.likelihood.count_pass()
+        self.prior.count_pass()
         return latent, output, -self.likelihood.log_prob(target, output)
 
     # Using a trained model. These switch to eval for their duration and build no graph.

@@ -53,6 +53,11 @@ class Following(nn.Module):
         type.__setattr__(cls, "update", update)
 
     @property
+    def has_running_state(self) -> bool:
+        """True if this module or a part of it follows the data."""
+        return any(part.follows for part in self.modules() if isinstance(part, Following))
+
+    @property
     def frozen(self) -> bool:
         """True after `requires_grad_(False)`, or if there are parameters and none is trained."""
         some = next(self.parameters(), None) is not None

@@ -245,7 +245,7 @@ class Layer(Following):
         """The bottleneck's own prior for these sites, made once."""
         if sites not in self._priors:
             made = self.bottleneck.default_prior(sites)
-            if any(True for _ in made.parameters()) or made.follows_training:
+            if any(True for _ in made.parameters()) or made.has_running_state:
                 raise ValueError(
                     f"Layer: the prior of {type(self.bottleneck).__name__} is trained along; pass "
                     f"prior=bottleneck.default_prior({sites}), which is then part of the layer"

@@ -174,3 +174,13 @@ def test_a_layers_prior_follows_its_steps():
     (out.z.square().sum() + out.loss).backward()
     optimizer.step()
     assert layer.prior.counts.sum().item() == 12
+
+
+def test_training_without_update_is_reminded_of_the_histogram():
+    model = nw.Autoencoder.for_vectors(
+        2, nw.Rounded(1), network=nw.Mlp(()), likelihood=nw.Normal(1.0)
+    ).train()
+    x = torch.rand(4, 2)
+    with pytest.warns(UserWarning, match="MovingHistogram: 100 training passes without update"):
+        for _ in range(100):
+            model.loss(x)

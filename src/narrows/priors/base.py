@@ -34,7 +34,6 @@ class Prior(Recorded, Following, ABC):
             `loss`; None where `fit` fits it in one pass.
         prices_draws: True if, fitted to random codes, its rate is the KL(q || p) of a draw and it
             rounds nothing.
-        follows_training: True if `update` changes it after each step.
         classes: number of classes that it is conditioned on; None if it knows none.
     """
 
@@ -44,7 +43,7 @@ class Prior(Recorded, Following, ABC):
     obstacle: ClassVar[str] = "it has no `conditionals`; implement it or pass another prior"
     learning_rate: ClassVar[float | None] = None
     prices_draws: ClassVar[bool] = False
-    follows_training: bool = False
+    follows: bool = False
     classes: int | None = None
 
     def __init__(self, sites: tuple[int, ...]) -> None:

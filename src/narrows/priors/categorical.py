@@ -134,8 +134,6 @@ class MovingHistogram(CategoricalPrior):
         ('MovingHistogram', torch.Size([3, 2, 2, 4]))
     """
 
-    follows_training = True
-
     def __init__(
         self, sites: tuple[int, ...], size: int, *, channels: int | None = None, decay: float = 0.98
     ) -> None:
@@ -158,7 +156,7 @@ class MovingHistogram(CategoricalPrior):
     @torch.no_grad()
     def update(self, latents: Sequence[Latent], /) -> None:
         """Follows the indices of one optimiser step, which `Latent.stats["counts"]` tells."""
-        if not latents or self.frozen:
+        if not latents:
             return
         counts = torch.stack([latent.stats["counts"] for latent in latents]).sum(0)
         counts = sum_over_ranks(counts.to(self.counts).view_as(self.counts))

@@ -26,6 +26,8 @@ class JointPrior(Prior):
 
     space: ClassVar[type[CodeSpace]] = Several
 
+    follows: bool = False  # the parts do
+
     def __init__(self, sites: tuple[int, ...], priors: Sequence[Prior]) -> None:
         super().__init__(sites)
         self.parts: nn.ModuleList = nn.ModuleList(priors)
@@ -34,7 +36,6 @@ class JointPrior(Prior):
                 f"JointPrior: expected priors on sites {self.sites}, got "
                 f"{[prior.sites for prior in priors]}"
             )
-        self.follows_training = any(prior.follows_training for prior in priors)
 
     @property
     def codes(self) -> Several | None:
