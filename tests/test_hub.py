@@ -61,7 +61,7 @@ def test_a_card_without_a_run_claims_nothing(run, tmp_path):
     run.model.save_pretrained(tmp_path / "mine", run)  # its own card may be replaced
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "README.md").write_text("# My project")
-    with pytest.raises(FileExistsError, match="no card of narrows"):
+    with pytest.raises(FileExistsError, match="was not written by narrows"):
         run.model.save_pretrained(tmp_path / "theirs")
 
 

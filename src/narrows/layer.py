@@ -146,7 +146,7 @@ class Layer(Following):
             code = codes.apply(partial(_spread_code, keep), code)
         z = z.to(x.dtype)
         if self.training and torch.is_grad_enabled():
-            z, loss = self._passes.note(z, loss, latent)
+            z, loss = self._passes.note(z, loss, latent=latent)
         bits = None if rate is None else rate.detach() / math.log(2)
         return LayerOutput(self._back(z), code, loss, bits, latent)
 

@@ -45,7 +45,7 @@ class Passes:
         _WAITING[next(_NUMBERS)] = self
 
     @eager
-    def note(self, z: Tensor, loss: Tensor, latent: Latent) -> tuple[Tensor, Tensor]:
+    def note(self, z: Tensor, loss: Tensor, *, latent: Latent) -> tuple[Tensor, Tensor]:
         """Remembers a pass, and that a backward pass has reached z or the loss once it does.
 
         Returns:

@@ -172,7 +172,7 @@ def test_a_conditional_prior_draws_the_class_asked_for(runs, capsys):
     assert main(["prior", vq, *fit]) == 0
     assert main(["sample", vq, "--prior", "pixelcnn", "--label", "3", "--n", "4"]) == 0
     assert main(["sample", vq, "--prior", "pixelcnn", "--label", "11"]) == 1
-    assert "no class of this prior (it has 0..9)" in capsys.readouterr().err
+    assert "is not a class of this prior (it has 0..9)" in capsys.readouterr().err
     assert main(["sample", str(runs / "vae"), "--label", "1"]) == 1
     assert "--conditional" in capsys.readouterr().err
     assert main(["prior", vq, "--kind", "histogram", "--conditional", "true"]) == 1
