@@ -10,6 +10,7 @@ start as atoms are the floor: an edge looks like a Gabor function too. Times are
 """
 
 import argparse
+import io
 import time
 import warnings
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import cast
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.decomposition import MiniBatchDictionaryLearning
 
 from evidence.benchmarks import record
 from narrows.data.loaders import patches
 from narrows.metrics.gabor import gabor_fit
+from narrows.report.images import to_png
 from narrows.report.theme import INK, PAPER
 from narrows.sparse import Online, SparseSolution, coordinate_descent, learn_dictionary
 from narrows.sparse.dictionary import draw_atoms
@@ -79,19 +82,21 @@ def measure(atoms: torch.Tensor, test: torch.Tensor, alpha: float) -> Row:
 
 
 def draw(dictionaries: dict[str, torch.Tensor], rows: dict[str, Row], path: Path) -> None:
-    """The first 144 atoms of each, every one on its own scale."""
-    figure = Figure(figsize=(4.2 * len(dictionaries), 4.6), layout="constrained", facecolor=PAPER)
+    """The first 64 atoms of each, every one on its own scale."""
+    figure = Figure(figsize=(2.8 * len(dictionaries), 3.1), layout="constrained", facecolor=PAPER)
     for index, (name, atoms) in enumerate(dictionaries.items()):
         axes = figure.add_subplot(1, len(dictionaries), index + 1)
-        axes.imshow(mosaic(atoms[:144]), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        axes.imshow(mosaic(atoms[:64]), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axes.set_title(
-            f"{name}: {rows[name]['gabor']:.0%} Gabor-like", color=INK, fontsize=11, loc="left"
+            f"{name}: {rows[name]['gabor']:.0%} Gabor-like", color=INK, fontsize=9, loc="left"
         )
         axes.set_axis_off()
-    figure.savefig(path, dpi=110)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    path.write_bytes(to_png(np.asarray(Image.open(buffer)), colours=16))
 
 
-def mosaic(atoms: torch.Tensor, columns: int = 12) -> np.ndarray:
+def mosaic(atoms: torch.Tensor, columns: int = 8) -> np.ndarray:
     canvas = np.ones((-(-len(atoms) // columns) * (SIDE + 1), columns * (SIDE + 1)))
     for index, atom in enumerate(atoms.numpy()):
         y, x = (SIDE + 1) * (index // columns), (SIDE + 1) * (index % columns)

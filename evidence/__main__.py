@@ -40,7 +40,7 @@ def made() -> Iterator[tuple[Path, bytes]]:
 
 def on_paper(svg: bytes) -> bytes:
     """A plot with a background, readable where pages are dark."""
-    return svg.replace(b'style="fill: none"', f'style="fill: {PAPER}"'.encode(), 1)
+    return svg.replace(b'style="fill:none"', f'style="fill:{PAPER}"'.encode(), 1)
 
 
 def main() -> int:

@@ -245,6 +245,5 @@ def _cost(run: Run) -> str:
     assert run.seconds is not None
     return (
         f"{run.figures['trials']} trials, {run.seconds / 60:.1f} minutes of one core, narrows "
-        f"{run.versions['narrows']} at {run.commit}, {processor}, {cores} cores; alone: "
-        f"`python -m reproductions {run.configuration['claim']}`"
+        f"{run.versions['narrows']} at {run.commit}, {processor}, {cores} cores"
     )

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from narrows.report import Block, Gallery, Picture, Strips, theme
+from narrows.report.images import to_png
 from reproductions.verdict import Estimate
 
 
@@ -31,9 +32,7 @@ class Plot(Picture):
         buffer = io.BytesIO()
         with matplotlib.rc_context({"font.family": ["sans-serif"]}):
             self.figure.savefig(buffer, format="png", dpi=96, facecolor=theme.PAPER)
-        small = io.BytesIO()  # a plot has few colours: a palette takes half the room
-        Image.open(buffer).convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
-        return small.getvalue()
+        return to_png(np.asarray(Image.open(buffer)), colours=32)
 
 
 def dots(

@@ -51,7 +51,7 @@ def test_smoothed_logarithms_stay_positive_where_smoothed_values_do_not():
     assert report.smooth(spiky).min() < 0
     assert report.smooth(spiky, logarithmic=True).min() > 0
     picture = report.curves({"a": (range(400), spiky)}, quantity="loss")
-    heights = [float(y) for y in re.findall(r"L [\d.]+ (-?[\d.]+)", picture.data.decode())]
+    heights = [float(y) for y in re.findall(r"L[\d.]+ (-?[\d.]+)", picture.data.decode())]
     assert max(heights) < 1e4  # a value below 0 has no place on a logarithmic axis
 
 
@@ -268,3 +268,20 @@ def test_a_beaten_point_is_shown_and_not_joined():
     from narrows.report.rate_distortion import _split
 
     assert _split([(3.0, 0.1), (1.0, 0.3), (2.0, 0.5)]) == (([1, 3], [0.3, 0.1]), ([2], [0.5]))
+
+
+def test_tick_labels_keep_all_their_digits():
+    figure, axes = theme.new_figure()
+    axes.plot([0.0, 1.0], [0.0, 1.0])
+    axes.set_yticks([0.0625, 0.175])
+    svg = theme.to_svg(figure).decode()
+    assert re.findall(r">(0\.\d{3,})<", svg) == ["0.0625", "0.1750"]
+
+
+def test_a_short_svg_is_well_formed_and_draws_every_line():
+    figure, axes = theme.new_figure()
+    for height in (0.25, 0.5, 0.75):
+        axes.errorbar([1, 2], [height, height], yerr=0.1, color="#123456")
+    svg = theme.to_svg(figure).decode()
+    ET.fromstring(svg)
+    assert len(re.findall(r"M[\d. ]+L", "".join(re.findall(r'd="([^"]*)"[^>]*#123456', svg)))) == 9

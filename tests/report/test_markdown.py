@@ -58,7 +58,7 @@ def test_tables_have_one_cell_a_column_whatever_is_in_them(written):
 def test_strips_become_one_picture_with_their_labels_written_in_it(written):
     with Image.open(written.parent / "figures" / "rows-2.png") as picture:
         pixels = np.asarray(picture.convert("L"))
-    assert pixels.shape[1] == 160 + 5 * (4 * 32 + 3 * 4)
+    assert pixels.shape[1] == 160 + 2 * (4 * 32 + 3 * 4)
     labels = pixels[:, :160]
     assert (labels < 100).any(), "labels are dark on white"
     assert labels.mean() > 200

@@ -33,6 +33,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small files, readable by machines
     "svg.hashsalt": "narrows",  # the same figure is the same file
     "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],  # a reader without it gets the next sans-serif
     "path.simplify": True,
 }
 
@@ -101,29 +102,61 @@ def to_svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _short(_joined(buffer.getvalue().decode())).encode()
-
-
-def _short(svg: str) -> str:
-    """Hundredths of a point are enough; indentation says nothing."""
-    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r"\n\s*", "\n", svg)
+    return _short(buffer.getvalue().decode()).encode()
 
 
 _POINT = re.compile(r'<use xlink:href="(#\w+)" x="([\d.-]+)" y="([\d.-]+)" style="([^"]*)"/>(\s*)')
+_LINES = re.compile(r'<path d="([^"]*)"([^>]*fill:none[^>]*)/>\n(?:<path d="[^"]*"\2/>\n)+')
 
 
-def _joined(svg: str) -> str:
-    """Neighbouring points of equal style share one group: half the bytes of a scatter."""
+def _short(svg: str) -> str:
+    """The same picture in half the bytes: short numbers, no names of groups, equal styles once."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*"|(?<=<g) id="[^"]*"', "", svg)
+    svg = re.sub(r"\n\s*", "\n", svg)
+    svg = re.sub(r'(?<=[;:]) (?=[^<>]*"/?>)', "", svg)  # in styles
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', _coordinates, svg)
+    svg = re.sub(r'<path d="M[^LCz"]*" [^>]*/>\n', "", svg)  # a line of one point shows nothing
+    return _LINES.sub(_one_path, _points_joined(_bare_groups_dropped(svg)))
+
+
+def _coordinates(attribute: re.Match[str]) -> str:
+    """Tenths of a point are enough; hundredths for markers, which are small."""
+
+    def shorter(number: re.Match[str]) -> str:
+        value = float(number[0])
+        return f"{value:.{1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(".")
+
+    text = re.sub(r"-?\d+\.\d+", shorter, attribute[0])
+    return re.sub(r'\s*([MLCz])\s*|\s+(?=")', r"\1", text)
+
+
+def _points_joined(svg: str) -> str:
+    """Neighbouring points of equal style share one group."""
     parts, end, last = [], 0, ""
     for point in _POINT.finditer(svg):
         marker, x, y, style, _ = point.groups()
         if point.start() != end or style != last:
             parts += ["</g>" if last else "", svg[end : point.start()], f'<g style="{style}">']
-        parts.append(f'<use xlink:href="{marker}" x="{float(x):.1f}" y="{float(y):.1f}"/>')
+        parts.append(f'<use xlink:href="{marker}" x="{x}" y="{y}"/>')
         end, last = point.end(), style
     return "".join(parts) + ("</g>" if last else "") + svg[end:]
+
+
+def _one_path(lines: re.Match[str]) -> str:
+    """Neighbouring lines of equal style as one path."""
+    path = "".join(re.findall(r' d="([^"]*)"', lines[0]))
+    return f'<path d="{path}"{lines[2]}/>\n'
+
+
+def _bare_groups_dropped(svg: str) -> str:
+    parts, bare = re.split(r"(<g[^>]*>|</g>)\n?", svg), []
+    for index, part in enumerate(parts):
+        if part.startswith("<g"):
+            bare.append(part == "<g>")
+        if part == "<g>" or (part == "</g>" and bare.pop()):
+            parts[index] = ""
+    return "".join(parts)
 
 
 def inline_svg(svg: bytes, label: str) -> Markup:
