@@ -133,6 +133,8 @@ class Claim:
         former: hypotheses that were given up after a look at results, with the reason.
         ours: True for a test of our own repair or idea, which no sentence of the document states;
             listed apart and not counted among the document's claims.
+        course: True for a claim about the course of training: its models need not have stopped
+            improving.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Claim:
     needs: str | None = None
     former: Sequence[Former] = ()
     ours: bool = False
+    course: bool = False
 
     @property
     def lacks(self) -> str:

@@ -163,7 +163,7 @@ def _judged(
     evidence = Evidence(outcomes)
     findings = [Finding(h, h.estimate(evidence)) for h in claim.hypotheses]
     figures = list(claim.figures(evidence))
-    below, advice, models = _floors(outcomes)
+    below, advice, models = _floors(outcomes, claim.course)
     return Examined(
         claim, scale, findings, figures, seconds, len(trials), settings=shared(trials),
         shortfalls=below, advice=advice, models=models,
@@ -176,7 +176,7 @@ def shared(trials: Sequence[Call]) -> dict[str, Plain]:
     return {k: v for k, v in first.items() if all(t.arguments.get(k) == v for t in trials)}
 
 
-def _floors(outcomes: Sequence[Outcome[Call]]) -> tuple[list[str], list[str], int]:
+def _floors(outcomes: Sequence[Outcome[Call]], course: bool) -> tuple[list[str], list[str], int]:
     """What models lack, what their runs warned of, and how many there are."""
     common = shared([outcome.task for outcome in outcomes])
     below, advice, models = list[str](), Counter[str](), 0
@@ -185,6 +185,6 @@ def _floors(outcomes: Sequence[Outcome[Call]]) -> tuple[list[str], list[str], in
         words = ", ".join(f"{k}={v}" for k, v in varied.items()) or outcome.task.name
         for one in floor.read(outcome.folder):
             models += 1
-            below += [f"{words}: {text}" for text in one.shortfalls()]
+            below += [f"{words}: {text}" for text in one.shortfalls(course=course)]
             advice.update(one.advice)
     return below, [f"{text} ({n} of {models} models)" for text, n in advice.items()], models

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from narrows.report import Block, Gallery, Picture, Strips, theme
+from narrows.report import Block, Gallery, Picture, Strips, labelled, theme
 from narrows.report.images import to_png
 from reproductions.verdict import Estimate
 
@@ -155,13 +155,12 @@ def _trim(axes, points: NDArray[np.float64], percentile: float) -> None:
 def as_png(block: Block) -> tuple[bytes, str, str] | None:
     """A block as (PNG file, alternative text, caption), None where it is not a picture.
 
-    Strips become one picture, row under row, named in order in the caption.
+    Strips become one picture, row under row, each with its label.
     """
     if isinstance(block, Plot):
         return block.png(), block.alt, block.caption
     if isinstance(block, Strips):
-        rows = ", ".join(block.rows)
-        return _stack(block), f"Rows of pictures: {rows}.", f"{block.caption} Rows: {rows}."
+        return labelled(block).data, f"Rows of pictures: {', '.join(block.rows)}.", block.caption
     if isinstance(block, Picture) and block.suffix == ".png":
         return block.data, block.alt, block.caption
     return None
@@ -173,17 +172,3 @@ def pictures(blocks: Sequence[Block]) -> list[tuple[bytes, str, str]]:
     for block in blocks:
         flat += block.blocks if isinstance(block, Gallery) else [block]
     return [found for block in flat if (found := as_png(block)) is not None]
-
-
-def _stack(block: Strips) -> bytes:
-    rows = [Image.open(io.BytesIO(row.data)).convert("RGBA") for row in block.rows.values()]
-    width, gap = max(row.width for row in rows), 6
-    height = sum(row.height for row in rows) + gap * (len(rows) - 1)
-    canvas = Image.new("RGBA", (width, height), (0, 0, 0, 0))
-    top = 0
-    for row in rows:
-        canvas.paste(row, (0, top))
-        top += row.height + gap
-    buffer = io.BytesIO()
-    canvas.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

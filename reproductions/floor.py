@@ -48,8 +48,12 @@ class Floor:
     epochs: int
     advice: Sequence[str] = ()
 
-    def shortfalls(self) -> list[str]:
-        """Sentences on what is missing; none if the model may be judged."""
+    def shortfalls(self, *, course: bool = False) -> list[str]:
+        """Sentences on what is missing; none if the model may be judged.
+
+        Args:
+            course: whether only the course of training is judged, wherever it ends.
+        """
         missed = []
         if not self.nmse < self.mean_image:
             missed.append(
@@ -62,6 +66,8 @@ class Floor:
             )
         if self.varies < COLLAPSED:
             missed.append(f"collapsed: its copies have {self.varies:.1%} of the images' variance")
+        if course:
+            return missed
         if self.improved is None:
             missed.append(f"{self.epochs} epochs do not show whether it has stopped improving")
         elif self.improved >= STILL_IMPROVING:

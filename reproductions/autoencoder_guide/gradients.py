@@ -73,7 +73,7 @@ def trials(scale: Scale) -> list[Call]:
     """One model per seed."""
     arguments = {
         **sizes(scale), "dim": 8, "images": scale.pick(2, 50, 200),
-        "draws": scale.pick(8, 400, 2000), "epochs": scale.pick(1, 5, 25),
+        "draws": scale.pick(8, 400, 2000), "epochs": scale.pick(1, 40, 25),
     }  # fmt: skip
     return [Call(spreads, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 

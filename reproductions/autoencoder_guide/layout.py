@@ -53,6 +53,6 @@ CLAIM = Claim(
     ),
     trials=pairs,
     figures=figures,
-    minutes=1.7,
+    minutes=5.0,
     notes=("The principal plane shows a part of 128 numbers only, as the document's picture did.",),
 )

@@ -39,7 +39,7 @@ def linear(folder: Path, *, dim: int, **rest: Any) -> Result:
 
 def trials(scale: Scale) -> list[Call]:
     """One model per seed."""
-    arguments = {**sizes(scale), "dim": 6, "epochs": scale.pick(1, 60, 60)}
+    arguments = {**sizes(scale), "dim": 6, "epochs": scale.pick(1, 120, 60)}
     return [Call(linear, {**arguments, "seed": seed}) for seed in range(scale.seeds)]
 
 

@@ -17,15 +17,16 @@ from reproductions.training import codes, copies, decoded, labels, subset, whole
 
 NOISE = (0.25, 0.5, 0.75)
 PICTURES = 10
-READ = 1500
-"""Images that the classifier is trained on whose features compare images."""
+READ = 2000
+PASSES = 15
+"""Images that classifiers are trained on, and how often they see them."""
 
 
 @cache
 def reader(data: str, examples: int) -> metrics.Classifier:
     """A classifier of the first so many training images."""
     known = subset(data, examples, 1).train
-    return metrics.train_classifier(whole(known), labels(known), epochs=5, seed=0)
+    return metrics.train_classifier(whole(known), labels(known), epochs=PASSES, seed=0)
 
 
 def small(images: Tensor) -> NDArray[Any]:
@@ -108,3 +109,16 @@ def between(model: Autoencoder, data: Dataset, judge: metrics.Classifier) -> dic
         "ends": distance(decoded(model, torch.cat([a, b]))) / usual,
         "path": small(decoded(model, path.unflatten(1, tuple(a.shape[1:])))),
     }
+
+
+def retained(model: Autoencoder, data: Dataset, judge: metrics.Classifier) -> dict[str, float]:
+    """Accuracies of classifiers that are trained or tested on reconstructions."""
+    head = data.train.head(READ)
+    return metrics.retention(
+        lambda x: copies(model, x),
+        (whole(head), labels(head)),
+        test=(whole(data.test), labels(data.test)),
+        epochs=PASSES,
+        seed=0,
+        real=judge,
+    )

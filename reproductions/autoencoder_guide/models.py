@@ -20,6 +20,7 @@ from reproductions.autoencoder_guide.measures import (
     denoised,
     layout,
     reader,
+    retained,
     sampled,
     small,
 )
@@ -28,6 +29,8 @@ from reproductions.training import Setting, codes, copies, labels, train, whole
 
 SIZES = (128, 256, 512)
 WEIGHTS = (0.0001, 0.001, 0.01)
+COLLAPSING = 0.01
+"""A weight at which the objective itself leaves the code unused, however long one trains."""
 BASE = {"dim": 128, "weight": 0.001}
 """The middle weight and the smallest size: what claims that vary neither use."""
 
@@ -39,7 +42,7 @@ def trial(scale: Scale, kind: str, seed: int, dim: int = 128, weight: float = 0.
         "kind": kind,
         "dim": scale.pick(8 + dim // 64, dim, dim),
         "weight": weight,
-        "epochs": scale.pick(1, 6, 25),
+        "epochs": scale.pick(1, 80, 25),
         "seed": seed,
     }
     return Call(dense, arguments)
@@ -49,7 +52,7 @@ def sizes(scale: Scale) -> dict[str, Plain]:
     """The images that a trial sees."""
     return {
         "data": scale.images(),
-        "train_examples": scale.pick(80, 4000, 60_000),
+        "train_examples": scale.pick(80, 2000, 60_000),
         "test_examples": scale.pick(60, 2000, 10_000),
     }
 
@@ -108,6 +111,7 @@ def fitted(
     run = train(
         folder, examples, bottleneck(kind, dim), Mlp((512,)), setting,
         likelihood=likelihood(examples, weight), objective=objective,
+        judged=weight < COLLAPSING,
     )  # fmt: skip
     return examples, run
 
@@ -130,6 +134,8 @@ def dense(folder: Path, **setting: Any) -> Result:
         **sampled(model, examples, judge, setting["seed"]),
         **between(model, examples, judge),
     }
+    if setting["weight"] == BASE["weight"]:
+        found |= retained(model, examples, judge)
     if setting["kind"] == "vae":
         found |= {"kl": run.test["kl_nats"], "bits": run.test["bits_per_example"]}
         found["loss"] = run.test["mse"] + setting["weight"] * run.test["kl_nats"]

@@ -1,46 +1,11 @@
 """What a classifier can still learn from reconstructions."""
 
-from pathlib import Path
-from typing import Any
-
-from narrows import metrics
 from narrows.report import Block
-from narrows.tasks import Call, Result
-from reproductions.autoencoder_guide.measures import reader
-from reproductions.autoencoder_guide.models import BASE, fitted, sizes
-from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
+from reproductions.autoencoder_guide.models import pairs
+from reproductions.claim import Claim, Evidence, Hypothesis, differences
 from reproductions.figures import dots
-from reproductions.training import copies, labels, whole
 
 KINDS = ("ae", "vae")
-READ, EPOCHS = 1000, 5
-"""Images and passes of the classifiers."""
-
-
-def retained(folder: Path, **setting: Any) -> Result:
-    """Trains a model, then classifiers on images and on its reconstructions of them."""
-    examples, run = fitted(folder, **setting)
-    model = run.model
-    head = examples.train.head(READ)
-    return metrics.retention(
-        lambda x: copies(model, x),
-        (whole(head), labels(head)),
-        test=(whole(examples.test), labels(examples.test)),
-        epochs=EPOCHS,
-        seed=0,
-        real=reader(setting["data"], len(head)),
-    )
-
-
-def trials(scale: Scale) -> list[Call]:
-    """Both models with every seed."""
-    shared = {**sizes(scale), **BASE, "epochs": scale.pick(1, 6, 25)}
-    shared["dim"] = scale.pick(10, 128, 128)
-    return [
-        Call(retained, {**shared, "kind": kind, "seed": seed})
-        for kind in KINDS
-        for seed in range(scale.seeds)
-    ]
 
 
 def figures(evidence: Evidence) -> list[Block]:
@@ -68,11 +33,11 @@ CLAIM = Claim(
             ),
         ),
     ),
-    trials=trials,
+    trials=pairs,
     figures=figures,
-    minutes=2.0,
+    minutes=5.0,
     notes=(
         "The document sets the task and gives no figure; five points of accuracy are our line. The "
-        "classifier sees 1,000 images, so that its own accuracy is below what MNIST allows.",
+        "classifier sees 2,000 images, so that its own accuracy is below what MNIST allows.",
     ),
 )

@@ -79,7 +79,7 @@ CLAIMS = (
         ),
         trials=pairs,
         figures=sample_figures,
-        minutes=1.7,
+        minutes=5.0,
         notes=(NOTE, "Vastly is taken to mean twice the distance or more."),
     ),
     Claim(
@@ -99,7 +99,7 @@ CLAIMS = (
         ),
         trials=pairs,
         figures=sample_figures,
-        minutes=1.7,
+        minutes=5.0,
         notes=(
             NOTE,
             "If a density fitted after training repairs the AE's samples, the fault was the "
@@ -130,7 +130,7 @@ CLAIMS = (
         ),
         trials=pairs,
         figures=path_figures,
-        minutes=1.7,
+        minutes=5.0,
         notes=(
             "Straight paths for both; distances in features of our own classifier. Until "
             "2026-11-26 only the second quantity was asked, which rewards blurred ends.",

@@ -61,6 +61,7 @@ def claim(suffix: str, what: str) -> Claim:
             ),
         ),
         trials=runs,
+        course=True,
         figures=figures,
         minutes=1.2,
         notes=("Both train at one constant rate, as in the document.",),

@@ -17,6 +17,7 @@ from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization, evaluate
 from reproductions.claim import Plain, Scale
 from reproductions.copying import colour_images, copies, normal, rate_points, samples
+from reproductions.in_place import InPlace
 from reproductions.sparse_vae_report.as_written import AthaydeSparse, StepsTwice
 from reproductions.training import Setting, train, whole
 
@@ -52,7 +53,7 @@ def copier(folder: Path, *, kind: str, hidden: int, codes: int, atoms: int, **re
     latent = bottleneck(kind, images.shape, hidden, codes, atoms)
     rule = StepsTwice if kind == "sparse as written" else Optimization
     run = train(
-        folder, images, latent, ResNet(hidden, bounded=True), setting,
+        folder, images, latent, InPlace(ResNet(hidden, bounded=True)), setting,
         likelihood=normal(math.sqrt(0.5) if kind.endswith("written") else None),
         optimization=rule(learning_rate=setting.learning_rate, schedule=Constant()),
     )  # fmt: skip
@@ -63,6 +64,11 @@ def copier(folder: Path, *, kind: str, hidden: int, codes: int, atoms: int, **re
     found |= {"samples": samples(run.model).numpy().astype(np.float16)}
     if kind.startswith("sparse"):
         found |= sparsity(run.model, images)
+        rows = [row["validation_l0"] for row in run.history]
+        found["active_curve"] = np.array(rows) / cast(Any, run.model.bottleneck).size
+    if kind.endswith("written"):  # figure 3: the squared distance, a mean over features
+        width = hidden * math.prod(run.model.sites)
+        found["loss_curve"] = np.array([row["commitment"] for row in run.history]) / width
     return found
 
 

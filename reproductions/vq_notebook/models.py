@@ -19,11 +19,17 @@ from narrows.tasks import Call, Result
 from narrows.training import Constant, Optimization, latents
 from reproductions.claim import Plain, Scale
 from reproductions.copying import colour_images, copies, normal, rate_points
+from reproductions.in_place import InPlace
 from reproductions.training import Setting, train
-from reproductions.vq_notebook.as_written import FarthestCode, NotebookDictionaryAsWritten
+from reproductions.vq_notebook.as_written import (
+    FarthestCode,
+    FarthestCodeEma,
+    NotebookDictionaryAsWritten,
+)
 
 KINDS = (
     "farthest",
+    "farthest EMA",
     "VQ",
     "VQ-EMA",
     "VQ from data",
@@ -32,9 +38,9 @@ KINDS = (
     "dictionary",
     "dense",
 )
-"""Farthest: the notebook's VQ. VQ and VQ-EMA: its two, nearest code, its random starts; from
-data: codes that start on features. Dictionary: as written, and `SoftmaxDictionary`. Dense: the
-same network without a bottleneck."""
+"""Farthest and farthest EMA: the notebook's two as written. VQ and VQ-EMA: its two, nearest code,
+its random starts; from data: codes that start on features. Dictionary: as written, and
+`SoftmaxDictionary`. Dense: the same network without a bottleneck."""
 
 
 def bottleneck(kind: str, data: Dataset, dim: int, size: int, seed: int) -> Bottleneck:
@@ -48,6 +54,8 @@ def bottleneck(kind: str, data: Dataset, dim: int, size: int, seed: int) -> Bott
     k = round(size * 100 / 512)
     if kind == "farthest":
         return FarthestCode(size, dim, commitment=unit / 4)
+    if kind == "farthest EMA":
+        return FarthestCodeEma(size, dim, commitment=unit / 4, seed=seed)
     if kind.startswith("VQ"):
         return VectorQuantizer(
             size,
@@ -73,7 +81,8 @@ def notebook(folder: Path, *, kind: str, hidden: int, dim: int, size: int, **res
     latent = bottleneck(kind, images, dim, size, setting.seed)
     free = kind in ("dictionary", "dense")
     run = train(
-        folder, images, latent, Conv(hidden, 2, residual_hidden=max(1, hidden // 4)), setting,
+        folder, images, latent, InPlace(Conv(hidden, 2, residual_hidden=max(1, hidden // 4))),
+        setting,
         likelihood=normal(None if free else math.sqrt(0.5)),
         optimization=Optimization(learning_rate=setting.learning_rate, schedule=Constant()),
     )  # fmt: skip
@@ -81,7 +90,7 @@ def notebook(folder: Path, *, kind: str, hidden: int, dim: int, size: int, **res
     found["nmse_given"] = nmse_given(run.model, images.test, images.variance)
     if kind != "dense":
         found["points"] = rate_points(run.model, images)
-    if kind.startswith("VQ") or kind == "farthest":
+    if kind.startswith(("VQ", "farthest")):
         found["nearest_share"] = nearest_share(run.model, images.test)
         found["used"] = run.test["usage"]
     if kind.startswith("dictionary"):

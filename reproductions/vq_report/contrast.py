@@ -61,6 +61,7 @@ CLAIMS = (
             ),
         ),
         trials=lambda scale: trials(scale, "VQ"),
+        course=True,
         figures=training,
         minutes=0.6,
         notes=(

@@ -4,14 +4,20 @@ import pytest
 import torch
 
 from narrows.bottlenecks import OMP, CodebookLearning, SparseDictionary, VectorQuantizer
+from narrows.networks import Conv
 from narrows.recorded import build, spec
 from narrows.sparse import L1, coordinate_descent, differentiate
 from narrows.testing import ContractError, check_bottleneck
 from narrows.training import Constant
+from reproductions.in_place import InPlace
 from reproductions.sparse_vae_report.as_written import AthaydeSparse, StepsTwice
 from reproductions.sparse_vae_report.as_written.backtracking import backtracking_fista
 from reproductions.sparse_vae_report.as_written.sparse_vae import misindexed_betas
-from reproductions.vq_notebook.as_written import FarthestCode, NotebookDictionaryAsWritten
+from reproductions.vq_notebook.as_written import (
+    FarthestCode,
+    FarthestCodeEma,
+    NotebookDictionaryAsWritten,
+)
 
 
 def _randn(*shape, seed=0, dtype=torch.float32):
@@ -242,3 +248,40 @@ def test_the_notebooks_quantiser_takes_the_farthest_code_and_is_otherwise_ours()
     torch.testing.assert_close(farthest.embed(got.code), got.z)
     with pytest.raises(ContractError, match="farthest"):
         check_bottleneck(farthest, export=False)
+
+
+def test_a_rectifier_in_place_adds_to_what_it_left():
+    network = Conv(hidden=6, residual_layers=1, residual_hidden=3)
+    torch.manual_seed(0)
+    plain = network.encoder((3, 8, 8), features=4)
+    torch.manual_seed(0)
+    overwriting = InPlace(network).encoder((3, 8, 8), features=4)
+    x = _randn(2, 3, 8, 8)
+    before = x.clone()
+    *first, stack, last, move = plain
+    h = torch.nn.Sequential(*first)(x).relu()
+    by_hand = move(last((h + stack.blocks[0](h)).relu()))
+    torch.testing.assert_close(overwriting(x), by_hand)
+    assert (plain(x) - by_hand).abs().max() > 1e-3
+    assert torch.equal(x, before)
+    overwriting(x).sum().backward()
+
+
+def test_the_notebooks_moving_averages_are_its_formulas_with_the_farthest_code():
+    quantizer = FarthestCodeEma(3, 2, seed=1)
+    codes = quantizer.codebook.codes.clone()
+    sums, counts = quantizer.codebook.sums.clone(), torch.zeros(3)
+    assert not torch.equal(codes, sums)
+    for step in range(3):
+        x = _randn(5, 2, seed=step)
+        latent = quantizer(x)
+        assert set(latent.terms) == {"commitment"}
+        index = (x[:, None] - codes).square().sum(-1).argmax(1)
+        assert torch.equal(latent.code, index)
+        quantizer.update([latent])
+        chosen = torch.nn.functional.one_hot(index, 3).float()
+        counts = 0.99 * counts + 0.01 * chosen.sum(0)
+        counts = (counts + 1e-5) / (counts.sum() + 3e-5) * counts.sum()
+        sums = 0.99 * sums + 0.01 * chosen.T @ x
+        codes = sums / counts[:, None]
+        torch.testing.assert_close(quantizer.codebook.codes, codes)

@@ -34,6 +34,12 @@ def test_each_shortfall_is_named(change, says):
     assert says in text
 
 
+def test_a_claim_about_the_course_of_training_needs_no_plateau_but_the_rest():
+    assert replace(GOOD, improved=0.5).shortfalls(course=True) == []
+    assert replace(GOOD, improved=None).shortfalls(course=True) == []
+    assert replace(GOOD, improved=0.5, nmse=1.2).shortfalls(course=True)
+
+
 def test_the_last_quarter_is_measured_from_three_quarters_of_the_epochs():
     nmse = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
     assert floor.improvement(nmse) == pytest.approx(1 - 0.3 / 0.5)

@@ -12,7 +12,13 @@ from torch.distributions import kl_divergence
 import narrows as nw
 from narrows.objectives import Denoising
 from narrows.tasks import Call, Local, Outcome
-from reproductions.autoencoder_guide import derivations, gradients, linear, quantised
+from reproductions.autoencoder_guide import (
+    convolutional,
+    derivations,
+    gradients,
+    linear,
+    quantised,
+)
 from reproductions.autoencoder_guide.measures import layout
 from reproductions.autoencoder_guide.models import likelihood
 from reproductions.claim import Claim, Evidence, Scale
@@ -127,7 +133,7 @@ def evidence(**rows):
     for name, figures in rows.items():
         kind, _, weight = name.partition("_")
         for seed in range(3):
-            arguments = {"kind": kind, "weight": float(weight or 0.001), "seed": seed}
+            arguments = {"kind": kind, "weight": float(weight or quantised.WEIGHT), "seed": seed}
             result = {k: v[seed] for k, v in figures.items()}
             outcomes.append(Outcome(Call(linear.linear, arguments), Path(), result))
     return Evidence(outcomes)
@@ -137,8 +143,8 @@ def test_sharpness_at_equal_bits_is_read_off_the_vaes_own_line():
     found = evidence(
         **{
             "vq": {"bits": [100.0] * 3, "laplacian_ratio": [0.8, 0.8, 0.8]},
-            "vae_0.001": {"bits": [10.0] * 3, "laplacian_ratio": [0.2, 0.2, 0.2]},
-            "vae_0.0001": {"bits": [1000.0] * 3, "laplacian_ratio": [0.6, 0.6, 0.6]},
+            "vae_0.0001": {"bits": [10.0] * 3, "laplacian_ratio": [0.2, 0.2, 0.2]},
+            "vae_0.00003": {"bits": [1000.0] * 3, "laplacian_ratio": [0.6, 0.6, 0.6]},
             "vae_0.00001": {"bits": [9000.0] * 3, "laplacian_ratio": [0.9, 0.9, 0.9]},
         }
     )
@@ -182,3 +188,13 @@ def test_a_linear_autoencoder_reaches_the_error_of_pca(tmp_path):
     assert 1 - 1e-5 < found["ratio"] < 1.02
     assert found["smallest_cosine"] > 0.95
     assert np.shape(found["atoms"]) == (2, 1, 8, 8)
+
+
+def test_codes_drawn_by_distance_are_the_nearest_at_temperature_zero_and_any_at_a_high_one():
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_images((1, 8, 8), nw.bottlenecks.VectorQuantizer(8, 4))
+    y = torch.rand(40, 1, 8, 8)
+    errors = convolutional.by_distance(model.eval(), y, seed=0)
+    nearest = (model.reconstruct(y) - y).square().mean()
+    assert errors[0] == pytest.approx(float(nearest), rel=1e-4)
+    assert len(errors) == len(convolutional.TEMPERATURES)

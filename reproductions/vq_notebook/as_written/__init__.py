@@ -5,6 +5,6 @@ without the faults.
 """
 
 from reproductions.vq_notebook.as_written.dictionary import NotebookDictionaryAsWritten
-from reproductions.vq_notebook.as_written.farthest_code import FarthestCode
+from reproductions.vq_notebook.as_written.farthest_code import FarthestCode, FarthestCodeEma
 
-__all__ = ["FarthestCode", "NotebookDictionaryAsWritten"]
+__all__ = ["FarthestCode", "FarthestCodeEma", "NotebookDictionaryAsWritten"]
