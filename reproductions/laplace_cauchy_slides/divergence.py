@@ -22,7 +22,7 @@ def closed_against_integral(folder: Path, *, count: int, draws: int) -> Result:
     scale, prior = np.exp(random.uniform(-2, 1.5, count)), np.exp(random.uniform(-1, 1, count))
     gaps, errors = [], []
     for m, s, b in zip(location, scale, prior, strict=True):
-        closed = normal_laplace(torch.tensor(m), torch.tensor(s), float(b)).item()
+        closed = normal_laplace(torch.tensor(m), torch.tensor(s), prior_scale=float(b)).item()
         integral, error = _integral(m, s, b)
         gaps.append(abs(closed - integral))
         errors.append(error)
@@ -31,7 +31,9 @@ def closed_against_integral(folder: Path, *, count: int, draws: int) -> Result:
         "gap": max(gaps),
         "error": max(errors),
         "locations": grid,
-        "closed": normal_laplace(torch.from_numpy(grid), torch.tensor(1.0), 1.0).numpy(),
+        "closed": normal_laplace(
+            torch.from_numpy(grid), torch.tensor(1.0), prior_scale=1.0
+        ).numpy(),
         "one_draw": np.stack([_one_draw(m, draws) for m in grid]),
     }
 

@@ -316,14 +316,14 @@ class Autoencoder(Shared, Following):
             The latent, the decoder's output and -log p(target | z), all of `[draws * batch]`;
             the target is x by default.
         """
-        features = in_parts(self.encoder, self._check(x), self.micro_batch)
+        features = in_parts(self.encoder, self._check(x), size=self.micro_batch)
         target = x if target is None else self._check(target)
         if draws > 1:
             features = features.repeat(draws, *[1] * (features.dim() - 1))
             target = target.repeat(draws, *[1] * (target.dim() - 1))
         latent = self.bottleneck(features)
         part = None if self.micro_batch is None else draws * self.micro_batch
-        output = in_parts(self.decoder, latent.z, part)
+        output = in_parts(self.decoder, latent.z, size=part)
         self.likelihood.count_pass()
         self.prior.count_pass()
         return latent, output, -self.likelihood.log_prob(target, output)

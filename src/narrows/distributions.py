@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from narrows.recorded import Recorded
 
 
-def normal_normal(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
+def normal_normal(location: Tensor, scale: Tensor, *, prior_scale: float) -> Tensor:
     """KL(N(m, s^2) || N(0, S^2)) = (m^2 + s^2) / 2 S^2 - 1/2 - log(s / S).
 
     Source: Kingma & Welling (2014), appendix B, for S = 1.
@@ -25,7 +25,7 @@ def normal_normal(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor
     return torch.add(-0.5 - s.log(), torch.addcmul(m * m, s, s), alpha=0.5)
 
 
-def laplace_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
+def laplace_laplace(location: Tensor, scale: Tensor, *, prior_scale: float) -> Tensor:
     """KL(Laplace(m, b) || Laplace(0, B)) = log(B/b) + |m|/B + (b/B) exp(-|m|/b) - 1.
 
     Source: integral of the densities.
@@ -34,7 +34,7 @@ def laplace_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tens
     return distance + b * torch.exp(-distance / b) - 1 - b.log()
 
 
-def normal_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
+def normal_laplace(location: Tensor, scale: Tensor, *, prior_scale: float) -> Tensor:
     """KL(N(m, s^2) || Laplace(0, B)) = E|z|/B + log(2B/s) - log(2 pi e)/2.
 
     E|z| = s sqrt(2/pi) exp(-m^2/2s^2) + m erf(m / s sqrt 2), the mean of the folded normal.
@@ -46,14 +46,14 @@ def normal_laplace(location: Tensor, scale: Tensor, prior_scale: float) -> Tenso
     return absolute - s.log() + (math.log(2) - 0.5 * math.log(2 * math.pi * math.e))
 
 
-def laplace_normal(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
+def laplace_normal(location: Tensor, scale: Tensor, *, prior_scale: float) -> Tensor:
     """KL(Laplace(m, b) || N(0, S^2)) = (m^2 + 2 b^2)/2 S^2 + log(S sqrt(2 pi) / 2b) - 1."""
     m, b = location / prior_scale, scale / prior_scale
     constant = 0.5 * math.log(2 * math.pi) - math.log(2) - 1
     return 0.5 * m.square() + b.square() - b.log() + constant
 
 
-def cauchy_cauchy(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor:
+def cauchy_cauchy(location: Tensor, scale: Tensor, *, prior_scale: float) -> Tensor:
     """KL(Cauchy(m, s) || Cauchy(0, S)) = log(1 + ((s - S)^2 + m^2) / 4 s S).
 
     Source: Chyzak & Nielsen (2019), arXiv:1905.10965, whose ((s + S)^2 + m^2) / 4 s S is
@@ -64,8 +64,8 @@ def cauchy_cauchy(location: Tensor, scale: Tensor, prior_scale: float) -> Tensor
     )
 
 
-Closed = Mapping[type[Distribution], Callable[[Tensor, Tensor, float], Tensor]]
-"""Closed forms of KL(q || p) by the type of q."""
+Closed = Mapping[type[Distribution], Callable[..., Tensor]]
+"""Closed forms of KL(q || p) by the type of q: functions (location, scale, *, prior_scale)."""
 
 
 class Family(Recorded, ABC):
@@ -81,7 +81,7 @@ class Family(Recorded, ABC):
         moments: E |z|^k is finite for every k below this.
         growth: -log p(z) grows as |z|^growth; 0 where it grows as log |z|.
         closed: closed forms of KL(q || this at location 0), by the type of q, as functions of
-            q's location and scale and of this family's scale.
+            q's location and scale and of `prior_scale`, this family's scale.
 
     Raises:
         ValueError: if the scale is not positive and finite.
@@ -126,7 +126,7 @@ class Family(Recorded, ABC):
                 f"no closed form of KL({type(posterior).__name__} || {self!r}) is known (known "
                 f"posteriors: {known}); use kl='monte_carlo'"
             )
-        return form(posterior.loc, posterior.scale, self.scale)  # type: ignore[attr-defined]
+        return form(posterior.loc, posterior.scale, prior_scale=self.scale)  # type: ignore[attr-defined]
 
 
 class Normal(Family):

@@ -39,7 +39,9 @@ def test_closed_forms_equal_quadrature(posterior, prior, form, location, scale, 
     breaks = sorted({0.0, math.atan(-location / scale)})
     ends = [-math.pi / 2, *breaks, math.pi / 2]
     exact = sum(quad(integrand, a, b, epsabs=1e-9, limit=200)[0] for a, b in pairwise(ends))
-    assert float(form(double(location), double(scale), width)) == pytest.approx(exact, abs=2e-6)
+    assert float(form(double(location), double(scale), prior_scale=width)) == pytest.approx(
+        exact, abs=2e-6
+    )
 
 
 @pytest.mark.parametrize(("posterior", "prior", "form"), CLOSED, ids=IDS)
@@ -52,7 +54,7 @@ def test_closed_forms_lie_within_the_standard_error_of_sampling(
     z = q.sample((100_000,))
     costs = q.log_prob(z) - prior(width).standard(z).log_prob(z)
     error = costs.std() / math.sqrt(len(costs))
-    gap = costs.mean() - form(double(location), double(scale), width)
+    gap = costs.mean() - form(double(location), double(scale), prior_scale=width)
     assert abs(gap) <= 4 * error + 1e-9
 
 
@@ -63,14 +65,14 @@ def test_closed_forms_agree_with_torch(posterior, prior, form):
     shape = torch.broadcast_shapes(location.shape, scale.shape)
     location, scale = location.expand(shape), scale.expand(shape)
     expected = kl_divergence(posterior().at(location, scale), prior(1.7).standard(location))
-    assert torch.allclose(form(location, scale, 1.7), expected, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(form(location, scale, prior_scale=1.7), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("posterior", "prior", "form"), CLOSED, ids=IDS)
 def test_values_and_gradients_stay_finite_over_ten_orders_of_magnitude(posterior, prior, form):
     location = torch.tensor([0.0, 1e-4, 1.0, 1e4, -1e6])[:, None].repeat(1, 5).requires_grad_()
     scale = torch.tensor([1e-4, 1e-2, 1.0, 1e4, 1e6]).repeat(5, 1).requires_grad_()
-    divergence = form(location, scale, 1.0)
+    divergence = form(location, scale, prior_scale=1.0)
     assert divergence.isfinite().all()
     assert (divergence >= -1e-6).all()
     divergence.sum().backward()
@@ -82,4 +84,4 @@ def test_values_and_gradients_stay_finite_over_ten_orders_of_magnitude(posterior
 def test_gradients_match_finite_differences(posterior, prior, form):
     location = double([0.3, -1.2, 2.0]).requires_grad_()
     scale = double([0.5, 1.5, 0.2]).requires_grad_()
-    assert torch.autograd.gradcheck(lambda m, s: form(m, s, 1.3), (location, scale))
+    assert torch.autograd.gradcheck(lambda m, s: form(m, s, prior_scale=1.3), (location, scale))

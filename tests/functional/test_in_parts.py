@@ -16,7 +16,7 @@ def gradients(network, x, size):
     """Output and all gradients of a loss in which rows meet."""
     x = x.clone().requires_grad_()
     network.zero_grad()
-    out = in_parts(network, x, size)
+    out = in_parts(network, x, size=size)
     (out.std() + out.square().mean()).backward()
     return [out.detach(), x.grad, *(p.grad.clone() for p in network.parameters())]
 
@@ -33,7 +33,7 @@ def test_a_part_is_computed_twice_and_never_more_than_one_at_a_time():
     rows = []
     network = nn.Linear(3, 2)
     network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
-    gradients(network, torch.randn(5, 3), 2)
+    gradients(network, torch.randn(5, 3), size=2)
     assert rows == [2, 2, 1, 1, 2, 2]  # forwards, then backwards from the last
 
 
@@ -42,14 +42,14 @@ def test_without_a_gradient_nothing_is_cut():
     network = nn.Linear(3, 2)
     network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     with torch.no_grad():
-        in_parts(network, torch.randn(5, 3), 2)
+        in_parts(network, torch.randn(5, 3), size=2)
     assert rows == [5]
 
 
 def test_running_moments_follow_each_part_once():
     x = torch.randn(6, 3)
     network, twin = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
-    gradients(network, x, 2)
+    gradients(network, x, size=2)
     for part in x.split(2):
         twin(part)
     assert int(network.num_batches_tracked) == 3
@@ -60,7 +60,7 @@ def test_running_moments_follow_each_part_once():
 def test_the_second_pass_drops_what_the_first_dropped():
     network = nn.Sequential(nn.Dropout(0.5))
     x = torch.ones(8, 50, requires_grad=True)
-    out = in_parts(network, x, 2)
+    out = in_parts(network, x, size=2)
     state = torch.random.get_rng_state()
     out.sum().backward()
     assert torch.equal(x.grad, out.detach())  # 2 where kept, 0 where dropped
@@ -77,5 +77,5 @@ def test_the_layout_in_memory_is_that_of_the_whole():
 
     x = torch.randn(4, 3, 2, 5, requires_grad=True)
     whole = Last()(x)
-    assert in_parts(Last(), x, 2).stride() == whole.stride()
+    assert in_parts(Last(), x, size=2).stride() == whole.stride()
     assert not whole.is_contiguous()

@@ -43,13 +43,13 @@ def sparse_codes():
 @pytest.mark.parametrize("path", [linear, spherical])
 def test_continuous_paths_begin_and_end_at_their_codes(path):
     a, b = torch.randn(5, 3, 2), torch.randn(5, 3, 2)
-    assert torch.allclose(path(a, b, 0.0), a, atol=1e-6)
-    assert torch.allclose(path(a, b, 1.0), b, atol=1e-6)
+    assert torch.allclose(path(a, b, t=0.0), a, atol=1e-6)
+    assert torch.allclose(path(a, b, t=1.0), b, atol=1e-6)
 
 
 def test_spherical_paths_stay_on_the_sphere_and_move_at_constant_speed():
     a, b = (torch.nn.functional.normalize(torch.randn(4, 6), dim=1).double() for _ in range(2))
-    points = [spherical(a, b, i / 10) for i in range(11)]
+    points = [spherical(a, b, t=i / 10) for i in range(11)]
     assert all(torch.allclose(p.norm(dim=1), torch.ones(4).double()) for p in points)
     strides = torch.stack([(q - p).norm(dim=1) for p, q in itertools.pairwise(points)])
     assert torch.allclose(strides, strides[:1].expand(10, 4), rtol=1e-5)
@@ -57,22 +57,22 @@ def test_spherical_paths_stay_on_the_sphere_and_move_at_constant_speed():
 
 def test_parallel_codes_have_a_straight_path():
     a = torch.randn(2, 4)
-    assert torch.allclose(spherical(a, 3 * a, 0.5), 2 * a, atol=1e-5)
+    assert torch.allclose(spherical(a, 3 * a, t=0.5), 2 * a, atol=1e-5)
 
 
 def test_switching_changes_one_differing_index_after_another():
     a, b = torch.tensor([[0, 1, 2, 3, 4, 5]]), torch.tensor([[0, 9, 2, 8, 7, 6]])
-    changed = [int((switching(a, b, i / 4) != a).sum()) for i in range(5)]
+    changed = [int((switching(a, b, t=i / 4) != a).sum()) for i in range(5)]
     assert changed == [0, 1, 2, 3, 4]
-    assert torch.equal(switching(a, b, 1.0), b)
-    middle = switching(a, b, 0.5)
+    assert torch.equal(switching(a, b, t=1.0), b)
+    middle = switching(a, b, t=0.5)
     assert bool(((middle == a) | (middle == b)).all())
 
 
 def test_blending_is_the_weighted_sum_of_the_dense_codes():
     a, b = sparse_codes()
     for t in (0.0, 0.25, 0.5, 1.0):
-        mixed = blending(a, b, t)
+        mixed = blending(a, b, t=t)
         expected = (1 - t) * dense(a, 6) + t * dense(b, 6)
         assert torch.allclose(dense(mixed, 6), expected)
         active = mixed[1] != 0
@@ -179,4 +179,4 @@ def test_what_cannot_be_done_is_refused():
     vectors = nw.Autoencoder.for_vectors(4, Identity(2))
     with pytest.raises(ValueError, match="no sites"):
         mask_sites(vectors, torch.rand(1, 4))
-    assert math.isfinite(float(linear(torch.zeros(1, 2), torch.ones(1, 2), 0.5).sum()))
+    assert math.isfinite(float(linear(torch.zeros(1, 2), torch.ones(1, 2), t=0.5).sum()))

@@ -75,7 +75,7 @@ def test_an_atom_gets_its_coefficient_at_all_sites_and_no_other_changes():
         for value in (0.0, 0.7):
             expected = dense(code)
             expected[..., atom] = value
-            moved = set_coefficient(code, atom, value)
+            moved = set_coefficient(code, atom, value=value)
             assert torch.equal(dense(moved), expected)
             assert int((moved[1] != 0).sum()) == int((expected != 0).sum())  # no atom twice
 
@@ -84,14 +84,14 @@ def test_traversals_of_sparse_codes_have_a_row_for_every_atom():
     model = model_of(SparseDictionary(6, 4, coder=TopK(2)))
     images = traverse(model, image(), values=[0.0, 2.0])
     assert images.shape == (6, 2, 1, 8, 8)
-    code = set_coefficient(model.encode(image()), 5, 2.0)
+    code = set_coefficient(model.encode(image()), 5, value=2.0)
     assert torch.allclose(images[5, 1], model.decode(code)[0], atol=1e-6)
 
 
 def test_indices_are_counted_in_raster_order():
     code = torch.arange(8).view(1, 2, 2, 2)
-    assert int(set_index(code, 5, 9)[0, 1, 0, 1]) == 9
-    assert int((set_index(code, 5, 9) != code).sum()) == 1
+    assert int(set_index(code, 5, value=9)[0, 1, 0, 1]) == 9
+    assert int((set_index(code, 5, value=9) != code).sum()) == 1
 
 
 def test_what_cannot_be_traversed_is_refused_with_the_reason():

@@ -119,7 +119,7 @@ def test_a_code_of_the_report_depends_on_its_company_and_ours_does_not():
     alone, among = bottleneck(features[:1]).code[1], bottleneck(features).code[1][:1]
     assert int((alone != 0).sum()) != int((among != 0).sum())
     assert (alone - among).abs().max() > 0.01 * alone.abs().max()
-    repaired = SparseDictionary(8, (2, 2, 4), coder=OMP(3), layout="image").eval()
+    repaired = SparseDictionary(8, 4, coder=OMP(3), sites=(2, 2)).eval()
     assert torch.equal(repaired(features[:1]).code[0], repaired(features).code[0][:1])
 
 

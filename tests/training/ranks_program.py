@@ -114,7 +114,7 @@ FAMILIES = {
     "sparse lasso implicit": lambda: SparseDictionary(
         16, 4, coder=Lasso(0.2, refit=False), gradient="implicit"
     ),
-    "sparse image": lambda: SparseDictionary(24, (4, 4, 2), coder=TopK(3), layout="image"),
+    "sparse image": lambda: SparseDictionary(24, 2, coder=TopK(3), sites=(4, 4)),
     "softmax dictionary": lambda: SoftmaxDictionary(16, 4, k=3),
 }
 

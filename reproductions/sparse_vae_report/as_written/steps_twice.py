@@ -18,9 +18,9 @@ class StepsTwice(Optimization):
         learning_rate: as in `Optimization`, and so the other arguments.
     """
 
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """`Optimization`'s, stepping twice."""
-        once = super().optimizer(model)
+        once = super().optimizer(module)
         return _Twice(once.param_groups, lr=self.learning_rate)
 
 

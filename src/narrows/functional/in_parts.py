@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def in_parts(network: nn.Module, x: Tensor, size: int | None) -> Tensor:
-    """network(x), of which the activations of `size` rows at a time are held for the gradient.
+def in_parts(module: nn.Module, x: Tensor, *, size: int | None) -> Tensor:
+    """module(x), of which the activations of `size` rows at a time are held for the gradient.
 
     Each part is computed without keeping its activations, and again when its gradient is asked
     for: one forward pass more. Output and gradient are those of the parts, one after the other:
-    of the whole, where each row's output depends on that row alone. What a network remembers of
+    of the whole, where each row's output depends on that row alone. What a module remembers of
     its batches (the running moments of BatchNorm) it learns from the first pass only, and its
     random numbers are the same in both.
 
     Args:
-        network: rows `[n, ...]` -> rows `[n, ...]`.
+        module: rows `[n, ...]` -> rows `[n, ...]`.
         x: `[n, ...]`.
         size: rows at a time; None for all of them, and nothing is computed twice.
 
@@ -26,19 +26,18 @@ def in_parts(network: nn.Module, x: Tensor, size: int | None) -> Tensor:
         for parts of a batch in place of layers, Gao, Zhang, Han & Callan (2021), section 3.2.
 
     Example:
-        >>> network, x = nn.Linear(3, 2), torch.randn(5, 3)
-        >>> torch.allclose(in_parts(network, x, 2), network(x))
+        >>> module, x = nn.Linear(3, 2), torch.randn(5, 3)
+        >>> torch.allclose(in_parts(module, x, size=2), module(x))
         True
     """
     if size is None or len(x) <= size or not torch.is_grad_enabled():
-        return network(x)
+        return module(x)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _borrowed_buffers(network)
+        return nullcontext(), _borrowed_buffers(module)
 
     parts: list[Tensor] = [
-        checkpoint(network, part, use_reentrant=False, context_fn=contexts)
-        for part in x.split(size)
+        checkpoint(module, part, use_reentrant=False, context_fn=contexts) for part in x.split(size)
     ]
     # In the layout of the parts: random numbers for a tensor are drawn in the order of its memory.
     order = sorted(range(parts[0].dim()), key=lambda axis: -parts[0].stride(axis))

@@ -1,6 +1,6 @@
 """Paths between codes, each of whose points is a code."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,11 +19,16 @@ from narrows.codes import (
 )
 from narrows.sparse.solution import canonical
 
-Path = Callable[[Code, Code, float], Code]
-"""A point at t in [0, 1] between two codes of equal shape; t = 0 and t = 1 give the codes."""
+
+class Path(Protocol):
+    """A point at t in [0, 1] between two codes of equal shape; t = 0 and t = 1 give the codes."""
+
+    def __call__(self, a: Code, b: Code, /, *, t: float) -> Code:
+        """The point, a code as well."""
+        ...
 
 
-def linear(a: Code, b: Code, t: float) -> Code:
+def linear(a: Code, b: Code, *, t: float) -> Code:
     """(1 - t) a + t b, for continuous codes.
 
     Raises:
@@ -33,7 +38,7 @@ def linear(a: Code, b: Code, t: float) -> Code:
     return torch.lerp(a, b, t)
 
 
-def spherical(a: Code, b: Code, t: float) -> Code:
+def spherical(a: Code, b: Code, *, t: float) -> Code:
     """sin((1 - t) w)/sin(w) a + sin(t w)/sin(w) b, w the angle between a and b, by example.
 
     In high dimensions the normal prior's mass lies near a sphere, and a straight line leaves it.
@@ -56,7 +61,7 @@ def spherical(a: Code, b: Code, t: float) -> Code:
     return (left[:, None] * flat_a + right[:, None] * flat_b).view(a.shape).to(a.dtype)
 
 
-def switching(a: Code, b: Code, t: float) -> Code:
+def switching(a: Code, b: Code, *, t: float) -> Code:
     """Index by index from a to b in one fixed random order, for discrete codes.
 
     The first round(t m) of the m differing indices are b's: every step is a code.
@@ -76,7 +81,7 @@ def switching(a: Code, b: Code, t: float) -> Code:
     return mixed.view(a.shape)
 
 
-def blending(a: Code, b: Code, t: float) -> Code:
+def blending(a: Code, b: Code, *, t: float) -> Code:
     """(1 - t) a + t b of sparse codes (atoms, values): a's atoms fade as b's appear.
 
     In between up to twice as many atoms are active, but only those of a and b.
@@ -143,7 +148,7 @@ def interpolate(
         )
     first, last = model.encode(a), model.encode(b)
     path = path or path_for(model.bottleneck.codes)
-    images = [model.decode(path(first, last, i / (steps - 1))) for i in range(steps)]
+    images = [model.decode(path(first, last, t=i / (steps - 1))) for i in range(steps)]
     return torch.stack(images, dim=1)
 
 

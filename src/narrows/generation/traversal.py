@@ -1,6 +1,7 @@
 """One dimension of a code moved, the others held."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,7 +11,11 @@ from narrows.autoencoder import Autoencoder
 from narrows.codes import AtomValues, Code, Indices, Values, atoms_of, one_tensor, tensors
 from narrows.sparse.solution import canonical
 
-Setter = Callable[[Code, int, float], Code]
+
+class _Setter(Protocol):
+    """Sets one dimension of a code."""
+
+    def __call__(self, code: Code, dimension: int, *, value: float) -> Code: ...
 
 
 @torch.no_grad()
@@ -52,11 +57,11 @@ def traverse(
     chosen = range(count) if dimensions is None else dimensions
     if any(not 0 <= j < count for j in chosen):
         raise ValueError(f"expected dimensions in 0..{count - 1}, got {list(chosen)}")
-    rows = [torch.cat([model.decode(setter(code, j, v)) for v in values]) for j in chosen]
+    rows = [torch.cat([model.decode(setter(code, j, value=v)) for v in values]) for j in chosen]
     return torch.stack(rows)
 
 
-def _dimensions(model: Autoencoder, code: Code) -> tuple[int, Setter]:
+def _dimensions(model: Autoencoder, code: Code) -> tuple[int, _Setter]:
     """How many there are, and how one is set."""
     space = model.bottleneck.codes
     if isinstance(space, AtomValues):
@@ -67,22 +72,22 @@ def _dimensions(model: Autoencoder, code: Code) -> tuple[int, Setter]:
         raise TypeError(f"traversal is of one latent; this code has several parts: {space}")
     size = space.size
 
-    def checked(code: Code, dimension: int, value: float) -> Code:
+    def checked(code: Code, dimension: int, *, value: float) -> Code:
         if value != int(value) or not 0 <= value < size:
             raise ValueError(f"expected indices in 0..{size - 1}, got {value}")
-        return set_index(code, dimension, int(value))
+        return set_index(code, dimension, value=int(value))
 
     return space.check(code)[0].numel(), checked
 
 
-def set_feature(code: Code, dimension: int, value: float) -> Code:
+def set_feature(code: Code, dimension: int, *, value: float) -> Code:
     """A continuous code whose feature has this value at all sites."""
     moved = one_tensor(code).clone()
     moved[..., dimension] = value
     return moved
 
 
-def set_index(code: Code, dimension: int, value: int) -> Code:
+def set_index(code: Code, dimension: int, *, value: int) -> Code:
     """An integer code `[n, ...]` with one index, in raster order, replaced."""
     index = one_tensor(code)
     moved = index.flatten(1).clone()
@@ -90,7 +95,7 @@ def set_index(code: Code, dimension: int, value: int) -> Code:
     return moved.view(index.shape)
 
 
-def set_coefficient(code: Code, dimension: int, value: float) -> Code:
+def set_coefficient(code: Code, dimension: int, *, value: float) -> Code:
     """A sparse code whose atom has this coefficient at all sites."""
     atoms, values = atoms_of(code)
     others = values.masked_fill(atoms == dimension, 0)

@@ -33,7 +33,7 @@ class Mlp(Network):
         torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, hidden: Sequence[int] = (256, 256), sites: Sequence[int] = ()) -> None:
+    def __init__(self, hidden: Sequence[int] = (256, 256), sites: tuple[int, ...] = ()) -> None:
         for width in hidden:
             at_least(1, "Mlp", hidden=width)
         for size in sites:

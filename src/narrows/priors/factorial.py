@@ -178,7 +178,7 @@ class SpikeAndSlabPrior(Independent):
             )
         on, off = F.logsigmoid(posterior.logits), F.logsigmoid(-posterior.logits)
         gate = posterior.logits.sigmoid()
-        slab = normal_normal(posterior.loc, posterior.scale, self.scale)
+        slab = normal_normal(posterior.loc, posterior.scale, prior_scale=self.scale)
         gates = gate * (on - math.log(self.activity))
         return gate * slab + gates + (1 - gate) * (off - math.log1p(-self.activity))
 

@@ -72,7 +72,7 @@ def _draw(axes: Axes, points: Mapping[str, Sequence[tuple[float, ...]]]) -> None
                 [[min(w, LOWEST * v) for w, v in zip(half, values, strict=True)], half]
                 for half, values in ((widths, y), (sides, x))
             ]
-            axes.errorbar(x, y, *bars, fmt="none", ecolor=style["color"], capsize=3)
+            axes.errorbar(x, y, *bars, fmt="none", ecolor=style["color"])
     flat = [pair[:2] for pairs in points.values() for pair in pairs]
     if all(b > 0 for b, _ in flat) and max(flat)[0] > 8 * min(flat)[0]:
         axes.set_xscale("log", base=2)

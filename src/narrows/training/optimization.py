@@ -108,11 +108,11 @@ class Optimization(Recorded):
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be above 0, or None for no clipping; got {self.clip}")
 
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW over the model's parameters in two groups, decayed and not."""
-        bottleneck = getattr(model, "bottleneck", None)
+    def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """AdamW over the parameters of a model or any module in two groups, decayed and not."""
+        bottleneck = getattr(module, "bottleneck", None)
         latent = set() if bottleneck is None else set(bottleneck.parameters())
-        trained = [p for p in model.parameters() if p.requires_grad]
+        trained = [p for p in module.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.dim() > 1 and p not in latent]
         chosen = set(decayed)
         groups = [

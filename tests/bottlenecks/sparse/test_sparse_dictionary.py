@@ -53,7 +53,7 @@ def test_codes_can_be_exported(code):
 
 def test_one_code_an_image_keeps_the_contract():
     torch.manual_seed(1)
-    bottleneck = SparseDictionary(20, (2, 3, 6), coder=OMP(3), layout="image")
+    bottleneck = SparseDictionary(20, 6, coder=OMP(3), sites=(2, 3))
     check_bottleneck(bottleneck, sites=(2, 3), export=False)
 
 
@@ -252,7 +252,7 @@ def test_summary_of_an_exactly_k_sparse_code_reports_k():
 
 def test_one_code_an_image_covers_all_its_sites():
     torch.manual_seed(0)
-    bottleneck = SparseDictionary(size=10, dim=(4, 4, 6), coder=TopK(2), layout="image")
+    bottleneck = SparseDictionary(size=10, dim=6, coder=TopK(2), sites=(4, 4))
     features = _features(20, 4, 4, 6)
     bottleneck.update([bottleneck(features)])
     latent = bottleneck.eval()(features)
@@ -262,7 +262,7 @@ def test_one_code_an_image_covers_all_its_sites():
     prior = bottleneck.default_prior((4, 4)).fit([latent])
     quantised = prior.quantize(latent.code)
     assert bottleneck.embed(quantised).shape == features.shape
-    with pytest.raises(ValueError, match="layout='image'"):
+    with pytest.raises(ValueError, match=r"sites=\(4, 4\)"):
         bottleneck(_features(2, 6))
 
 
@@ -316,13 +316,11 @@ def test_an_empty_batch_passes():
     [
         (dict(coder=TopK(21)), ValueError, "1 <= k <= 20"),
         (dict(coder=4), TypeError, "TopK"),
-        (dict(layout="pixel"), ValueError, "layout"),
         (dict(gradient="none"), ValueError, "gradient"),
         (dict(commitment=-1.0), ValueError, "commitment"),
         (dict(target_l0=3.0), TypeError, "target_l0"),
         (dict(coder=Lasso(), target_l0=-1.0), ValueError, "target_l0"),
         (dict(coder=OMP(7)), ValueError, "6 dimensions"),
-        (dict(dim=(4, 4, 6)), ValueError, "image"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, kind, message):
@@ -350,7 +348,7 @@ def test_codes_of_another_bottleneck_are_refused():
 
 def test_with_one_atom_a_feature_an_image_comes_back_unscrambled_from_channels_first():
     """D = I and all atoms: NCHW -> channels last -> one code an image -> NCHW is the identity."""
-    bottleneck = SparseDictionary(24, (2, 3, 4), coder=OMP(24), layout="image").eval()
+    bottleneck = SparseDictionary(24, 4, coder=OMP(24), sites=(2, 3)).eval()
     with torch.no_grad():
         bottleneck.dictionary.copy_(torch.eye(24))
     images = _features(5, 4, 2, 3)

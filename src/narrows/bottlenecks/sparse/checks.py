@@ -15,15 +15,8 @@ _OVERCOUNTS = (
 )
 
 
-def check_choices(layout: str, shape: tuple[int, ...], gradient: str, commitment: float) -> None:
+def check_choices(gradient: str, commitment: float) -> None:
     """Checks the arguments of `SparseDictionary` that name a choice or a weight."""
-    if layout not in ("position", "image"):
-        raise ValueError(f"expected layout 'position' or 'image', got {layout!r}")
-    if layout == "position" and len(shape) != 1:
-        raise ValueError(
-            f"layout='position' codes each site alone: expected one width as dim, got {shape}; "
-            "pass layout='image' for one code over all sites"
-        )
     if gradient not in ("straight_through", "implicit"):
         raise ValueError(f"expected gradient 'straight_through' or 'implicit', got {gradient!r}")
     if not commitment >= 0:

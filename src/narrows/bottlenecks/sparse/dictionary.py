@@ -1,6 +1,6 @@
 """Sparse codes over a learned dictionary as a latent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -35,15 +35,14 @@ class SparseDictionary(UnitDictionary):
     penalty leaves free: without them a larger feature or atom undoes any penalty, which is why
     codes of unnormalised dictionaries fail to become sparse. Coefficients are in units of s.
 
-    The code is `(atoms, values)`, each `[batch, *sites, width]` (no sites where
-    `layout="image"`): atoms ascending, then padding, which is a value of exactly 0.
+    The code is `(atoms, values)`, each `[batch, *sites, width]` (`[batch, width]` where one
+    code covers all sites): atoms ascending, then padding, which is a value of exactly 0.
 
     Args:
         size: number of atoms K.
-        dim: width of the features; with `layout="image"` the whole shape `(*sites, width)`
-            that one code covers.
+        dim: width of the features.
         coder: what finds the codes: `TopK(k)`, `BatchTopK(k)`, `OMP(k)`, `Lasso(...)` or your own.
-        layout: "position" codes each site by itself; "image" gives one code an example.
+        sites: the whole grid, for one code an example; None codes each site by itself.
         gradient: "straight_through" passes the decoder's gradient to the features unchanged,
             and trains the dictionary to reconstruct the features; "implicit" differentiates
             the code exactly, to features and dictionary (task-driven dictionary).
@@ -73,19 +72,18 @@ class SparseDictionary(UnitDictionary):
     def __init__(
         self,
         size: int,
-        dim: int | Sequence[int],
+        dim: int,
         *,
         coder: Coder,
-        layout: Literal["position", "image"] = "position",
+        sites: tuple[int, ...] | None = None,
         gradient: Literal["straight_through", "implicit"] = "straight_through",
         commitment: float = 0.25,
         target_l0: float | None = None,
     ) -> None:
-        shape = (dim,) if isinstance(dim, int) else tuple(dim)
-        check_choices(layout, shape, gradient, commitment)
+        check_choices(gradient, commitment)
         check_coder(coder, target_l0, gradient)
-        super().__init__(size, shape, coder, target_l0)
-        self.per_site: bool = layout == "position"
+        super().__init__(size, (*(sites or ()), dim), coder, target_l0)
+        self.per_site: bool = sites is None
         self.whole_batch: bool = coder.whole_batch
         self.gradient: str = "exact" if gradient == "implicit" else "straight_through"
         self.commitment: float = float(commitment)

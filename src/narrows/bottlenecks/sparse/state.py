@@ -66,9 +66,9 @@ class UnitDictionary(Bottleneck):
         """Centred and scaled signals, one a row."""
         if not self.per_site and tuple(features.shape[1:]) != self.shape:
             raise ValueError(
-                f"SparseDictionary: layout='image' was built for features of shape "
+                f"SparseDictionary(sites={self.shape[:-1]}) was built for features of shape "
                 f"(batch, {', '.join(map(str, self.shape))}), got {tuple(features.shape)}; build "
-                "it with dim=(*sites, width) of your encoder's output"
+                "it with the sites of your encoder's output"
             )
         flat = features.reshape(-1, math.prod(self.shape))
         return (flat - self.centre.to(flat.dtype)) / self.scale.to(flat.dtype)
