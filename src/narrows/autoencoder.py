@@ -25,6 +25,7 @@ from narrows.saving.trust import read_model
 from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
 from narrows.saving.writing import write_json
 
+_SLACK = 1e-3
 WEIGHTS = "model.safetensors"
 """Name of the file of weights in a model's folder."""
 
@@ -114,6 +115,7 @@ class Autoencoder(Shared, Following):
 
     follows: bool = False  # the parts remind
     precise: bool = False  # the networks are what is converted
+    _looked: bool = False  # at the range of a batch
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class Autoencoder(Shared, Following):
         self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
-        if likelihood.any_unit and not self._images:
+        if likelihood.any_unit and not self.takes_images:
             self.encoder = nn.Sequential(Standardize(self.shape), self.encoder)
             self.decoder = nn.Sequential(self.decoder, Restore(self.shape))
         self.likelihood: Likelihood = likelihood
@@ -148,7 +150,7 @@ class Autoencoder(Shared, Following):
         self.micro_batch: int | None = None
 
     @property
-    def _images(self) -> bool:
+    def takes_images(self) -> bool:
         """True for grey or colour images, whose values lie in [0, 1]."""
         return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
@@ -214,6 +216,9 @@ class Autoencoder(Shared, Following):
 
         In training the model's `objective`, if it has one, takes the place of the formula above.
         """
+        if not (self._looked or torch.compiler.is_compiling()):  # once: every look costs time
+            self._check_range(x)
+            self._looked = True
         if self.training and self.objective is not None:
             return self.objective.loss(self, x)
         return self.bound(x)
@@ -331,10 +336,17 @@ class Autoencoder(Shared, Following):
     # Using a trained model. These switch to eval for their duration and build no graph.
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Code:
-        """The code of x as it would be stored: quantised where the prior has a step."""
-        if self._images and not torch.compiler.is_compiling():
-            _refuse_levels(x)
+    def encode(self, x: Tensor, *, any_range: bool = False) -> Code:
+        """The code of x as it would be stored: quantised where the prior has a step.
+
+        Args:
+            x: `[batch, *shape]`.
+            any_range: also of images outside [0, 1], such as noisy ones.
+
+        Raises:
+            ValueError: if x has another shape, or images lie outside [0, 1].
+        """
+        self._check_range(x, any_range)
         with evaluating(self):
             return self.prior.quantize(self.latent(x).code)
 
@@ -345,9 +357,9 @@ class Autoencoder(Shared, Following):
             return self.likelihood.mean(self.decoder(self.bottleneck.embed(code)))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, *, any_range: bool = False) -> Tensor:
         """decode(encode(x)): exactly what storing the code would give back."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x, any_range=any_range))
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
@@ -363,6 +375,7 @@ class Autoencoder(Shared, Following):
     @torch.no_grad()
     def bits(self, x: Tensor) -> Tensor:
         """Rate of each example's code under the prior, `[batch]` bits."""
+        self._check_range(x)
         with evaluating(self):
             return self.stored_rate(self.latent(x)) / math.log(2)
 
@@ -434,6 +447,11 @@ class Autoencoder(Shared, Following):
         fill(model, state, path=folder / WEIGHTS)
         return model.to(device).eval()
 
+    def _check_range(self, x: Tensor, any_range: bool = False) -> None:
+        """Refuses images outside [0, 1] before anything is computed from them."""
+        if self.takes_images and not (any_range or torch.compiler.is_compiling()):
+            refuse_range(x)
+
     def _check(self, x: Tensor) -> Tensor:
         """Refuses examples of another shape or kind than the model was built for."""
         if not isinstance(x, Tensor):
@@ -457,9 +475,25 @@ class Autoencoder(Shared, Following):
         return x.to(like.dtype)
 
 
-def _refuse_levels(x: Tensor) -> None:
-    """Refuses 8-bit levels 0..255 given as floats."""
-    if isinstance(x, Tensor) and x.numel() and x.max() > 2 and bool((x == x.round()).all()):
-        raise ValueError(
-            f"expected images in [0, 1], got whole numbers up to {x.max():.4g}; divide by 255"
-        )
+def refuse_range(x: Tensor) -> None:
+    """Refuses images outside [0, 1]; the smallest rounding errors of a resize pass.
+
+    Raises:
+        ValueError: with the range that came, and how to bring it to [0, 1].
+    """
+    if not (isinstance(x, Tensor) and x.is_floating_point() and x.numel()):
+        return
+    low, high = (float(end) for end in torch.aminmax(x.detach()))
+    if (low >= -_SLACK and high <= 1 + _SLACK) or low != low:  # NaN is refused by the bottleneck
+        return
+    raise ValueError(
+        f"expected images in [0, 1], got values from {low:.4g} to {high:.4g}; "
+        f"{to_unit(low, high)}, or pass any_range=True to encode noisy images on purpose"
+    )
+
+
+def to_unit(low: float, high: float) -> str:
+    """What brings images of this range to [0, 1], in words."""
+    if low >= 0 and high <= 255:
+        return "divide by 255"
+    return "take (x + 1) / 2" if -1 <= low < -0.9 and high <= 1 else "scale or clamp them"

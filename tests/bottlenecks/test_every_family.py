@@ -209,19 +209,27 @@ def test_a_converted_model_does_all_that_a_model_does(make, dtype):
         assert bool(model.bits(x).isfinite().all())
 
 
-def test_constants_survive_a_meta_device(bottleneck):
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("assign", [True, False])
+def test_a_model_made_on_a_meta_device_is_the_one_whose_weights_it_loads(name, assign):
+    def make():
+        return nw.Autoencoder.for_vectors(6, FAMILIES[name](), network=nw.networks.Mlp((8,)))
+
     torch.manual_seed(1)
+    model = make().eval()
     with torch.device("meta"):
-        again = copy.deepcopy(type(bottleneck)(**_arguments(bottleneck)))
-    again.to_empty(device="cpu").load_state_dict(bottleneck.state_dict())
-    x = features(bottleneck)
-    latent, same = bottleneck.eval()(x), again.eval()(x)
+        again = make().eval()
+    if not assign:
+        again.to_empty(device="cpu")
+    again.load_state_dict(model.state_dict(), assign=assign)
+    assert not any(t.is_meta for t in [*again.parameters(), *again.buffers()])
+    x = torch.randn(16, 6)
+    latent, same = model.latent(x), again.latent(x)
     assert torch.equal(latent.z, same.z)
-    assert torch.equal(again.embed(same.code), same.z)
-
-
-def _arguments(bottleneck: Bottleneck) -> dict:
-    return dict(bottleneck._arguments)
+    assert torch.equal(again.bottleneck.embed(same.code), same.z)
+    loss = again.train().loss(x)
+    loss.total.backward()
+    again.update(x, loss)
 
 
 @pytest.mark.parametrize("training", [True, False])

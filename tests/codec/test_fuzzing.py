@@ -144,6 +144,7 @@ def test_files_that_claim_to_be_huge_are_refused_before_anything_is_allocated(mo
     for changes in (
         {"count": 2**32 - 1},
         {"shape": (1, 2**32 - 1, 2**32 - 1)},
+        {"count": 0, "shape": (1, 2**32 - 1, 2**32 - 1)},
         {"shape": (1, 0, 8)},
         {"shape": (8, 8, 8)},
         {"shape": (8,)},

@@ -155,3 +155,15 @@ def test_no_images_make_a_file_in_every_mode(models, digits, train_briefly):
                 assert back.dtype == none.dtype
     vectors = nw.Autoencoder.for_vectors(6, VectorQuantizer(8, 4))
     assert Codec(vectors).decompress(Codec(vectors).compress(torch.zeros(0, 6))).shape == (0, 6)
+
+
+@pytest.mark.parametrize("shape", [(9,), (5, 6), (4, 8, 8), (2, 3, 4, 5)])
+def test_data_in_their_own_units_come_back_as_the_model_decodes_them(shape):
+    torch.manual_seed(0)
+    examples = 7 * torch.randn(12, *shape) + 100
+    network = nw.networks.Mlp((16,))
+    model = nw.Autoencoder(shape, VectorQuantizer(8, 4), network=network).eval()
+    codec = Codec(model)
+    assert torch.equal(codec.decompress(codec.compress(examples)), model.reconstruct(examples))
+    with pytest.raises(ValueError, match="expected"):
+        codec.compress(torch.zeros(2, *shape[:-1], shape[-1] + 1))

@@ -142,7 +142,7 @@ def _with(value):
         (_with(np.nan), "1 of 500 values are NaN"),
         (_with(np.inf), "NaN or infinite"),
         (_with(1.5), r"\[0, 1\].*to 1.5; divide by 255"),
-        (_with(-0.5), "scale them"),
+        (_with(-0.5), "scale or clamp them"),
         (BYTES.astype(np.float64), "divide by 255"),
         (BYTES.astype(np.int64), r"got int64; convert with .astype\('uint8'\)"),
         (BYTES.astype(np.uint16), "uint16"),

@@ -192,8 +192,52 @@ def test_a_model_of_images_refuses_levels_and_arrays_with_the_way_out(digits):
     model = model_for(digits, Identity(2))
     levels = digits.test.images[:4].float()
     for use in (model.encode, model.reconstruct):
-        with pytest.raises(ValueError, match="whole numbers up to 255; divide by 255"):
+        with pytest.raises(ValueError, match="from 0 to 255; divide by 255"):
             use(levels)
         with pytest.raises(TypeError, match=r"torch\.as_tensor"):
             use(levels.numpy() / 255)
     assert model.encode(torch.ones(1, 1, 8, 8)).shape == model.encode(levels[:1] / 255).shape
+
+
+def whole(images):
+    return nw.data.Dataset("mine", *3 * [nw.data.Split(images)])
+
+
+DOORS = {
+    "encode": lambda model, x: model.encode(x),
+    "reconstruct": lambda model, x: model.reconstruct(x),
+    "bits": lambda model, x: model.bits(x),
+    "first loss": lambda model, x: model.loss(x),
+    "codec": lambda model, x: nw.Codec(model).compress(x),
+    "fit, array": lambda model, x: nw.fit(model, x.numpy(), show=False),
+    "fit, tensor": lambda model, x: nw.fit(model, x, show=False),
+    "fit, data": lambda model, x: nw.fit(
+        model, nw.data.Dataset("x", *3 * [nw.data.Split(x)]), show=False
+    ),
+    "evaluate": lambda model, x: nw.evaluate(model, nw.data.Split(x), variance=1.0),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("low", "high", "fix"),
+    [(-1, 1, r"\(x \+ 1\) / 2"), (0, 255, "divide by 255"), (-0.2, 1.4, "scale"), (0, 1.1, "255")],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_outside_0_to_1_are_refused_at_every_door(door, low, high, fix, channels):
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_images(
+        (channels, 8, 8), nw.VectorQuantizer(8, 4), network=nw.networks.Mlp((8,))
+    )
+    x = torch.rand(20, channels, 8, 8).mul(high - low).add(low)
+    with pytest.raises(ValueError, match=rf"\[0, 1\].*({fix}|divide 8-bit ones)"):
+        DOORS[door](model, x)
+
+
+def test_noisy_images_are_encoded_on_purpose_and_other_data_in_any_range():
+    noisy = 1.5 * torch.randn(4, 1, 8, 8)
+    model = nw.Autoencoder.for_images((1, 8, 8), nw.VectorQuantizer(8, 4))
+    assert model.reconstruct(noisy, any_range=True).shape == noisy.shape
+    assert len(model.encode(torch.rand(4, 1, 8, 8) * 1.0009)) == 4  # as a resize may leave them
+    own = nw.Autoencoder((4, 8, 8), nw.VectorQuantizer(8, 4), network=nw.networks.Mlp((8,)))
+    assert own.reconstruct(torch.randn(4, 4, 8, 8) * 9).shape == (4, 4, 8, 8)

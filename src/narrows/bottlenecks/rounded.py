@@ -69,7 +69,7 @@ class Rounded(Bottleneck):
                 f"Rounded: expected the estimator straight_through or noise, got {estimator!r}"
             )
         self.step, self.reach, self.estimator = step, reach, estimator
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)  # knows z's dtype
+        self.register_constant("anchor", lambda: torch.zeros(()))  # knows z's dtype
 
     @property
     def codes(self) -> Indices:

@@ -86,7 +86,7 @@ class Codec:
 
     @torch.no_grad()
     def compress(self, images: Tensor) -> bytes:
-        """Bytes of images `[n, *shape]`: uint8, or float in [0, 1] (vectors: any float).
+        """Bytes of images `[n, *shape]`: uint8, or float in [0, 1] (data in own units: any float).
 
         A lossless file has been read back and compared when it is returned.
 
@@ -239,15 +239,16 @@ class Codec:
     def _accept(self, images: Tensor) -> tuple[Tensor, tuple[int, ...], bool]:
         """The model's examples (tiles), the shape as given, and whether values are floating."""
         own, shape, floating = self.model.shape, tuple(images.shape[1:]), images.is_floating_point()
-        if len(shape) != len(own) or (len(own) == 1 and shape != own):
+        tiled = self.model.takes_images
+        if len(shape) != len(own) or (not tiled and shape != own):
             raise ValueError(f"expected [n, {', '.join(map(str, own))}], got {list(images.shape)}")
-        if not floating and (images.dtype != torch.uint8 or len(own) == 1):
+        if not floating and (images.dtype != torch.uint8 or not tiled):
             raise ValueError(
                 f"expected floating-point values, or uint8 in images, got {images.dtype}"
             )
         if floating and not bool(images.isfinite().all()):
             raise ValueError("expected finite values, got NaN or infinite ones")
-        if len(own) == 1:
+        if not tiled:
             return images.float(), shape, True
         if floating and images.numel() and not (images.min() >= 0 and images.max() <= 1):
             raise ValueError("expected floating-point images in [0, 1]; divide 8-bit ones by 255")
@@ -267,11 +268,13 @@ class Codec:
             raise CodecError("written with another mode; give lossless as when compressing")
         own = self.model.shape
         fits = header.shape[0] == own[0] and len(header.shape) == len(own)
+        if not self.model.takes_images:
+            fits = header.shape == own
         if not fits or min(header.shape) < 1:
             raise CodecError(f"examples of shape {header.shape}, this model's are {own}")
-        n = header.count * _tiles_each(header.shape, own)
-        limit.check(n, own)
-        return n
+        each = _tiles_each(header.shape, own)
+        limit.check(max(header.count, 1) * each, own)  # a shape counts without images, too
+        return header.count * each
 
 
 def _slices(n: int, size: int = _GROUP) -> list[slice]:

@@ -67,7 +67,7 @@ VERSION = 3  # 2 had no notes on rounding, and other grids and blocks
 CODES, RESIDUAL, BITS_BACK = 0, 1, 2
 _FIXED = struct.Struct("<4sBB8sIII")
 _CHECK = 8
-_MOST_DIMENSIONS = 3
+_MOST_DIMENSIONS = 31  # what a byte has room for
 
 
 @dataclass(frozen=True)

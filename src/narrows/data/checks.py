@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 
+from narrows.autoencoder import to_unit
 from narrows.data.dataset import Array
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "own"]
@@ -111,10 +112,9 @@ def check_values(values: Array, *, images: bool) -> tuple[float, float]:
             "how it was read"
         )
     if images and values.dtype.kind == "f" and (low < 0 or high > 1):
-        fix = "divide by 255" if low >= 0 and high <= 255 else "scale them to [0, 1]"
         raise ValueError(
-            f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; {fix}, or "
-            "pass layout='own' for data other than images"
+            f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; "
+            f"{to_unit(low, high)}, or pass layout='own' for data other than images"
         )
     if images and values.dtype == np.uint8 and high == 1:
         raise ValueError(

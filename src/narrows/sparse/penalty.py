@@ -37,7 +37,8 @@ class L1:
     nonnegative: bool = False
 
     def __post_init__(self) -> None:
-        weight = torch.as_tensor(self.weight)
+        with torch.device("cpu"):  # also where parts are being made on a meta device
+            weight = torch.as_tensor(self.weight)
         if not bool(((weight >= 0) & weight.isfinite()).all()):
             raise ValueError(f"expected an L1 weight lambda >= 0, got {self.weight}")
         if not 0 <= self.ridge < float("inf"):

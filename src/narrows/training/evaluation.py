@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from narrows.autoencoder import Autoencoder
+from narrows.autoencoder import Autoencoder, refuse_range
 from narrows.data.dataset import Split
 from narrows.latent import Latent
 from narrows.modes import evaluating
@@ -56,7 +56,7 @@ def evaluate(
         summary.
 
     Raises:
-        ValueError: if the split is empty.
+        ValueError: if the split is empty, or its images lie outside [0, 1].
     """
     if len(split) == 0:
         raise ValueError("expected at least one example to evaluate, got an empty split")
@@ -70,6 +70,8 @@ def evaluate(
             model, split, batch_size=batch_size
         ):  # the model is in eval meanwhile
             x = split.batch(torch.arange(done, done + latent.batch)).to(device)
+            if not split.own_units:
+                refuse_range(x)
             done += latent.batch
             for name, value in _measure(model, x, latent).items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum().item()

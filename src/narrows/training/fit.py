@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from narrows.autoencoder import Autoencoder
+from narrows.autoencoder import Autoencoder, refuse_range
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
@@ -364,6 +364,10 @@ def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int, seed
             f"the model was built for examples of shape {model.shape}, {data.name} has "
             f"{tuple(data.shape)}; build it with the data's shape: for_images(data.shape, ...)"
         )
+    for split in (data.train, data.validation, data.test):
+        if not split.own_units and split.dtype == torch.float32:
+            for start in range(0, len(split), 256):
+                refuse_range(split.stored(torch.arange(start, min(start + 256, len(split)))))
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 
+import narrows as nw
 from narrows.bottlenecks import OMP, BatchTopK, Lasso, SparseDictionary, TopK
 from narrows.codes import Atoms
 from narrows.recorded import build, spec
@@ -158,6 +159,73 @@ def test_batch_top_k_holds_its_mean_count_with_the_running_threshold(refit):
     signals = (latent.features - bottleneck.centre) / bottleneck.scale
     kept = (signals @ bottleneck.atoms.T).gather(1, latent.code[0]).abs()
     assert kept[latent.code[1] != 0].min() >= bottleneck.level * (1 - 1e-5)
+
+
+def _rows(n, *, huge=0.0, seed=0):
+    """Mixtures of two of 40 directions; a share of the rows 300 times larger."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(40, 20, generator=torch.Generator().manual_seed(1))
+    rows = 0.05 * torch.randn(n, 20, generator=generator)
+    for _ in range(2):
+        chosen = torch.randint(40, (n,), generator=generator)
+        rows += directions[chosen] * torch.randn(n, 1, generator=generator)
+    rows[: round(huge * n)] *= 300
+    return rows[torch.randperm(n, generator=generator)]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 60])
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("huge", [0.0, 0.005])
+def test_the_threshold_of_batch_top_k_follows_training_from_the_first_step(steps, k, huge):
+    torch.manual_seed(0)
+    bottleneck, rows = SparseDictionary(64, 20, coder=BatchTopK(k)), _rows(8000, huge=huge)
+    optimizer = torch.optim.Adam(bottleneck.parameters(), 3e-3)
+    for batch in rows.split(256)[:steps] if steps < 32 else rows.repeat(2, 1).split(256)[:steps]:
+        latent = bottleneck(batch)
+        optimizer.zero_grad()
+        latent.terms["dictionary"].mean().backward()
+        optimizer.step()
+        bottleneck.update([latent])
+    unseen = _rows(4000, huge=huge, seed=9)
+    latent = bottleneck.eval()(unseen)
+    count = (latent.code.values != 0).sum(1).float()
+    usual = unseen.norm(dim=1) < 60
+    assert count[usual].mean().item() == pytest.approx(k, rel=0.2)
+    assert (huge > 0) == bool((~usual).any())
+
+
+def test_advice_says_where_batch_top_k_keeps_another_number_than_was_asked_for():
+    bottleneck = _trained(BatchTopK(2))
+    summary = {"l0": 2.0, "atoms_used": 1.0, "dead_atoms": 0.0, "feature_nmse": 0.1}
+    assert bottleneck.advice(summary) == []
+    for l0 in (1.5, 2.8):
+        (line,) = bottleneck.advice({**summary, "l0": l0})
+        assert f"{l0:.2f} for BatchTopK(k=2)" in line
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_atoms_that_were_given_are_where_learning_begins(started, tmp_path):
+    torch.manual_seed(0)
+    model = nw.Autoencoder.for_vectors(6, SparseDictionary(8, 6, coder=TopK(2)))
+    bottleneck = model.bottleneck
+    if started:
+        for step in range(3):
+            bottleneck.update([bottleneck(_features(64, 6, seed=step))])
+    given = 10 * torch.randn(8, 6)
+    bottleneck.set_atoms(given)
+    model.save(tmp_path)
+    resumed = nw.Autoencoder.load(tmp_path).train().bottleneck
+    for learner in (bottleneck, resumed):
+        learner.update([learner(_features(64, 6, seed=5, scale=3.0) + 7)])
+        assert torch.allclose(learner.atoms, torch.nn.functional.normalize(given), atol=1e-6)
+        assert learner.centre.mean() > (0.05 if started else 6)  # these start on the data
+        assert bool((learner.idle >= 0).all())
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(8, 5), torch.zeros(8, 6), torch.ones(8, 6) / 0])
+def test_atoms_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"shape \(8, 6\)"):
+        SparseDictionary(8, 6, coder=TopK(2)).set_atoms(wrong)
 
 
 @pytest.mark.parametrize("code", [TopK(8), BatchTopK(8)])

@@ -68,8 +68,10 @@ def code_measures(totals: Mapping[str, Tensor], size: int) -> dict[str, float]:
     }
 
 
-def code_advice(measures: Mapping[str, float], size: int, target_l0: float | None) -> list[str]:
-    """What to try where atoms lie idle, or the code is not sparse or not on target."""
+def code_advice(
+    measures: Mapping[str, float], size: int, *, target_l0: float | None, coder: Coder
+) -> list[str]:
+    """What to try where atoms lie idle, or the code is not sparse or not as sparse as asked."""
     lines = []
     l0, used = measures["l0"], measures["atoms_used"]
     if used < 0.5:
@@ -86,5 +88,12 @@ def code_advice(measures: Mapping[str, float], size: int, target_l0: float | Non
         lines.append(
             f"L0 is {l0:.2f} for a target of {target_l0:g}: train longer, so that the controller "
             "can settle"
+        )
+    k = getattr(coder, "k", None)
+    if coder.by_threshold and k is not None and abs(l0 - k) > 0.1 * k:
+        lines.append(
+            f"L0 in use is {l0:.2f} for {type(coder).__name__}(k={k}): the running threshold has "
+            "not settled, or these data differ from the training data. Train longer, lower the "
+            "learning rate towards the end, or use TopK, which keeps k of every signal"
         )
     return lines

@@ -34,12 +34,14 @@ class Usage(NamedTuple):
         smallest: mean over the step's batches of the smallest correlation of an active atom, by
             magnitude; of use only where `by_threshold`.
         target_l0: what l0 should become; None where nothing is asked.
+        rate: weight of this step in a running mean over the last few hundred examples.
     """
 
     level: Tensor
     l0: Tensor
     smallest: Tensor
     target_l0: float | None
+    rate: float
 
 
 class Coder(Recorded, ABC):

@@ -176,4 +176,4 @@ class SparseDictionary(UnitDictionary):
 
     def advice(self, summary: Mapping[str, float]) -> list[str]:
         """What to try where atoms lie idle, or the code is not sparse or not on target."""
-        return code_advice(summary, self.size, self.target_l0)
+        return code_advice(summary, self.size, target_l0=self.target_l0, coder=self.coder)

@@ -18,6 +18,9 @@ _DECAY = 0.99
 # An atom is dead when the data passed it over this many times more often than if all atoms
 # were used equally.
 _PATIENCE = 1000.0
+# Examples that a running threshold remembers: with fewer it is noise, with more it lags behind.
+_MEMORY = 300.0
+_GIVEN = -1.0  # in place of an atom's idle time, until the next update
 
 
 class UnitDictionary(Bottleneck):
@@ -53,7 +56,7 @@ class UnitDictionary(Bottleneck):
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("level", torch.tensor(float(coder.first_level)))
-        # Signals coded since each atom was last used.
+        # Signals coded since each atom was last used, or _GIVEN.
         self.register_buffer("idle", torch.zeros(size))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -61,6 +64,27 @@ class UnitDictionary(Bottleneck):
     def atoms(self) -> Tensor:
         """The unit-norm atoms `[K, dim]`; their gradient has no part along the atom."""
         return normalize(self.dictionary, dim=1)
+
+    @torch.no_grad()
+    def set_atoms(self, atoms: Tensor) -> None:
+        """Puts the dictionary at directions of your own, where learning goes on from.
+
+        The first update, which otherwise starts the dictionary from data, leaves them.
+
+        Args:
+            atoms: `[K, dim]`, of any norm except 0; they apply to features less their centre.
+
+        Raises:
+            ValueError: if the shape differs, or an atom is 0 or not finite.
+        """
+        lengths = atoms.double().norm(dim=-1)
+        shape = tuple(self.dictionary.shape)
+        if tuple(atoms.shape) != shape or not bool((lengths.isfinite() & (lengths > 0)).all()):
+            raise ValueError(
+                f"expected finite atoms of shape {shape}, none of them 0, got {tuple(atoms.shape)}"
+            )
+        self.dictionary.copy_(atoms.double() / lengths.unsqueeze(1))
+        self.idle.fill_(_GIVEN)
 
     def _signals(self, features: Tensor) -> Tensor:
         """Centred and scaled signals, one a row."""
@@ -82,26 +106,34 @@ class UnitDictionary(Bottleneck):
     def update(self, latents: Sequence[Latent]) -> None:
         """Running centre and scale, level, unit norms, revival of dead atoms."""
         latents = [latent for latent in latents if latent.features.numel()]
-        some = torch.tensor(float(len(latents)), device=self.centre.device)
-        if float(sum_over_ranks(some)) == 0:  # so that all ranks go the same way
+        number = sum(len(latent.features) for latent in latents)
+        examples = float(sum_over_ranks(torch.tensor(float(number), device=self.centre.device)))
+        if examples == 0:  # on all ranks, so that they go the same way
             return
         first = int(self.steps) == 0
         counts, signals, l0 = uses_over_ranks(latents, self.idle)
-        self.idle.add_(signals.to(self.idle.dtype)).mul_((counts == 0).to(self.idle.dtype))
-        self._steer(latents, l0)  # before centre and scale leave those of the codes
+        given = self.idle == _GIVEN
+        self.idle.clamp_(min=0).add_(signals.to(self.idle.dtype)).mul_(
+            (counts == 0).to(self.idle.dtype)
+        )
+        if not (first and self.coder.by_threshold):  # the first atoms are about to be replaced
+            rate = max(examples / (examples + _MEMORY), 1 / max(int(self.steps), 1))
+            self._steer(latents, l0, rate)  # before centre and scale leave those of the codes
         rows = [latent.features.reshape(-1, len(self.centre)) for latent in latents]
         centre, scale = follow_scale(self.centre, self.scale, rows, 1.0 if first else 1 - _DECAY)
+        if self.coder.by_threshold:  # a threshold for features of the new scale
+            self.level.mul_(self.scale / scale)
         self.centre.copy_(centre)
         self.scale.copy_(scale)
         if first:  # start from data rather than from noise
-            self._replace(torch.ones_like(self.idle, dtype=torch.bool), latents, coded=False)
+            self._replace(~given, latents, coded=False)
         else:
             self.dictionary.copy_(self.atoms)
             dead = self.idle > _PATIENCE * self.size / l0.clamp_min(1e-6)
             self._replace(dead, latents, coded=True)
         self.steps += 1
 
-    def _steer(self, latents: Sequence[Latent], l0: Tensor) -> None:
+    def _steer(self, latents: Sequence[Latent], l0: Tensor, rate: float) -> None:
         """Moves the level of the code."""
         level = self.level.double()
         smallest: list[Tensor] = []  # smallest correlation that each batch kept
@@ -109,7 +141,7 @@ class UnitDictionary(Bottleneck):
             some = [latent for latent in latents if float(latent.stats["l0_sum"]) > 0]
             smallest = [smallest_kept(latent, *self._problem(latent.features)) for latent in some]
         least = smallest_over_ranks(smallest, level)
-        self.level.copy_(self.coder.next_level(Usage(level, l0, least, self.target_l0)))
+        self.level.copy_(self.coder.next_level(Usage(level, l0, least, self.target_l0, rate)))
 
     def _problem(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Signals, and atoms in their dtype."""

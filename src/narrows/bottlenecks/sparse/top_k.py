@@ -97,7 +97,6 @@ class BatchTopK(ByCorrelation):
     by_threshold = True
     whole_batch = True
     _WIDEST = 4
-    _DECAY = 0.99
 
     def width(self, size: int, dim: int) -> int:
         """4 k, or all atoms; with a refit no more than dimensions."""
@@ -135,5 +134,4 @@ class BatchTopK(ByCorrelation):
 
     def next_level(self, usage: Usage) -> Tensor:
         """Running mean of the smallest kept magnitude."""
-        level, smallest = usage.level, usage.smallest
-        return torch.where(level == 0, smallest, level.lerp(smallest, 1 - self._DECAY))
+        return usage.level.lerp(usage.smallest, usage.rate)
