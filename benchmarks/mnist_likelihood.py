@@ -254,7 +254,7 @@ def main() -> None:
         of = f"{name}, {report['passes']:.1f} passes of 3280"
         how = {}
         if options.schedule == "ours":
-            of = f"{name}, our schedule, {report['passes']:.0f} passes"
+            of = f"{name}, our schedule, {report['passes']:.0f} of {options.passes:.0f} passes"
             how = {"batch": options.batch, "peak_rate": options.rate, "seed": options.seed}
         record("mnist-likelihood", of, figures, draws=options.draws, **how)
 

@@ -109,7 +109,9 @@ def planes(
     percentile: float = 99.0,
     names: tuple[str, str] = ("first coordinate", "second"),
 ) -> Plot:
-    """Points in the plane, one panel per label, as they are: no projection, no scaling.
+    """Points in the plane, one panel per label: no projection, no scaling.
+
+    Where the axes leave points out, the panel says how many.
 
     Args:
         panels: label -> points `[n, 2]`.
@@ -127,8 +129,9 @@ def planes(
         points = np.asarray(points, dtype=np.float64)
         for name, colour in _colours(labels, len(points)):
             axes.scatter(*points[name].T, s=7, color=colour, alpha=0.6, linewidths=0)
-        _trim(axes, points, percentile)
-        axes.set_title(label, fontsize=11, color=theme.INK)
+        out = _trim(axes, points, percentile)
+        title = f"{label}, {out} outside" if out else label
+        axes.set_title(title, fontsize=11, color=theme.INK)
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1] if index % columns == 0 else "")
         axes.tick_params(colors=theme.MUTED, labelcolor=theme.INK, labelsize=9)
@@ -145,11 +148,15 @@ def _colours(labels: ArrayLike | None, n: int) -> list[tuple[NDArray[np.bool_], 
     ]
 
 
-def _trim(axes, points: NDArray[np.float64], percentile: float) -> None:
+def _trim(axes, points: NDArray[np.float64], percentile: float) -> int:
+    """Sets the axes by the percentile and counts the points that they leave out."""
+    outside = np.zeros(len(points), dtype=bool)
     for set_limits, column in ((axes.set_xlim, points[:, 0]), (axes.set_ylim, points[:, 1])):
         low, high = np.percentile(column, [100 - percentile, percentile])
         margin = 0.08 * (high - low) or 1.0
         set_limits(low - margin, high + margin)
+        outside |= (column < low - margin) | (column > high + margin)
+    return int(outside.sum())
 
 
 def as_png(block: Block) -> tuple[bytes, str, str] | None:

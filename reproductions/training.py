@@ -1,6 +1,7 @@
 """Training as the claims do it: parts in, a finished run out, resumable in the trial's folder."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.data.dataset import Dataset, Split
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
-from narrows.training import Optimization, Run, fit
+from narrows.training import Callback, Optimization, Run, fit
 from reproductions import floor
 
 
@@ -36,6 +37,17 @@ def subset(name: str, train: int, test: int, **options: Any) -> Dataset:
         validation=data.validation.head(test),
         test=data.test.head(test),
     )
+
+
+@cache  # one data set, so that what is known of it is computed once
+def binary(data: Dataset) -> Dataset:
+    """The same images in black and white: 1 where a pixel is above 1/2."""
+
+    def cut(split: Split) -> Split:
+        return Split((whole(split) > 0.5).float(), split.labels, split.own_units)
+
+    parts = {name: cut(getattr(data, name)) for name in ("train", "validation", "test")}
+    return replace(data, name=f"{data.name}, black and white", **parts)
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ def train(  # noqa: PLR0913 (what a model and its training are)
     likelihood: Likelihood | None = None,
     optimization: Optimization | None = None,
     objective: Objective | None = None,
+    callbacks: Sequence[Callback] = (),
     judged: bool = True,
 ) -> Run:
     """Trains on whatever device there is and returns the run with its model on the CPU.
@@ -91,6 +104,7 @@ def train(  # noqa: PLR0913 (what a model and its training are)
         likelihood: default `Normal("optimal")`.
         optimization: in place of Adam with clipped gradients and a falling learning rate.
         objective: in place of the evidence bound.
+        callbacks: of the training.
         judged: whether a verdict rests on the model, so that its floor is measured; False for
             one that is stopped early on purpose.
     """
@@ -106,7 +120,8 @@ def train(  # noqa: PLR0913 (what a model and its training are)
     usual = Optimization(learning_rate=setting.learning_rate, clip=1.0)
     run = fit(
         model, data, epochs=setting.epochs, batch_size=setting.batch_size, seed=setting.seed,
-        out=out, resume=True, optimization=optimization or usual, show=False,
+        out=out, resume=True, optimization=optimization or usual, callbacks=callbacks,
+        show=False,
     )  # fmt: skip
     run.model.to("cpu").eval()
     return _standing(run, data, judged)

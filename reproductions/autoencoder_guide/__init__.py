@@ -1,7 +1,8 @@
 """A course's guide of 2023 to plain, variational and vector-quantised autoencoders.
 
-`models.py` and `convolutional.py` train what the claims compare; each other file tests a few.
-Begin with `errors.py`; docs/documents/002.md says what was found.
+`models.py` and `convolutional.py` train what the claims compare; each other file tests a few,
+`remarks` what it says in passing. Begin with `errors.py`; docs/documents/002.md says what was
+found.
 """
 
 from reproductions.autoencoder_guide import (
@@ -12,6 +13,7 @@ from reproductions.autoencoder_guide import (
     linear,
     noise,
     quantised,
+    remarks,
     retention,
     samples,
 )
@@ -29,5 +31,6 @@ CLAIMS = (
     *noise.CLAIMS,
     retention.CLAIM,
     *quantised.CLAIMS,
+    *remarks.CLAIMS,
     *(averaged(claim) for claim in AVERAGED),
 )

@@ -6,6 +6,8 @@ there; docs/documents/001.md says what was found.
 
 from reproductions.laplace_cauchy_slides import (
     additive,
+    components,
+    covariance,
     dimensions,
     divergence,
     informative,
@@ -13,6 +15,7 @@ from reproductions.laplace_cauchy_slides import (
     receptive,
     recovery,
     sparse,
+    stable,
 )
 
 CLAIMS = (
@@ -24,4 +27,7 @@ CLAIMS = (
     sparse.CLAIM,
     divergence.CLAIM,
     additive.CLAIM,
+    stable.CLAIM,
+    covariance.CLAIM,
+    components.CLAIM,
 )

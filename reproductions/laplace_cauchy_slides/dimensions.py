@@ -33,11 +33,15 @@ def figures(evidence: Evidence) -> list[Block]:
     clouds = {kind: evidence.array("codes", kind=kind) for kind in KINDS}
     colours = evidence.array("code_labels", kind="normal")
     quantity = "share of the variance on the longer axis"
-    caption = "Posterior means (medians) of held-out images, seed 0, coloured by class."
-    return [
-        dots(shares, quantity=quantity, caption="1: all codes on one line."),
-        planes(clouds, colours, caption=caption),
-    ]
+    near = "Posterior means (medians) of held-out images, seed 0, coloured by class."
+    found: list[Block] = [dots(shares, quantity=quantity, caption="1: all codes on one line.")]
+    if "medians" in evidence.outcomes[0].result:
+        whole_plane = {
+            kind: np.asarray(evidence.array("medians", kind=kind))[:, :2] for kind in KINDS
+        }
+        caption = "All of the same, before the Cauchy's asinh, zoomed out to the last one."
+        found.append(planes(whole_plane, colours, caption=caption, percentile=100))
+    return [found[0], planes(clouds, colours, caption=near), *found[1:]]
 
 
 def bernoulli(folder: Path, **setting: Any) -> Result:

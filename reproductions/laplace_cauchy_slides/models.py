@@ -101,6 +101,7 @@ def family(folder: Path, **setting: Any) -> Result:
         "near_zero": float(metrics.near_zero(new).nanmean()),
         "kl": kl.numpy(),
         "codes": new[:1000].numpy().astype(np.float16),
+        "medians": code_of(model, y[:1000]).numpy(),
         "code_labels": labels(examples.test)[:1000].numpy(),
         "fields": fields(model).astype(np.float16),
     }

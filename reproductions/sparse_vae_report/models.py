@@ -24,6 +24,9 @@ from reproductions.training import Setting, train, whole
 KINDS = ("VQ as written", "sparse as written", "VQ", "sparse", "plain")
 """As written: the report's two. Without that: moving averages from data; four atoms a site by
 orthogonal matching pursuit, unit norms; and the same network with no bottleneck at all."""
+WITH_PRIOR = "sparse with p(z) as written"
+"""The report's loss has lambda log p(z), its code has not; lambda, which it does not give, is .01
+for sums over pixels and features."""
 
 
 def bottleneck(kind: str, shape: Sequence[int], hidden: int, codes: int, atoms: int) -> Bottleneck:
@@ -40,6 +43,9 @@ def bottleneck(kind: str, shape: Sequence[int], hidden: int, codes: int, atoms: 
         )
     if kind == "sparse as written":
         return AthaydeSparse(atoms, (*sites, hidden), commitment=pixels / (4 * features))
+    if kind == WITH_PRIOR:  # our squared error is twice -log p(x | z)
+        unit = pixels / (4 * features)
+        return AthaydeSparse(atoms, (*sites, hidden), commitment=unit, prior=2 * 0.01)
     if kind == "VQ":
         return VectorQuantizer(codes, hidden)
     return SparseDictionary(codes, hidden, coder=OMP(4)) if kind == "sparse" else Identity(hidden)
@@ -51,7 +57,7 @@ def copier(folder: Path, *, kind: str, hidden: int, codes: int, atoms: int, **re
     images = setting.images()
     torch.manual_seed(setting.seed)
     latent = bottleneck(kind, images.shape, hidden, codes, atoms)
-    rule = StepsTwice if kind == "sparse as written" else Optimization
+    rule = StepsTwice if kind in ("sparse as written", WITH_PRIOR) else Optimization
     run = train(
         folder, images, latent, InPlace(ResNet(hidden, bounded=True)), setting,
         likelihood=normal(math.sqrt(0.5) if kind.endswith("written") else None),

@@ -3,6 +3,7 @@
 from narrows.report import Block
 from reproductions.claim import Claim, Evidence, Hypothesis, ratios
 from reproductions.figures import dots
+from reproductions.sparse_vae_report import pictures
 from reproductions.sparse_vae_report.models import trials
 from reproductions.verdict import Estimate
 
@@ -16,8 +17,12 @@ def figures(evidence: Evidence) -> list[Block]:
         "as written, the lasso's own residual": evidence.values("feature_nmse", kind=WRITTEN),
         "repaired": evidence.values("feature_nmse", kind="sparse"),
     }
+    kinds = (WRITTEN, "VQ as written")
     return [
-        dots(groups, quantity="share of the features' energy", caption="Held-out quantisation loss")
+        pictures.curves(evidence, kinds, "loss_curve", "train quantisation loss"),
+        dots(
+            groups, quantity="share of the features' energy", caption="Held-out quantisation loss"
+        ),
     ]
 
 
@@ -55,7 +60,7 @@ STAYS_HIGH = Claim(
             ),
         ),
     ),
-    trials=lambda scale: trials(scale, WRITTEN, "sparse"),
+    trials=lambda scale: trials(scale, WRITTEN, "sparse", "VQ as written"),
     figures=figures,
     minutes=1.2,
     notes=(

@@ -8,10 +8,11 @@ import torch
 from narrows.report import Block
 from narrows.sparse import L1, coordinate_descent
 from narrows.tasks import Call, Result
-from reproductions.claim import Claim, Evidence, Hypothesis, Scale
+from reproductions.claim import Claim, Evidence, Hypothesis, Scale, differences
 from reproductions.figures import dots, lines
+from reproductions.sparse_vae_report import pictures
 from reproductions.sparse_vae_report.as_written.backtracking import backtracking_fista
-from reproductions.sparse_vae_report.models import trials
+from reproductions.sparse_vae_report.models import WITH_PRIOR, trials
 from reproductions.verdict import Estimate
 
 SHARE = 500 / 512
@@ -68,7 +69,9 @@ def figures(evidence: Evidence) -> list[Block]:
     }
     rows = np.stack([o.result["by_share"] for o in first(evidence)])
     series = {"exact lasso": {s: list(c) for s, c in zip(SHARES, rows.T, strict=True)}}
+    kinds = ("sparse as written", "sparse")
     return [
+        pictures.curves(evidence, kinds, "active_curve", "share of active atoms, held out"),
         dots(groups, quantity="share of active atoms", caption="After training, figures 4 and 5."),
         lines(
             series, across="lambda / lambda_max", quantity="share of active atoms",
@@ -130,4 +133,40 @@ REPAIRED = Claim(
         "`sparse-reconstructs-better` answers it.",
     ),
 )
-CLAIMS = (WRITTEN, REPAIRED)
+
+
+def with_prior(evidence: Evidence) -> list[Block]:
+    """What the term for p(z) does to the code and to the copies."""
+    kinds = ("sparse as written", WITH_PRIOR)
+    active = {kind: evidence.values("active_test", kind=kind) for kind in kinds}
+    errors = {kind: evidence.values("nmse", kind=kind) for kind in kinds}
+    return [
+        dots(active, quantity="share of active atoms", caption="Held-out images."),
+        dots(errors, quantity="test NMSE", caption="Held-out images."),
+    ]
+
+
+PRIOR = Claim(
+    name="prior-on-z-makes-sparse",
+    ours=True,
+    document="000",
+    place="method, the loss: lambda log p(z)",
+    says="The loss's term for p(z), which the code leaves out, would make the code sparser.",
+    hypotheses=(
+        Hypothesis(
+            "active atoms of test images as a share of all: with lambda log p(z) less without",
+            "below",
+            0.0,
+            lambda e: differences(
+                e.values("active_test", kind=WITH_PRIOR),
+                e.values("active_test", kind="sparse as written"),
+            ),
+            since="2026-11-26",
+        ),
+    ),
+    trials=lambda scale: trials(scale, "sparse as written", WITH_PRIOR),
+    figures=with_prior,
+    minutes=2.0,
+    notes=("p(z) is N(0, I) on what the decoder is given: it shrinks values, and no atom to 0.",),
+)
+CLAIMS = (WRITTEN, REPAIRED, PRIOR)

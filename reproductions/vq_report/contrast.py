@@ -3,7 +3,7 @@
 import numpy as np
 
 from narrows.report import Block, strips
-from reproductions.claim import Claim, Evidence, Hypothesis, differences, ratios
+from reproductions.claim import Claim, Evidence, Hypothesis, ratios
 from reproductions.figures import dots, lines
 from reproductions.vq_notebook.learning import by_epoch
 from reproductions.vq_report.models import KINDS, trials
@@ -32,10 +32,8 @@ def training(evidence: Evidence) -> list[Block]:
 def beside(evidence: Evidence) -> list[Block]:
     """All three: errors and draws."""
     errors = {kind: evidence.values("nmse", kind=kind) for kind in KINDS}
-    apart = {kind: evidence.values("told_apart", kind=kind) for kind in KINDS}
     return [
         dots(errors, quantity="test NMSE", caption="Each at its own rate."),
-        dots(apart, quantity="draws told from real images", caption="1/2: they cannot be."),
         _rows(
             evidence, originals=("originals", "VQ"), AE=("copies", "AE"), VAE=("copies", "VAE"),
             VQ=("copies", "VQ"), draws_of_AE=("samples", "AE"), draws_of_VAE=("samples", "VAE"),
@@ -86,28 +84,5 @@ CLAIMS = (
         figures=beside,
         minutes=1.5,
         notes=("Same network; each at its own rate, which the document does not mention.",),
-    ),
-    Claim(
-        name="ae-cannot-generate",
-        document="004",
-        place="introduction, on plain autoencoders",
-        says="A plain autoencoder cannot produce realistic new examples, a VAE can.",
-        hypotheses=(
-            Hypothesis(
-                "share told from held-out images by the nearest neighbour: AE less VAE",
-                "above",
-                0.0,
-                lambda e: differences(
-                    e.values("told_apart", kind="AE"), e.values("told_apart", kind="VAE")
-                ),
-            ),
-        ),
-        trials=trials,
-        figures=beside,
-        minutes=1.5,
-        notes=(
-            "Codes of the AE are drawn from normals fitted to each coordinate; images are compared "
-            "by 32 principal components of their pixels.",
-        ),
     ),
 )

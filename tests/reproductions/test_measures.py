@@ -143,8 +143,8 @@ def test_sharpness_at_equal_bits_is_read_off_the_vaes_own_line():
     found = evidence(
         **{
             "vq": {"bits": [100.0] * 3, "laplacian_ratio": [0.8, 0.8, 0.8]},
-            "vae_0.0001": {"bits": [10.0] * 3, "laplacian_ratio": [0.2, 0.2, 0.2]},
-            "vae_0.00003": {"bits": [1000.0] * 3, "laplacian_ratio": [0.6, 0.6, 0.6]},
+            "vae_0.001": {"bits": [10.0] * 3, "laplacian_ratio": [0.2, 0.2, 0.2]},
+            "vae_0.0001": {"bits": [1000.0] * 3, "laplacian_ratio": [0.6, 0.6, 0.6]},
             "vae_0.00001": {"bits": [9000.0] * 3, "laplacian_ratio": [0.9, 0.9, 0.9]},
         }
     )
