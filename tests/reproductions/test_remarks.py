@@ -82,6 +82,8 @@ def test_stable_draws_are_the_cauchy_at_one_and_the_normal_at_two(alpha, law):
 
 
 def test_a_laplace_sum_is_told_from_a_draw_and_stable_sums_are_not(tmp_path):
+    one, two = np.random.default_rng(0).normal(size=(2, 300))
+    assert stable.distance(one, two) == pytest.approx(stats.ks_2samp(one, two).statistic)
     found = stable.sums_against_draws(tmp_path, draws=50_000, seed=0)
     assert found["largest"] < 0.012 < 0.02 < found["laplace"]
 

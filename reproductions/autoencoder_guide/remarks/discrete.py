@@ -40,7 +40,7 @@ def categories(folder: Path, **rest: Any) -> Result:
         z = torch.cat([torch.eye(DIGITS), torch.zeros(DIGITS, 2)], 1)
         pictures = decoded(model, z).clamp(0, 1)
     flat, other = (whole(part).flatten(1).numpy() for part in (data.train, data.test))
-    clusters = KMeans(DIGITS, n_init=4, random_state=setting.seed).fit(flat)
+    clusters = KMeans(DIGITS, n_init="auto", random_state=setting.seed).fit(flat)
     truth = labels(data.train), labels(data.test)
     return {
         "named": named(known, new, *truth),

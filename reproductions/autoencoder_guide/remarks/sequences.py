@@ -40,8 +40,8 @@ def sequence(folder: Path, *, kind: str, width: int, **rest: Any) -> Result:
     """Trains one network on spectra, with `width` numbers for each 16 samples."""
     setting = Setting(**rest)
     sizes = (setting.train_examples, setting.test_examples, setting.test_examples)
-    parts = [Split(tokens(spectra(n, seed))) for seed, n in enumerate(sizes)]
-    data = Dataset("spectra", *parts)
+    one, two, three = (Split(tokens(spectra(n, seed))) for seed, n in enumerate(sizes))
+    data = Dataset("spectra", one, two, three)
     network = Transformer(4, 64, depth=2) if kind == "transformer" else Mlp((256, 256))
     latent = Identity(width if kind == "transformer" else width * TOKENS)
     run = train(folder, data, latent, network, setting)
