@@ -11,7 +11,7 @@ import torch
 import narrows as nw
 from narrows.bottlenecks import SparseDictionary, TopK, VectorQuantizer
 from narrows.networks import Mlp
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 
 @pytest.fixture(scope="module")

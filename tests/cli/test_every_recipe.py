@@ -12,7 +12,7 @@ from narrows.cli.main import main
 from narrows.cli.train import parser
 from narrows.data import Dataset, Origin, Split
 from narrows.recorded import spec
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 STEPS, BATCH = 3, 8

@@ -4,7 +4,7 @@ from safetensors.torch import load_file
 
 from narrows.cli.main import main
 from narrows.training import loop
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 SMALL = ["--fit.epochs", "2", "--fit.batch_size", "256", "--fit.show", "false"]
 

@@ -11,7 +11,7 @@ import torch
 
 import narrows as nw
 from narrows.networks import Conv
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 
 @pytest.fixture

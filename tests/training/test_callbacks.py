@@ -11,7 +11,7 @@ import narrows as nw
 from narrows.bottlenecks import Identity, VectorQuantizer
 from narrows.networks import Mlp
 from narrows.training import Callback, EarlyStopping, TensorBoard, WeightAverage, WeightsAndBiases
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 
 @pytest.fixture(scope="module")

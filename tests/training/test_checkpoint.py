@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from narrows.training import checkpoint
@@ -14,10 +15,9 @@ from narrows.training.checkpoint import (
     CheckpointError,
     checkpoint_path,
     load_checkpoint,
-    read_versions,
     save_checkpoint,
 )
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 
 def _state(step):
@@ -56,7 +56,8 @@ def test_last_previous_and_best_are_kept_and_nothing_else(tmp_path):
 def test_the_file_is_plain_safetensors_with_versions(tmp_path):
     path = save_checkpoint(tmp_path, _state(1))
     assert torch.equal(load_file(path)["model.weight"], _state(1)["model"]["weight"])
-    assert read_versions(path)["torch"] == torch.__version__
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["versions"])["torch"] == torch.__version__
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.9999])

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narrows.training.pack import equal, pack, unpack
+from narrows.training.pack import pack, unpack
+from tests.training.states import equal
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 KEYS = st.text() | st.integers() | st.sampled_from(["$tensor", "$tuple", "$items"])

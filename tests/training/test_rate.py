@@ -11,7 +11,7 @@ from narrows.cli.train import parser
 from narrows.data import Dataset, Split
 from narrows.training import RateUnreachableError
 from narrows.training.loop import Loop
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 
 def entropy_constrained(size=256, **learning):

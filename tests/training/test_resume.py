@@ -26,7 +26,7 @@ from narrows.training import (
     TrainingInterruptedError,
     WeightAverage,
 )
-from narrows.training.pack import equal
+from tests.training.states import equal
 
 NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
 OFTEN = Checkpoints(seconds=0)

@@ -14,14 +14,13 @@ import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from narrows.training.pack import pack, unpack
+from narrows.training.pack import State, pack, unpack
 
 FORMAT = "narrows-checkpoint-1"
 LAST, PREVIOUS, BEST = "last", "previous", "best"
@@ -31,7 +30,7 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be trusted, or is not there; says what to do instead."""
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], which: str = LAST) -> Path:
+def save_checkpoint(folder: Path, state: State, which: str = LAST) -> Path:
     """Writes `state` as a folder's last or best checkpoint, whole or not at all.
 
     The last one of before becomes the previous.
@@ -68,7 +67,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], which: str = LAST) -
     return target
 
 
-def load_checkpoint(folder: Path, which: str = LAST) -> dict[str, Any]:
+def load_checkpoint(folder: Path, which: str = LAST) -> State:
     """Reads and verifies a checkpoint.
 
     Args:
@@ -103,7 +102,7 @@ def checkpoint_path(folder: Path, which: str = LAST) -> Path:
     return folder / f"{which}.safetensors"
 
 
-def write_state(path: Path, state: Mapping[str, Any]) -> None:
+def write_state(path: Path, state: State) -> None:
     """Writes one file and waits until the disk has it; not atomic by itself."""
     tensors, plain = pack(state)
     text = json.dumps(plain)
@@ -121,7 +120,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> State:
     """Reads one file and verifies its checksum.
 
     Raises:
@@ -143,12 +142,6 @@ def read_state(path: Path) -> dict[str, Any]:
     if checksum(tensors, header.get("state", "")) != header.get("sha256"):
         raise CheckpointError(f"{path} was changed after it was written: its checksum differs")
     return unpack(tensors, json.loads(header["state"]))
-
-
-def read_versions(path: Path) -> dict[str, str]:
-    """The versions that wrote a checkpoint."""
-    with safe_open(path, "pt") as file:
-        return json.loads((file.metadata() or {}).get("versions", "{}"))
 
 
 def versions() -> dict[str, str]:

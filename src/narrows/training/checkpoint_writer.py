@@ -19,6 +19,7 @@ from narrows.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from narrows.training.pack import State
 from narrows.training.sharding import gathered
 
 
@@ -79,7 +80,7 @@ class CheckpointWriter:
         self,
         folder: Path | None,
         policy: Checkpoints,
-        state: Callable[[], dict[str, Any]],
+        state: Callable[[], State],
         writes: bool = True,
         together: Callable[[bool], bool] | None = None,
     ) -> None:
@@ -89,7 +90,7 @@ class CheckpointWriter:
         self.writes: bool = writes and folder is not None
         self.together = together if folder is not None else None
         self.best: float = math.inf
-        self._unwritten: dict[str, Any] | None = None
+        self._unwritten: State | None = None
         self._written = time.monotonic()
 
     def save_if_due(self) -> None:
@@ -119,7 +120,7 @@ class CheckpointWriter:
         self._unwritten = None
         self._written = time.monotonic()
 
-    def load(self, settings: Mapping[str, Any], which: str = LAST) -> dict[str, Any] | None:
+    def load(self, settings: Mapping[str, Any], which: str = LAST) -> State | None:
         """The state to go on from; None if the run was stopped before its first checkpoint.
 
         Raises:
@@ -154,22 +155,23 @@ class CheckpointWriter:
         return due if self.together is None else self.together(due)
 
 
-def first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(
+    before: object, now: object, name: str = ""
+) -> tuple[str, object, object] | None:
     """Path and both values of the first place where two trees of plain values differ."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in [*before, *(key for key in now if key not in before)]:
-            path = f"{name}.{key}" if name else str(key)
-            found = first_difference(before.get(key), now.get(key), path)
-            if found is not None:
-                return found
-        return None
-    if isinstance(before, (list, tuple)) and isinstance(now, (list, tuple)):
-        if len(before) == len(now):
-            pairs = enumerate(zip(before, now, strict=True))
-            found = (first_difference(a, b, f"{name}.{place}") for place, (a, b) in pairs)
-            return next((difference for difference in found if difference), None)
-        return name, before, now
-    return None if before == now else (name, before, now)
+    old, new = _children(before), _children(now)
+    unlike = not isinstance(before, Mapping) and len(old or ()) != len(new or ())
+    if old is None or new is None or unlike:
+        return None if before == now else (name, before, now)
+    pairs = ((key, old.get(key), new.get(key)) for key in {**old, **new})
+    found = (first_difference(a, b, f"{name}.{key}" if name else str(key)) for key, a, b in pairs)
+    return next((difference for difference in found if difference), None)
+
+
+def _children(value: object) -> Mapping[object, object] | None:
+    if isinstance(value, Mapping):
+        return value
+    return dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
 
 
 def _copy(tensor: Tensor) -> Tensor:

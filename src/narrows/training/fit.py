@@ -28,6 +28,7 @@ from narrows.training.engine import Engine
 from narrows.training.evaluation import evaluate, latents, quality_advice
 from narrows.training.loop import Loop, NonFiniteLossError
 from narrows.training.optimization import Optimization
+from narrows.training.pack import State
 from narrows.training.progress import Interruption, Progress, TrainingInterruptedError
 from narrows.training.rate import Rate
 from narrows.training.run import Run, claim_folder, environment
@@ -180,7 +181,7 @@ class _Training:
                 progress.epoch(self.history[-1])
             writer.save()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Everything that a resumed run needs."""
         return {
             **self.loop.state(),
@@ -190,7 +191,7 @@ class _Training:
             "settings": self.settings,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Goes back to where `state` was taken."""
         self.loop.restore(state)
         self.history, self.stopped = list(state["history"]), state["stopped"]

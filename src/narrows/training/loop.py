@@ -4,7 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from narrows.functional.ranks import sum_over_ranks
 from narrows.training.callbacks.base import Callback
 from narrows.training.engine import Engine
 from narrows.training.optimization import Optimization
+from narrows.training.pack import State
 from narrows.training.seeding import seed_step
 from narrows.training.sharding import (
     average_gradients,
@@ -125,7 +126,7 @@ class Loop:
         self.epoch, self.step, self.examples, self.sums = self.epoch + 1, 0, 0, {}
         return row
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Everything that the coming steps depend on, and that (seed, step) does not give."""
         return {
             "model": self.model.state_dict(),
@@ -138,7 +139,7 @@ class Loop:
             "sums": self.sums,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Goes back to where `state` was taken."""
         load_weights(self.model, state["model"])
         self.model.beta = state["beta"]

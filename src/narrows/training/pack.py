@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
+
+State = Mapping[str, Any]
+"""Tensors and plain values in nested dicts, lists and tuples, under names."""
 
 _TENSOR, _TUPLE, _ITEMS = "$tensor", "$tuple", "$items"
 _MARKS = (_TENSOR, _TUPLE, _ITEMS)
@@ -65,19 +67,3 @@ def unpack(tensors: Mapping[str, Tensor], plain: Any) -> Any:
     if plain.keys() == {_ITEMS}:
         return {unpack(tensors, key): unpack(tensors, part) for key, part in plain[_ITEMS]}
     return {key: unpack(tensors, part) for key, part in plain.items()}
-
-
-def equal(left: Any, right: Any) -> bool:
-    """Whether two states are equal bit for bit, tensors and types included."""
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        same = left.dtype == right.dtype and left.shape == right.shape
-        return same and torch.equal(_bytes(left), _bytes(right))
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)) and type(left) is type(right):
-        return len(left) == len(right) and all(map(equal, left, right))
-    return type(left) is type(right) and left == right
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)

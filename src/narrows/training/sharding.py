@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.functional.ranks import rank, ranks, sum_over_ranks
+from narrows.training.pack import State
 
 
 class Sharded(DDPStrategy):
@@ -110,7 +111,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     )
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
     """The same for the optimiser's moments, which have the shape of their parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 

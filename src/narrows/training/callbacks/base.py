@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.recorded import Recorded
+from narrows.training.pack import State
 
 
 class Callback(Recorded):
@@ -17,7 +17,7 @@ class Callback(Recorded):
     `restore`, so that a resumed run goes on as if it had not stopped.
     """
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+    def begin(self, model: Autoencoder, folder: Path | None, /) -> None:
         """Before the first step, also of a resumed run (then before `restore`).
 
         Args:
@@ -25,19 +25,18 @@ class Callback(Recorded):
             folder: of the run; None where nothing is written, as on all ranks but the first.
         """
 
-    def before_step(self, model: Autoencoder, progress: float) -> None:
+    def before_step(self, model: Autoencoder, progress: float, /) -> None:
         """Before each optimiser step; `progress` is the fraction of steps done, in [0, 1)."""
 
-    def after_step(self, model: Autoencoder, loss: Loss) -> None:
+    def after_step(self, model: Autoencoder, loss: Loss, /) -> None:
         """After each optimiser step, with its loss.
 
         Where micro-batches were added up, `loss.latent` is that of the last of them, but for its
         features, which are those of the whole step.
         """
 
-    def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
+    def after_epoch(self, _model: Autoencoder, _row: Mapping[str, float], /) -> bool:
         """After each epoch, with its figures; True ends training."""
-        del model, row
         return False
 
     def figures(self) -> dict[str, float]:
@@ -48,17 +47,16 @@ class Callback(Recorded):
         """Sentences about the finished run, from its figures on validation data."""
         return []
 
-    def evaluating(self, model: Autoencoder) -> AbstractContextManager[None]:
+    def evaluating(self, _model: Autoencoder, /) -> AbstractContextManager[None]:
         """Around each evaluation during training: other weights may stand in meanwhile."""
-        del model
         return nullcontext()
 
-    def finish(self, model: Autoencoder) -> None:
+    def finish(self, model: Autoencoder, /) -> None:
         """After the last step, before the prior is fitted: the last word on the weights."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """What `restore` needs: tensors, numbers and text, in dicts and lists."""
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Takes back what `state` returned."""

@@ -1,12 +1,11 @@
 """How beta, the weight of the rate, runs over training."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.functional.ranks import ranks, sum_over_ranks
 from narrows.training.callbacks.base import Callback
+from narrows.training.pack import State
 
 
 class LinearBeta(Callback):
@@ -132,9 +131,8 @@ class Geco(Callback):
         self._mean: float | None = None
         self._beta: float | None = None
 
-    def before_step(self, model: Autoencoder, progress: float) -> None:
+    def before_step(self, model: Autoencoder, _progress: float, /) -> None:
         """Sets the model's beta; it starts at the model's own."""
-        del progress
         if self._beta is None:
             self._beta = min(max(model.beta, self.bounds[0]), self.bounds[1])
         model.beta = self._beta
@@ -148,11 +146,11 @@ class Geco(Callback):
         self._beta = min(max(beta, self.bounds[0]), self.bounds[1])
         model.beta = self._beta
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The running mean and beta."""
         return {"mean": self._mean, "beta": self._beta}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Takes them back."""
         self._mean, self._beta = state["mean"], state["beta"]
 

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.training.callbacks.base import Callback
+from narrows.training.pack import State
 from narrows.training.sharding import load_weights
 
 
@@ -37,9 +37,8 @@ class EarlyStopping(Callback):
         self.least: float = least
         self._forget()
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+    def begin(self, _model: Autoencoder, _folder: Path | None, /) -> None:
         """Forgets an earlier run."""
-        del model, folder
         self._forget()
 
     def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
@@ -63,11 +62,11 @@ class EarlyStopping(Callback):
         if self.weights:
             load_weights(model, self.weights)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The best so far, its weights, and the epochs since."""
         return {"best": self.best, "waited": self.waited, "weights": self.weights}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Takes them back."""
         self.best, self.waited = state["best"], state["waited"]
         self.weights = dict(state["weights"])

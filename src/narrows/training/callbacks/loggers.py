@@ -23,9 +23,8 @@ class TensorBoard(Callback):
         self.folder = folder
         self._writer: Any = None
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+    def begin(self, _model: Autoencoder, folder: Path | None, /) -> None:
         """Opens the event files on the rank that writes."""
-        del model
         self._writer = None
         if folder is None and self.folder is None:
             return
@@ -38,9 +37,8 @@ class TensorBoard(Callback):
         place = self.folder or str((folder or Path()) / "tensorboard")
         self._writer = SummaryWriter(place)
 
-    def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
+    def after_epoch(self, _model: Autoencoder, row: Mapping[str, float], /) -> bool:
         """Writes the row under its epoch."""
-        del model
         if self._writer is not None:
             for name, value in row.items():
                 if name != "epoch":
@@ -48,9 +46,8 @@ class TensorBoard(Callback):
             self._writer.flush()
         return False
 
-    def finish(self, model: Autoencoder) -> None:
+    def finish(self, _model: Autoencoder, /) -> None:
         """Closes the files."""
-        del model
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -72,9 +69,8 @@ class WeightsAndBiases(Callback):
         self.mode: str = mode
         self._run: Any = None
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+    def begin(self, _model: Autoencoder, folder: Path | None, /) -> None:
         """Starts a run there, on the rank that writes."""
-        del model
         self._run = None
         if folder is None:
             return
@@ -88,16 +84,14 @@ class WeightsAndBiases(Callback):
             project=self.project, name=folder.name, dir=str(folder), mode=self.mode
         )
 
-    def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
+    def after_epoch(self, _model: Autoencoder, row: Mapping[str, float], /) -> bool:
         """Sends the row."""
-        del model
         if self._run is not None:
             self._run.log(dict(row), step=int(row["epoch"]))
         return False
 
-    def finish(self, model: Autoencoder) -> None:
+    def finish(self, _model: Autoencoder, /) -> None:
         """Ends the run there."""
-        del model
         if self._run is not None:
             self._run.finish()
             self._run = None

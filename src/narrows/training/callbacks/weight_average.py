@@ -1,15 +1,15 @@
 """An exponential moving average of the weights, used wherever the model is measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.training.callbacks.base import Callback
+from narrows.training.pack import State
 from narrows.training.sharding import cut_like, local
 
 
@@ -36,16 +36,14 @@ class WeightAverage(Callback):
         self.steps: int = 0
         self.average: dict[str, Tensor] = {}
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+    def begin(self, model: Autoencoder, _folder: Path | None, /) -> None:
         """Starts at the present weights."""
-        del folder
         self.steps = 0
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     @torch.no_grad()
-    def after_step(self, model: Autoencoder, loss: Loss) -> None:
+    def after_step(self, model: Autoencoder, _loss: Loss, /) -> None:
         """Moves the average towards the weights."""
-        del loss
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         now = [local(parameter.detach()) for parameter in model.parameters()]
@@ -61,11 +59,11 @@ class WeightAverage(Callback):
         for name, parameter in model.named_parameters():
             parameter.copy_(self.average[name])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The average and its age."""
         return {"steps": self.steps, "average": self.average}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Takes both back, onto the device where the average is."""
         self.steps = state["steps"]
         for name, value in state["average"].items():
