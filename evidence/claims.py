@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evidence.ledger import Run, latest
 from evidence.pages import ROOT, grid
@@ -48,9 +49,12 @@ class Judged:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the whole claim; "undertrained" if a model behind it is below its floor."""
-        if self.run is not None and self.run.figures.get("shortfalls"):
-            return "undertrained"
+        """Of the whole claim; "undertrained" if a model behind it has no floor or is below it."""
+        if self.run is not None:
+            figures = self.run.figures
+            unheld = "models" not in figures and _settings(self.claim, "default")
+            if unheld or figures.get("shortfalls"):
+                return "undertrained"
         return together(self.verdicts())
 
     def floors(self) -> list[str]:
@@ -59,7 +63,7 @@ class Judged:
             return []
         figures = self.run.figures
         if "models" not in figures:
-            return ["Measured before models were held to a floor."]
+            return ["Measured before models were held to a floor: no verdict is drawn."]
         return floors(figures["models"], figures["shortfalls"], figures["advice"])
 
 
@@ -125,6 +129,35 @@ def verdicts(document: str) -> str:
     return grid(head, rows)
 
 
+def warnings(document: str) -> str:
+    """What is missing of the models behind a document's verdicts, and what their runs warned of.
+
+    Args:
+        document: its number.
+    """
+    names: dict[str, list[str]] = {}
+    for claim in CLAIMS:
+        run = find(claim).run
+        if claim.document == document and run is not None and _settings(claim, "default"):
+            for text in _short(run.figures):
+                names.setdefault(text, []).append(f"`{claim.name}`")
+    rows = [[text, ", ".join(claims)] for text, claims in names.items()]
+    return grid(["models", "claims"], rows)
+
+
+def _short(figures: Mapping[str, Any]) -> list[str]:
+    """On the floors of a run's models: the first that is missed, and how many more."""
+    if "models" not in figures:
+        return ["measured before models were held to a floor, so that no verdict is drawn"]
+    missed = figures["shortfalls"]
+    found = [f"below the floor, so that no verdict is drawn: {text}" for text in missed[:1]]
+    if len(missed) > 1:
+        found = [f"{found[0]}; and {len(missed) - 1} more in {figures['models']} models"]
+    if figures["models"] and not missed:
+        found = ["all reach their floor"]
+    return found + [f"warned while training: {text}" for text in figures["advice"]]
+
+
 def sizes(document: str) -> str:
     """How large the runs behind each claim are, beside the document's own scale.
 
@@ -136,7 +169,7 @@ def sizes(document: str) -> str:
         if claim.document == document:
             run = find(claim).run
             known = None if run is None else run.figures.get("settings")
-            here = _size(known or _settings(claim, "default"))
+            here = _size(known) if known else "not run yet" if run is None else "not recorded"
             there = _size(_settings(claim, "full"))
             if "epochs" in there:
                 rows.setdefault((here, there), []).append(f"`{claim.name}`")

@@ -3,11 +3,13 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, SymmetricalLogLocator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -44,7 +46,7 @@ def dots(
         groups: label -> values.
         quantity: what they are, with the unit.
         caption: what to look for.
-        logarithmic: the axis.
+        logarithmic: the axis; always where values differ by decades.
     """
     figure, axes = theme.new_figure(5.2, 0.9 + 0.42 * len(groups))
     for index, (label, values) in enumerate(groups.items()):
@@ -55,8 +57,9 @@ def dots(
         axes.plot([estimate.mean], [index], "|", color=colour, markersize=15, label=label)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    if logarithmic:
-        axes.set_xscale("log")
+    everything = [value for values in groups.values() for value in values]
+    if logarithmic or _decades([float(np.mean(values)) for values in groups.values()]):
+        _logarithmic(axes, "x", everything)
     axes.set_xlabel(quantity)
     parts = [f"{k} {np.mean(v):.3g}" for k, v in groups.items()]
     note = "Dots: seeds; bar: mean and 95 % interval."
@@ -78,7 +81,8 @@ def lines(
         across: what the positions are, with the unit.
         quantity: what the values are, with the unit.
         caption: what to look for.
-        logarithmic: of the positions' axis, of the values' axis.
+        logarithmic: of the positions' axis, of the values' axis; the latter always where values
+            differ by decades.
     """
     figure, axes = theme.new_figure()
     for index, (label, points) in enumerate(series.items()):
@@ -89,9 +93,13 @@ def lines(
         axes.errorbar(
             list(points), middle, half, label=label, capsize=3, markersize=5, linewidth=1.6, **style
         )
-    for logarithm, axis in zip(logarithmic, ("x", "y"), strict=True):
-        if logarithm:
-            getattr(axes, f"set_{axis}scale")("log")
+    places = [place for points in series.values() for place in points]
+    heights = [v for points in series.values() for values in points.values() for v in values]
+    if logarithmic[0]:
+        _logarithmic(axes, "x", places)
+    middles = [float(np.mean(v)) for points in series.values() for v in points.values()]
+    if logarithmic[1] or _decades(middles):
+        _logarithmic(axes, "y", heights)
     axes.set_xlabel(across)
     axes.set_ylabel(quantity)
     theme.legend(axes)
@@ -99,6 +107,32 @@ def lines(
     ends = [f"{k} from {m[0]:.3g} to {m[-1]:.3g}" for k, m in means.items()]
     note = "Bars: 95 % intervals over seeds."
     return Plot.of(figure, f"{quantity} over {across}: {'; '.join(ends)}.", f"{caption} {note}")
+
+
+def _decades(values: Sequence[float]) -> bool:
+    """Whether values are so far apart that a linear axis hides the small ones."""
+    sizes = [abs(value) for value in values if value and np.isfinite(value)]
+    return len(sizes) > 1 and max(sizes) > 100 * min(sizes)
+
+
+def _logarithmic(axes: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> None:
+    """A logarithmic axis with plain labels; linear about 0 where a value is not positive."""
+    finite = [value for value in values if np.isfinite(value)]
+    set_scale = axes.set_xscale if axis == "x" else axes.set_yscale
+    at = axes.xaxis if axis == "x" else axes.yaxis
+    if min(finite) > 0:
+        set_scale("log")
+        span = np.log10(max(finite) / min(finite))
+        at.set_major_locator(LogLocator(10, subs=(1, 2, 5) if span < 1.5 else (1,), numticks=8))
+        at.set_minor_formatter(NullFormatter())
+    else:
+        linear = max([-min(finite), *(v for v in finite if 0 < v <= 1)]) or 1.0
+        set_scale("symlog", linthresh=linear, linscale=0.5)
+        at.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
+        at.get_major_locator().set_params(numticks=6)
+        set_limits = axes.set_xlim if axis == "x" else axes.set_ylim
+        set_limits(min(finite) - 2 * linear, 2 * max(finite) + linear)
+    at.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def planes(
@@ -169,8 +203,16 @@ def as_png(block: Block) -> tuple[bytes, str, str] | None:
     if isinstance(block, Strips):
         return labelled(block).data, f"Rows of pictures: {', '.join(block.rows)}.", block.caption
     if isinstance(block, Picture) and block.suffix == ".png":
-        return block.data, block.alt, block.caption
+        return _enlarged(block.data), block.alt, block.caption
     return None
+
+
+def _enlarged(data: bytes) -> bytes:
+    """Small pictures by a whole factor, to about the width of a plot."""
+    picture = Image.open(io.BytesIO(data))
+    factor = max(1, round(500 / picture.width))
+    size = (factor * picture.width, factor * picture.height)
+    return to_png(np.asarray(picture.resize(size, Image.Resampling.NEAREST)))
 
 
 def pictures(blocks: Sequence[Block]) -> list[tuple[bytes, str, str]]:

@@ -107,11 +107,10 @@ def trial(scale: Scale, kind: str, seed: int) -> Call:
         "kind": kind,
         "hidden": scale.pick(4, 16, 256),
         "codes": scale.pick(16, 128, 512),
-        # 16,384 features for 512 atoms in the report: 32 times as many.
-        "atoms": scale.pick(16, 32, 512),
+        "atoms": scale.pick(16, 512, 512),  # numbers an image, whatever the width of the network
         "train_examples": scale.pick(32, 1000, 50_000),
         "test_examples": scale.pick(16, 300, 10_000),
-        "epochs": scale.pick(2, 8, 50),
+        "epochs": scale.pick(2, 40, 50),
         "batch_size": scale.pick(16, 32, 128),
         "learning_rate": scale.pick(1e-3, 1e-3, 2e-4),
         "seed": seed,
