@@ -128,8 +128,9 @@ def _logarithmic(axes: Axes, axis: Literal["x", "y"], values: Sequence[float]) -
     else:
         linear = max([-min(finite), *(v for v in finite if 0 < v <= 1)]) or 1.0
         set_scale("symlog", linthresh=linear, linscale=0.5)
-        at.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear))
-        at.get_major_locator().set_params(numticks=6)
+        locator = SymmetricalLogLocator(base=10, linthresh=linear)
+        locator.set_params(numticks=6)
+        at.set_major_locator(locator)
         set_limits = axes.set_xlim if axis == "x" else axes.set_ylim
         set_limits(min(finite) - 2 * linear, 2 * max(finite) + linear)
     at.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
