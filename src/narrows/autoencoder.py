@@ -23,7 +23,7 @@ from narrows.priors.base import Prior
 from narrows.recorded import FORMAT, Recorded, build, spec
 from narrows.saving.trust import read_model
 from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
-from narrows.saving.writing import write_json
+from narrows.saving.writing import sealed, write_json
 
 _SLACK = 1e-3
 WEIGHTS = "model.safetensors"
@@ -402,7 +402,7 @@ class Autoencoder(Shared, Following):
             "prior": spec(self.prior),
         }
         parts[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
-        write_json(folder / "model.json", parts)
+        write_json(folder / "model.json", sealed(parts))
         return folder
 
     @classmethod

@@ -1,5 +1,6 @@
 """A saved model is whole, or refused by the name of the file that is not."""
 
+import contextlib
 import json
 import stat
 import subprocess
@@ -32,6 +33,7 @@ def edit(folder, *place, value):
         del inner[place[-1]]
     else:
         inner[place[-1]] = value
+    parts.pop("checksum")  # these are meant
     (folder / "model.json").write_text(json.dumps(parts))
 
 
@@ -50,6 +52,35 @@ def test_a_flipped_bit_in_the_weights_is_named_wherever_it_is(folder):
             nw.Autoencoder.load(folder)
     path.write_bytes(whole)
     nw.Autoencoder.load(folder)
+
+
+def test_a_flipped_bit_in_a_description_is_named_wherever_it_is(folder):
+    path = folder / "model.json"
+    whole = path.read_bytes()
+    meant = json.loads(whole)
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 7
+        path.write_bytes(flipped)
+        with contextlib.suppress(ValueError):
+            if json.loads(flipped) == meant:
+                continue  # white space
+        with pytest.raises(ValueError, match=r"model\.json (is damaged|has format|was wr|is made)"):
+            nw.Autoencoder.load(folder)
+    path.write_bytes(whole)
+    nw.Autoencoder.load(folder)
+
+
+@pytest.mark.parametrize("key", ["beta", "shape", "checksum"])
+def test_descriptions_without_a_checksum_load_and_edited_ones_say_what_to_do(folder, key):
+    path = folder / "model.json"
+    content = json.loads(path.read_text())
+    early = {name: part for name, part in content.items() if name != "checksum"}
+    path.write_text(json.dumps(early))
+    nw.Autoencoder.load(folder)
+    path.write_text(json.dumps({**content, key: {"beta": 0.5, "shape": [1, 8, 9]}.get(key, "0a")}))
+    with pytest.raises(ValueError, match=r"model\.json.*checksum.*whole copy.*remove its line"):
+        nw.Autoencoder.load(folder)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from narrows.recorded import Recorded, check_format
-from narrows.saving.writing import read_json, read_yaml
+from narrows.saving.writing import check_seal, read_json, read_yaml
 
 VARIABLE = "NARROWS_TRUST"
 """Environment variable with the trusted modules, between commas."""
@@ -26,6 +26,11 @@ _TRUSTED: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
 _FREE = {"data", "data_root", "data_options", "out"}
 """Keys of a configuration under which no class is ever looked for."""
 _KEYS = _FREE | {"format", "model", "fit"}
+_PARTS = {
+    "format", "shape", "network", "bottleneck", "likelihood", "beta", "objective", "prior",
+    "sha256",
+}  # fmt: skip
+"""What a model.json holds."""
 
 
 @contextmanager
@@ -65,10 +70,11 @@ def read_model(path: Path, trust: str | Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ValueError: if the file is damaged, of another version, or names code that is not trusted.
     """
-    content = read_json(path, "take the model's folder from a whole copy, or save it again")
+    remedy = "take the model's folder from a whole copy, or save it again"
+    content = read_json(path, remedy)
     check_format(content, path)
     refuse_strangers(content, path, trust=trust)
-    return content
+    return check_seal(content, path, keys=_PARTS, remedy=remedy)
 
 
 def read_configuration(path: Path) -> dict[str, Any]:

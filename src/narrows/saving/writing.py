@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +43,47 @@ def whole(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: object) -> None:
     """Writes a JSON file whole or not at all."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+SEAL = "checksum"
+"""Key of a JSON file under which the checksum of all else in it stands."""
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data with their own checksum, which `check_seal` verifies."""
+    return {**content, SEAL: _content_checksum(content)}
+
+
+def check_seal(
+    content: Mapping[str, Any], path: Path, *, keys: Iterable[str], remedy: str
+) -> dict[str, Any]:
+    """What was sealed; without a seal (of early files of 0.2.0, or edited ones) as it is.
+
+    Args:
+        content: of the file.
+        path: of the file, for the message.
+        keys: that such a file has; others are damage, such as to the name of the seal.
+        remedy: what the user can do if it is damaged.
+
+    Raises:
+        ValueError: with the file, the fault and the remedy.
+    """
+    kept = {key: value for key, value in content.items() if key != SEAL}
+    strange = [key for key in kept if key not in keys]
+    if strange:
+        raise ValueError(f"{path} is damaged (it has an unknown key {strange[0]!r}): {remedy}")
+    if content.get(SEAL, "") not in ("", _content_checksum(kept)):
+        raise ValueError(
+            f"{path} is damaged or was edited (its checksum is not that of its content): {remedy}; "
+            f"after an edit of your own remove its line {SEAL!r}"
+        )
+    return kept
+
+
+def _content_checksum(content: Mapping[str, Any]) -> str:
+    """Of plain data, as JSON gives it back."""
+    plain = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def write_yaml(path: Path, value: object) -> None:

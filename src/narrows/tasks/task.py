@@ -16,7 +16,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from narrows.saving.writing import file_checksum, read_json, write_json
+from narrows.saving.writing import (
+    SEAL,
+    check_seal,
+    file_checksum,
+    read_json,
+    sealed,
+    write_json,
+)
 from narrows.tasks.source import source_hash
 
 Result = Mapping[str, float | np.ndarray]
@@ -192,7 +199,7 @@ def keep(outcome: Outcome[T]) -> None:
         "figures": outcome.figures,
         "files": _checksums(outcome.folder, [*(["arrays.npz"] if arrays else []), *task.files]),
     }
-    write_json(outcome.folder / RECORD, {**record, "sha256": _checksum(record)})
+    write_json(outcome.folder / RECORD, sealed(record))
 
 
 def kept(task: T, root: Path) -> Outcome[T] | None:
@@ -213,8 +220,9 @@ def kept(task: T, root: Path) -> Outcome[T] | None:
 def _read(task: T, folder: Path) -> Outcome[T]:
     """A kept outcome; raises an error if it is not as it was written."""
     record = read_json(folder / RECORD, "it is not used")
-    if record.pop("sha256", None) != _checksum(record):
-        raise ValueError(f"{folder / RECORD} was changed after it was written")
+    if SEAL not in record:
+        raise ValueError(f"{folder / RECORD} is damaged (it has no checksum)")
+    record = check_seal(record, folder / RECORD, keys=record, remedy="it is not used")
     for name, checksum in record["files"].items():
         if not (folder / name).is_file() or file_checksum(folder / name) != checksum:
             raise ValueError(f"{folder / name} is gone or damaged (its checksum differs)")
@@ -228,11 +236,6 @@ def _read(task: T, folder: Path) -> Outcome[T]:
 def _checksums(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Of the files that are there."""
     return {name: file_checksum(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _checksum(record: Mapping[str, object]) -> str:
-    """Of plain data; as JSON gives it back."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: float | np.ndarray) -> float | np.ndarray:

@@ -17,6 +17,7 @@ from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.saving.writing import (
     FolderInUseError,
+    sealed,
     sole_writer,
     write_json,
     write_text,
@@ -303,7 +304,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
             "test": test,
             "advice": advice,
         }
-        write_json(folder / "metrics.json", figures)
+        write_json(folder / "metrics.json", sealed(figures))
     loop.fabric.barrier()
     return Run(model, validation, test, training.history, name, folder, advice)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
-from narrows.saving.writing import LOCK, read_json, read_rows
+from narrows.saving.writing import LOCK, check_seal, read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,10 @@ class Run:
                 f"expected the folder of a finished run, but '{folder}' has no metrics.json; "
                 "give the folder that `narrows train --out` wrote"
             )
-        figures = read_json(path, _REMEDY)
+        figures = check_seal(read_json(path, _REMEDY), path, keys=_FIGURES, remedy=_REMEDY)
+        missing = [key for key in ("validation", "test", "data", "advice") if key not in figures]
+        if missing:
+            raise ValueError(f"{path} is damaged (it has no {missing[0]!r}): {_REMEDY}")
         return cls(
             model=Autoencoder.load(folder, trust=trust),
             validation=figures["validation"],
@@ -68,6 +71,7 @@ class Run:
         )
 
 
+_FIGURES = ("data", "data_name", "examples", "units", "validation", "test", "advice")
 _REMEDY = "take the run's folder from a whole copy, or train anew"
 
 

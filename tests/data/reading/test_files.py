@@ -55,6 +55,28 @@ def test_a_download_lands_in_the_cache_and_is_found_there(publisher):
     assert find(["set.bin"], ["set"], None) == path
 
 
+@pytest.mark.parametrize("place", [0, 500_000, len(CONTENT) - 1])
+@pytest.mark.parametrize("of_known_content", [True, False])
+def test_a_damaged_download_is_put_aside_and_fetched_again(
+    publisher, place, of_known_content, caplog
+):
+    def load():
+        known = MD5 if of_known_content else None
+        return find(["set.bin"], ["set"], None) or download(
+            [publisher + "set.bin"], "set", known_hash=known
+        )
+
+    path = load()
+    flipped = bytearray(CONTENT)
+    flipped[place] ^= 4
+    path.write_bytes(flipped)
+    assert load().read_bytes() == CONTENT
+    assert "set.bin is not what was downloaded" in caplog.text
+    assert (path.parent / "set.bin.damaged").read_bytes() == flipped
+    assert load().read_bytes() == CONTENT
+    assert len(_Publisher.ranges) == 2
+
+
 def test_a_broken_download_is_continued_where_it_stopped(publisher):
     _Publisher.limit = 100_000
     with pytest.raises(FileNotFoundError, match="closed after 100000 of 1024000 bytes"):

@@ -7,9 +7,13 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from functools import cache
 from http.client import HTTPResponse
 from pathlib import Path
 
+from narrows.saving.writing import file_checksum, write_text
+
+_log = logging.getLogger(__name__)
 _TIMEOUT = 20  # seconds without a byte
 _BLOCK = 1 << 18
 
@@ -23,16 +27,39 @@ def cache_folder() -> Path:
 
 
 def find(names: Sequence[str], folders: Sequence[str], root: Path | None) -> Path | None:
-    """The first file there is of these names, in these folders of the root or of the cache."""
+    """The first whole file of these names, in these folders of the root or of the cache."""
     for base in (root, cache_folder()):
         if base is None:
             continue
         for folder in folders:
             for name in names:
                 path = base / folder / name
-                if path.is_file():
+                if path.is_file() and (base == root or _whole(path)):
                     return path
     return None
+
+
+def _whole(path: Path) -> bool:
+    """False, and put aside, if a file in the cache is no longer what was downloaded."""
+    known = _beside(path)
+    if not known.is_file():
+        return True
+    if known.read_bytes().strip() == _checksum(path, path.stat().st_mtime_ns).encode():
+        return True
+    aside = path.replace(path.with_name(f"{path.name}.damaged"))
+    _log.warning("%s is not what was downloaded: it is now %s, and fetched again", path, aside)
+    known.unlink()
+    return False
+
+
+def _beside(path: Path) -> Path:
+    """Where the checksum of a downloaded file is kept."""
+    return path.with_name(f".{path.name}.sha256")
+
+
+@cache
+def _checksum(path: Path, _changed: int) -> str:
+    return file_checksum(path)
 
 
 def download(
@@ -69,6 +96,7 @@ def download(
             )
             if check is not None and not check(path):
                 raise ValueError("its content is not the published one")
+            write_text(_beside(path), file_checksum(path))
             return path
         except ValueError as error:  # a wrong file must not be found by the next run
             (target / name).unlink(missing_ok=True)
