@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from narrows.codec.entropy import Reader, Writer
-from narrows.functional.conditionals import Conditional, follow, outside, sampler
+from narrows.functional.conditionals import Conditional, distances, follow, sampler, within
 
 
 @pytest.mark.parametrize("weights", [torch.tensor([1, 0, 5, 2]), torch.tensor([0.1, 0, 0.5, 0.2])])
@@ -44,9 +44,27 @@ def test_top_k_keeps_the_likeliest_symbols_and_their_proportion():
 
 
 def test_numbers_of_any_size_outside_a_range_round_trip():
-    numbers = torch.tensor([-1, -2, -1000, 5, 6, 7, 12, 2**40 + 12345, -(2**50)])
+    weights = torch.tensor([3, 1, 4, 1, 5, 1, 2])
+    numbers = torch.tensor([-1, -2, 3, -1000, 5, 0, 6, 7, 12, 2**40 + 12345, -(2**50)])
     writer = Writer()
-    written = follow(outside(0, 5, len(numbers), numbers), writer.put)
-    read = follow(outside(0, 5, len(numbers)), Reader(writer.finish()).take)
+    written = follow(within(weights, len(numbers), numbers), writer.put)
+    read = follow(within(weights, len(numbers)), Reader(writer.finish()).take)
     assert torch.equal(written, numbers)
     assert torch.equal(read, numbers)
+
+
+def test_a_distance_costs_the_bits_of_its_probability():
+    d = torch.cat([torch.arange(1, 300), torch.tensor([12345, 2**30 + 7, 2**45])])
+    bits = torch.zeros(len(d), dtype=torch.float64)
+
+    def spend(step):
+        weights = step.weights.double().expand(step.count, -1)
+        chosen = weights.gather(1, step.known[:, None])[:, 0]
+        bits[length > spend.digit] -= (chosen / weights.sum(-1)).log2()
+        spend.digit += 1
+        return step.known
+
+    length = d.double().log2().floor()
+    spend.digit = -1  # at first the length itself, of all
+    assert torch.equal(follow(distances(len(d), d), spend), d)
+    assert torch.allclose(bits, (d.double() * (d.double() + 1)).log2(), atol=1e-9)

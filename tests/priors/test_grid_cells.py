@@ -57,6 +57,13 @@ def test_values_anywhere_are_written_and_come_back(mixture):
     assert torch.equal(read, code)
 
 
+def test_a_value_outside_the_interval_pays_for_nothing_inside_it(mixture):
+    prior, code = mixture
+    far = prior.quantize(torch.tensor([[1e4, -1e4, 1e4]]))
+    escape = 26 + 2 * 20  # a side of 2^25, and a distance below 2^20 cells
+    assert priced(prior, far) < 3 * escape
+
+
 def test_a_code_has_the_same_probabilities_whatever_else_is_there(mixture):
     prior, code = mixture
     code = prior.quantize(code[:200])

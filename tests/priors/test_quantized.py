@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from narrows.bottlenecks import Identity
+from narrows.codec.entropy import Writer
+from narrows.functional.conditionals import follow
 from narrows.priors import QuantizedHistogram
 from narrows.recorded import build, spec
 
@@ -53,6 +55,21 @@ def test_every_value_has_a_finite_cost_that_grows_with_its_distance(fitted, valu
     costs = [float(prior.rate(latents(code)[0])) for code in (near, far)]
     assert math.isfinite(costs[1])
     assert costs[1] > costs[0] + 5
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_far_codes_cost_in_a_file_what_their_rate_says(side):
+    torch.manual_seed(0)
+    codes = torch.randn(4000, 1) + side * 9000 * (torch.rand(4000, 1) < 0.2)
+    prior = QuantizedHistogram((), 1, step=1.0).fit(latents(codes))
+    fresh = codes + side * torch.randint(1, 4000, codes.shape) * (codes.abs() > 4500)
+    rate = float(prior.rate(latents(fresh, 4000)[0]).sum()) / math.log(2)
+    writer = Writer()
+    follow(prior.conditionals(len(fresh), prior.quantize(fresh)), writer.put)
+    assert 8 * len(writer.finish()) == pytest.approx(rate, abs=70, rel=1e-4)
+    below, above = prior.log_escapes[0].exp()
+    assert min(below, above) < 1e-4  # no bit for the side
+    assert (above if side > 0 else below) == pytest.approx(0.2, abs=0.02)
 
 
 def test_quantisation_is_idempotent_and_errs_by_at_most_half_a_step(fitted):

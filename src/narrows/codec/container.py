@@ -63,7 +63,7 @@ class Limit:
 
 
 MAGIC = b"NRWZ"
-VERSION = 3  # 2 had no notes on rounding, and other grids and blocks
+VERSION = 4  # 3 had other escapes; 2 no notes on rounding, and other grids and blocks
 CODES, RESIDUAL, BITS_BACK = 0, 1, 2
 _FIXED = struct.Struct("<4sBB8sIII")
 _CHECK = 8

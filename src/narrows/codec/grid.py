@@ -86,10 +86,11 @@ class Law(NamedTuple):
 
 @functools.cache
 def coarse(law: Law) -> np.ndarray:
-    """Weights of the coarse cells, then of the escape to those beyond."""
+    """Weights of the coarse cells, then of the escapes below and above them."""
     edges = np.arange(-_CELLS // 2, _CELLS // 2 + 1) * 2.0**-COARSE
     inside = law.masses(edges)
-    return np.append(inside, max(1.0, 2.0**24 - inside.sum()))
+    beyond = max(1.0, (2.0**24 - inside.sum()) / 2)
+    return np.append(inside, [beyond, beyond])
 
 
 @functools.cache

@@ -152,43 +152,45 @@ def marginal(walk: Conditionals, classes: int) -> Conditionals:
         return end.value[::classes]
 
 
-def outside(first: int, end: int, count: int, known: Tensor | None = None) -> Walk[Tensor]:
-    """Walks over whole numbers beyond a range: the side, then the distance d = 1, 2, ....
+def distances(count: int, known: Tensor | None = None) -> Walk[Tensor]:
+    """Walks over m whole numbers d = 1, 2, ... with p(d) = 1 / d (d + 1).
 
-    The range is first..end-1, the count of numbers m, and `known` are the numbers `[m]`. A distance
-    costs about 2 log2 d + 1 bits: its length in binary, then its digits.
+    First the length of d in binary, p = 2^-length, then its digits: after those that make v, p(0)
+    = (v + 1) / (2 v + 1).
 
-    Source: Elias 1975, the gamma code.
+    Args:
+        count: m.
+        known: the numbers `[m]`.
     """
-    sides = distances = length = None
+    length = None
     if known is not None:
-        sides = (known >= end).long()
-        distances = torch.where(sides == 1, known - end + 1, first - known)
-        length = torch.frexp(distances.double()).exponent.long() - 1  # digits after the leading 1
-    even = torch.ones(2)
-    sides = yield Conditional(even, count, sides)
+        length = torch.frexp(known.double()).exponent.long() - 1  # digits after the leading 1
     length = yield Conditional(0.5 ** torch.arange(1, 54, dtype=torch.float64), count, length)
     found = torch.ones(count, dtype=torch.long)
     for digit in range(int(length.max()) if count else 0):
         more = (length > digit).nonzero().flatten()
-        bits = None if distances is None else (distances[more] >> (length[more] - 1 - digit)) & 1
-        found[more] = 2 * found[more] + (yield Conditional(even, len(more), bits))
-    return torch.where(sides == 1, end - 1 + found, first - found)
+        bits = None if known is None else (known[more] >> (length[more] - 1 - digit)) & 1
+        prefix = found[more]
+        digits = yield Conditional(torch.stack([prefix + 1, prefix], 1), len(more), bits)
+        found[more] = 2 * prefix + digits
+    return found
 
 
 def within(weights: Tensor, count: int, known: Tensor | None = None) -> Walk[Tensor]:
-    """Walks over whole numbers: 0..bins-1 by a table, the others by an escape and `outside`.
+    """Walks over whole numbers: 0..bins-1 by a table, others by an escape and their distance.
 
     Args:
-        weights: of the bins and, last, of the escape, `[bins + 1]`.
+        weights: of the bins, then of the escapes below and above them, `[bins + 2]`.
         count: m.
         known: the numbers `[m]`.
     """
-    bins, symbols = len(weights) - 1, None
+    bins, symbols, beyond = len(weights) - 2, None, None
     if known is not None:
-        symbols = torch.where((known >= 0) & (known < bins), known, bins)
+        symbols = torch.where(known < 0, bins, torch.where(known >= bins, bins + 1, known))
+        beyond = torch.maximum(-known, known - (bins - 1))
     found = (yield Conditional(weights, count, symbols)).clone()
-    far = (found == bins).nonzero().flatten()
+    far = (found >= bins).nonzero().flatten()
     if len(far):
-        found[far] = yield from outside(0, bins, len(far), None if known is None else known[far])
+        away = yield from distances(len(far), None if beyond is None else beyond[far])
+        found[far] = torch.where(found[far] == bins, -away, bins - 1 + away)
     return found

@@ -16,13 +16,13 @@ has the same probabilities whatever else is in the batch.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.special import ndtr
 
-from narrows.functional.conditionals import Walk, from_arrays, outside
+from narrows.functional.conditionals import Walk, distances, from_arrays
 
 _FAR = 12.0  # deviations of a component that the interval reaches out
 _DEEPEST = 40  # halvings: more cells than any code uses
@@ -46,19 +46,29 @@ class Cells:
 
     def walk(self, first: int, depth: int, known: np.ndarray | None) -> Walk[np.ndarray]:
         """Walks over one index a row, in an interval of 2^depth cells or outside it."""
-        rows, end = len(self.centres[0]), first + 2**depth
-        escapes = None if known is None else (known < first) | (known >= end)
-        escapes = yield from_arrays([2.0**24, 1.0], rows, escapes)
-        low = np.full(rows, first, np.int64)
+        end = first + 2**depth
+        sides = None if known is None else 1 - (known < first) + (known >= end)
+        sides = (yield from_arrays([1.0, 2.0**25, 1.0], len(self.centres[0]), sides)).numpy()
+        inside, far = np.flatnonzero(sides == 1), np.flatnonzero(sides != 1)
+        near = replace(
+            self,
+            shares=[part[inside] for part in self.shares],
+            centres=[part[inside] for part in self.centres],
+        )
+        low = np.full(len(inside), first, np.int64)
         for level in reversed(range(depth)):
-            upper = None if known is None else known.clip(first, end - 1) >= low + 2**level
-            upper = yield from_arrays(self._halves(low, 2**level), rows, upper)
+            upper = None if known is None else known[inside] >= low + 2**level
+            upper = yield from_arrays(near._halves(low, 2**level), len(inside), upper)
             low = low + upper.numpy() * 2**level
-        far = np.flatnonzero(escapes.numpy())
+        found = np.full(len(sides), first, np.int64)
+        found[inside] = low
         if len(far):
-            beyond = None if known is None else torch.from_numpy(known[far])
-            low[far] = (yield from outside(first, end, len(far), beyond)).numpy()
-        return low
+            beyond = None if known is None else np.maximum(first - known, known - end + 1)[far]
+            away = yield from distances(
+                len(far), None if beyond is None else torch.from_numpy(beyond)
+            )
+            found[far] = np.where(sides[far] == 0, first - away.numpy(), end - 1 + away.numpy())
+        return found
 
     def updated(self, index: np.ndarray) -> list[np.ndarray]:
         """The components' shares after the index is known."""

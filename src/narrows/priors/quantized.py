@@ -22,9 +22,9 @@ class QuantizedHistogram(ValuePrior):
     the centre is the feature's mean.
 
     rate = -sum over sites and features of log p(index). Inside the range of the training codes
-    p = (1 - e) (count + 1/bins) / (N + 1); outside, at d = 1, 2, ... bins beyond either end,
-    p = e / 2 d (d + 1), so that every value has a finite cost and the probabilities sum to 1.
-    e = (outside + 1/2) / (N + 1), outside being the training codes that lie there.
+    p = (1 - e - f) (count + 1/bins) / (N + 1); outside, at d = 1, 2, ... bins below or above it,
+    p = e / d (d + 1) or f / d (d + 1), so that every value has a finite cost and the probabilities
+    sum to 1. e = (below + 1/4) / (N + 1), below being the training codes that lie there; so f.
 
     `fit` must see training latents first; the code has no rate until the step is known.
 
@@ -53,7 +53,7 @@ class QuantizedHistogram(ValuePrior):
     centers: Tensor
     lows: Tensor
     log_bins: Tensor
-    log_escape: Tensor
+    log_escapes: Tensor
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class QuantizedHistogram(ValuePrior):
         self.step: float | None = step
         self.fraction: float = fraction
         self.exact_zeros: bool = exact_zeros
-        for name in ("steps", "centers", "lows", "log_bins", "log_escape"):
+        for name in ("steps", "centers", "lows", "log_bins", "log_escapes"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
@@ -94,11 +94,11 @@ class QuantizedHistogram(ValuePrior):
         device = self.steps.device
         self.centers, self.steps = self._grid(torch.cat(held))
         self.lows, counts, outside = self._count(chain(held, codes))
-        total, bins = counts.sum(1) + outside, counts.shape[1]
-        escape = (outside + 0.5) / (total + 1)
+        total, bins = counts.sum(1) + outside.sum(1), counts.shape[1]
+        escapes = (outside + 0.25) / (total + 1)[:, None]
         inside = (counts + 1 / bins) / (counts.sum(1, keepdim=True) + 1)
-        self.log_bins = inside.log() + torch.log1p(-escape)[:, None]
-        self.log_escape = escape.log()
+        self.log_bins = inside.log() + torch.log1p(-escapes.sum(1, keepdim=True))
+        self.log_escapes = escapes.log()
         return self.to(device)
 
     def rate(self, latent: Latent) -> Tensor:
@@ -120,9 +120,7 @@ class QuantizedHistogram(ValuePrior):
         return rounded.reshape(one_tensor(code).shape)
 
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
-        """Grid indices feature by feature; a last symbol escapes to a distance beyond the bins.
-
-        Distances are coded at up to 0.2 bits more than their share of `rate`.
+        """Grid indices feature by feature; two symbols escape to a distance beyond the bins.
 
         Raises:
             NoRateError: until fitted.
@@ -132,7 +130,7 @@ class QuantizedHistogram(ValuePrior):
 
     def _walk(self, n: int, index: Tensor | None) -> Conditionals:
         rows = n * math.prod(self.sites)
-        weights = torch.column_stack([self.log_bins.exp(), self.log_escape.exp()]).cpu()
+        weights = torch.cat([self.log_bins.exp(), self.log_escapes.exp()], 1).cpu()
         columns = []
         for feature, low in enumerate(self.lows.long().tolist()):
             place = None if index is None else index[:, feature].cpu() - low
@@ -164,16 +162,16 @@ class QuantizedHistogram(ValuePrior):
         return ((vectors.double() - self.centers) / self.steps).round()
 
     def _count(self, blocks: Iterator[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The lowest index, counts `[dim, bins]`, and the number outside, by feature."""
+        """The lowest index, counts `[dim, bins]`, and those below and above `[dim, 2]`."""
         counts = torch.zeros(self.dim, MOST_BINS, dtype=torch.float64)
-        outside = torch.zeros(self.dim, dtype=torch.float64)
+        outside = torch.zeros(self.dim, 2, dtype=torch.float64)
         half = MOST_BINS // 2
         for block in blocks:
             index = self._index(block) + half
             inside = (index >= 0) & (index < MOST_BINS)
             place = index.clamp(0, MOST_BINS - 1).long()
             counts.scatter_add_(1, place.T, inside.double().T)
-            outside += (~inside).sum(0)
+            outside += torch.stack([index < 0, index >= MOST_BINS], 2).sum(0)
         used = counts.sum(0).nonzero().flatten()  # one range for all features
         first, last = (int(used[0]), int(used[-1])) if len(used) else (half, half)
         lows = torch.full((self.dim,), float(first - half), dtype=torch.float64)
@@ -184,7 +182,8 @@ class QuantizedHistogram(ValuePrior):
         bins = self.log_bins.shape[1]
         place = index - self.lows
         beyond = torch.maximum(-place, place - (bins - 1)).clamp(min=1)
-        escape = self.log_escape - math.log(2) - beyond.log() - beyond.log1p()
+        side = torch.where(place < 0, self.log_escapes[:, 0], self.log_escapes[:, 1])
+        escape = side - beyond.log() - beyond.log1p()
         inside = self.log_bins.gather(1, place.clamp(0, bins - 1).long().T).T
         return torch.where((place >= 0) & (place < bins), inside, escape)
 
