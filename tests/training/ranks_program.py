@@ -230,6 +230,7 @@ def train(name, strategy="auto", **options):
         data = replace(data, train=mapped(parts[0]))
     torch.manual_seed(0)
     family, micro_batches = name.removesuffix(ACCUMULATED), name.endswith(ACCUMULATED)
+    family, steered = family.removesuffix(AT_A_RATE), name.endswith(AT_A_RATE)
     bottleneck = FAMILIES.get(family, FAMILIES["normal"])()
     accumulate = 2 if micro_batches and ranks() > 1 else 1
     model = nw.Autoencoder.for_images(
@@ -263,6 +264,7 @@ def train(name, strategy="auto", **options):
             accumulate=accumulate,
         ),
         callbacks=callbacks,
+        rate=nw.Rate(0.4) if steered else None,
         checkpoints=Checkpoints(seconds=0),
         show=False,
         **options,
@@ -277,8 +279,10 @@ def train(name, strategy="auto", **options):
 
 
 ACCUMULATED = ", accumulated"  # by each of the two; the one process has the batch whole
+AT_A_RATE = " at a rate"
 OTHERS = [
     "geco",
+    *(name + AT_A_RATE for name in ("simvq", "fsq", "categorical gumbel", "sparse omp")),
     "importance weighted",
     "early stopping",
     *(

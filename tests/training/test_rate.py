@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import narrows as nw
+from narrows.bottlenecks import SoftmaxDictionary
+from narrows.bottlenecks.indexed import Indexed
 from narrows.cli import parsing
 from narrows.cli.train import parser
 from narrows.data import Dataset, Split
+from narrows.latent import Latent
 from narrows.training import RateUnreachableError
 from narrows.training.loop import Loop
 from tests.training.states import equal
@@ -19,6 +22,21 @@ def entropy_constrained(size=256, **learning):
     return nw.VectorQuantizer(
         size, 16, learning=nw.CodebookLearning(entropy_constraint=0.05, **learning)
     )
+
+
+QUANTIZERS = {
+    "vq": lambda: nw.VectorQuantizer(256, 16, learning=nw.CodebookLearning(init="kmeans")),
+    "rvq": lambda: nw.ResidualQuantizer(nw.VectorQuantizer(64, 16), 4),
+    "simvq": lambda: nw.SimVQ(256, 16),
+    "fsq": lambda: nw.FiniteScalarQuantizer([8, 8, 8]),
+    "lfq": lambda: nw.LookupFreeQuantizer(8),
+}
+SPARSE = {
+    "top-k": lambda: nw.SparseDictionary(64, 16, coder=nw.TopK(4)),
+    "omp": lambda: nw.SparseDictionary(64, 16, coder=nw.OMP(4)),
+    "lasso": lambda: nw.SparseDictionary(64, 16, coder=nw.Lasso(0.4), target_l0=4.0),
+    "softmax": lambda: SoftmaxDictionary(16, 8, k=2),
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +64,20 @@ def fitted(bottleneck, data, bits, **options):
     return nw.fit(model_of(bottleneck), data, rate=nw.Rate(bits), **options)
 
 
+FAMILIES = {
+    "variational": lambda: nw.Variational(8),
+    "rounded": lambda: nw.Rounded(4),
+    "entropy-constrained": lambda: entropy_constrained(1024),
+    "categorical": lambda: nw.Categorical(16, 4, estimator=nw.GumbelSoftmax()),
+    "plain": lambda: nw.Identity(4),
+    **QUANTIZERS,
+    **SPARSE,
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize(
-    "make",
-    [lambda: nw.Variational(8), lambda: nw.Rounded(4), lambda: entropy_constrained(1024)],
-    ids=["variational", "rounded", "entropy-constrained"],
-)
+@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
 def test_the_validation_rate_ends_within_2_per_cent_of_what_was_asked(make, bits, digits):
     run = fitted(make(), digits, bits)
     assert run.validation["bits_per_dimension"] == pytest.approx(bits, rel=0.02)
@@ -79,7 +104,17 @@ def test_nothing_is_steered_before_there_are_codes(small):
     assert run.history[-1]["rate_weight"] == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("make", [lambda: nw.Rounded(2), lambda: entropy_constrained(8, warmup=2)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nw.Rounded(2),
+        lambda: entropy_constrained(8, warmup=2),
+        lambda: nw.FiniteScalarQuantizer([4, 4]),
+        lambda: nw.Categorical(4, 2),
+        lambda: nw.SparseDictionary(16, 4, coder=nw.BatchTopK(2)),
+    ],
+    ids=["rounded", "entropy-constrained", "fsq", "categorical", "sparse"],
+)
 def test_a_resumed_run_ends_bit_for_bit_alike(make, small, tmp_path, monkeypatch):
     whole = fitted(make(), small, 0.3, epochs=4)
     step, taken = Loop._step, []
@@ -101,13 +136,23 @@ def test_a_resumed_run_ends_bit_for_bit_alike(make, small, tmp_path, monkeypatch
     ]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: entropy_constrained(16, warmup=0, init="data"),
+        lambda: nw.FiniteScalarQuantizer([4, 4]),
+        lambda: nw.SparseDictionary(16, 4, coder=nw.OMP(2)),
+    ],
+    ids=["entropy-constrained", "fsq", "sparse"],
+)
 @pytest.mark.parametrize("sigma", ["optimal", 0.2])
-def test_accumulated_steps_steer_as_steps_of_one_batch_do(sigma, small):
+def test_accumulated_steps_steer_as_steps_of_one_batch_do(sigma, make, small):
     weights = []
     for batch, accumulate in ((32, 1), (8, 4)):
-        engine = nw.Engine(accumulate=accumulate, accelerator="cpu")
+        engine = nw.Engine(accumulate=accumulate, accelerator="cpu", precision="64-true")
+        torch.manual_seed(0)
         run = nw.fit(
-            model_of(entropy_constrained(16, warmup=0, init="data"), likelihood=nw.Normal(sigma)),
+            model_of(make(), likelihood=nw.Normal(sigma)),
             small, epochs=3, batch_size=batch, rate=nw.Rate(0.5), engine=engine, show=False,
         )  # fmt: skip
         weights.append([row["rate_weight"] for row in run.history])
@@ -127,10 +172,40 @@ def test_a_rate_out_of_reach_stops_training_and_names_the_nearest(small):
     assert 0 < nearest < 3
 
 
-@pytest.mark.parametrize("bottleneck", [nw.Identity(2), nw.VectorQuantizer(8, 4)], ids=repr)
-def test_a_bottleneck_without_a_rate_in_its_training_is_refused(bottleneck, small):
-    with pytest.raises(TypeError, match=f"nothing to steer.*{type(bottleneck).__name__}"):
-        fitted(bottleneck, small, 0.5)
+class Signs(Indexed):
+    """A quantiser whose choice cannot pay for its bits."""
+
+    rate_weight = None
+
+    def __init__(self):
+        super().__init__(2, 1)
+
+    def forward(self, features):
+        code = (features[..., 0] > 0).long()
+        return Latent(self.vectors(code) + 0 * features, code, features.detach())
+
+    def vectors(self, index):
+        return 2.0 * index.unsqueeze(-1) - 1
+
+
+def test_a_bottleneck_that_nothing_steers_is_refused(small):
+    with pytest.raises(TypeError, match="nothing to steer: codes of Signs"):
+        fitted(Signs(), small, 0.1)
+
+
+@pytest.mark.parametrize("make", [lambda: nw.Identity(2), SPARSE["softmax"]])
+@pytest.mark.parametrize("bits", [0.3, 2.5])
+def test_the_step_of_a_code_that_is_blind_to_bits_is_chosen_after_training(make, bits, small):
+    run = fitted(make(), small, bits, epochs=2)
+    assert run.validation["bits_per_dimension"] == pytest.approx(bits, rel=0.01)
+    blob = nw.Codec(run.model).compress(small.validation.images.float() / 255)
+    header = 96
+    assert 0 < 8 * len(blob) - bits * 64 * 32 < 8 * header
+
+
+def test_a_rate_that_no_step_leads_to_is_given_up_with_the_nearest(small):
+    with pytest.raises(RateUnreachableError, match="a step of QuantizedHistogram leads to is"):
+        fitted(nw.Identity(1), small, 1e4, epochs=1)
 
 
 def test_a_run_that_ends_elsewhere_says_so(small):

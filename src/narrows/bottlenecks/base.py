@@ -82,16 +82,19 @@ class Bottleneck(Recorded, Following, ABC):
 
     @property
     def rate_weight(self) -> float | None:
-        """The weight of the rate in the choice of a code; None where the choice pays for none."""
+        """The weight of the rate in the choice of a code; 0 where the choice does not pay for it.
+
+        None where no weight can be set.
+        """
         return None
 
     def set_rate_weight(self, _weight: float, /) -> None:
-        """Sets `rate_weight`, where there is one; `narrows.training.Rate` does it.
+        """Sets `rate_weight`, above 0, where it is not None; `narrows.training.Rate` does it.
 
         Raises:
-            TypeError: if there is none.
+            TypeError: if it is None.
         """
-        raise TypeError(f"{type(self).__name__}: the choice of a code does not pay for its rate")
+        raise TypeError(f"{type(self).__name__}: the choice of a code cannot pay for its rate")
 
     @property
     def warming_up(self) -> bool:
@@ -124,6 +127,10 @@ class Bottleneck(Recorded, Following, ABC):
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """The fixed prior that comes with this bottleneck for codes on the given sites."""
 
+    def moving_prior(self, sites: tuple[int, ...]) -> "Prior":
+        """The prior whose rate is known while training, which `narrows.training.Rate` steers."""
+        return self.default_prior(sites)
+
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """Zeros whose gradient is the score-function part, where the latent has `log_q`.
 
@@ -153,6 +160,14 @@ class Bottleneck(Recorded, Following, ABC):
     def advice(self, _summary: Mapping[str, float], /) -> list[str]:
         """Sentences that say what looks wrong in the summary and what to try."""
         return []
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
+        # A choice that came to pay for its bits in training is one that does when it is loaded.
+        if self.rate_weight == 0 and f"{prefix}constraint.strength" in state_dict:
+            self.set_rate_weight(1.0)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _check(self, features: Tensor) -> Tensor:
         """Refuses features that cannot be coded; returns them in float32 or better."""

@@ -15,7 +15,7 @@ from narrows.codes import Code, Indices, tensors
 from narrows.functional.usage import usage
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.priors.categorical import UniformCategorical
+from narrows.priors.categorical import MovingHistogram, UniformCategorical
 
 
 class Categorical(Bottleneck):
@@ -85,7 +85,7 @@ class Categorical(Bottleneck):
             code=code,
             features=features.detach(),
             posterior=posterior,
-            stats={} if self.training else self._stats(logits.detach(), code),
+            stats=self._stats(logits.detach()),
             log_q=log_q,
         )
 
@@ -108,13 +108,17 @@ class Categorical(Bottleneck):
         """All values alike."""
         return UniformCategorical(sites, self.size, channels=self.channels)
 
+    def moving_prior(self, sites: tuple[int, ...]) -> Prior:
+        """A histogram of each variable's most probable values, which follows training."""
+        return MovingHistogram(sites, self.size, channels=self.channels)
+
     def update(self, _latents: Sequence[Latent], /) -> None:
         """Lets the estimator's temperature fall."""
         self.estimator.update()
 
     def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:
         """Means over the variables: perplexity of use, and bits that a code says about x."""
-        counts = totals["usage"].double()
+        counts = totals["counts"].double()
         measures = [usage(row) for row in counts]
         positions = counts.sum(1).clamp(min=1)
         marginal = totals["probabilities"].double() / positions[:, None]
@@ -135,13 +139,15 @@ class Categorical(Bottleneck):
             "warm-up, a smaller beta, or another estimator (RLOO with more draws)"
         ]
 
-    def _stats(self, logits: Tensor, code: Tensor) -> dict[str, Tensor]:
+    def _stats(self, logits: Tensor) -> dict[str, Tensor]:
         """Totals by variable."""
-        hot = F.one_hot(code, self.size).reshape(-1, self.channels, self.size)
+        hot = F.one_hot(logits.argmax(-1), self.size).reshape(-1, self.channels, self.size)
+        if self.training:
+            return {"counts": hot.sum(0)}
         p = logits.exp()
         entropy = -(p * logits).sum(-1).reshape(-1, self.channels)
         return {
-            "usage": hot.sum(0),
+            "counts": hot.sum(0),
             "probabilities": p.reshape(-1, *p.shape[-2:]).sum(0, dtype=torch.float64),
             "entropy": entropy.sum(0, dtype=torch.float64),
         }

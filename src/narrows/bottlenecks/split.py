@@ -95,6 +95,10 @@ class Split(Bottleneck):
         priors = [part.default_prior(sites) for part in self._bottlenecks]
         return JointPrior(sites, priors)
 
+    def moving_prior(self, sites: tuple[int, ...]) -> Prior:
+        """The product of the parts' moving priors."""
+        return JointPrior(sites, [part.moving_prior(sites) for part in self._bottlenecks])
+
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:
         """The sum of the parts' surrogates: log q is the sum of theirs."""
         assert isinstance(latent, JointLatent)

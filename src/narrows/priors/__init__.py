@@ -8,7 +8,7 @@ from narrows.priors.joint import JointPrior
 from narrows.priors.pixelcnn import PixelCNN
 from narrows.priors.quantized import QuantizedHistogram
 from narrows.priors.sparse_autoregressive import SparseAutoregressive
-from narrows.priors.sparse_factorial import SparseFactorial
+from narrows.priors.sparse_factorial import MovingSparseFactorial, SparseFactorial
 from narrows.priors.sparse_mixture import SparseMixture
 from narrows.priors.transformer import AutoregressiveTransformer
 
@@ -19,6 +19,7 @@ __all__ = [
     "GaussianMixture",
     "JointPrior",
     "MovingHistogram",
+    "MovingSparseFactorial",
     "PixelCNN",
     "Prior",
     "QuantizedHistogram",

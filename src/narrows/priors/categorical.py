@@ -114,6 +114,8 @@ class MovingHistogram(CategoricalPrior):
     the density of t + u where t is spread evenly within the cell of each index. It integrates
     to 1 and equals p(k) at integers. Its gradient draws t to the more frequent of two neighbours.
 
+    That of a categorical posterior is KL(q || p) itself, sum_k q_k (log q_k - log p_k).
+
     Args:
         sites: shape of the grid of sites.
         size: number K of different indices.
@@ -144,13 +146,16 @@ class MovingHistogram(CategoricalPrior):
         self.added = 1 / size
 
     def rate(self, latent: Latent) -> Tensor:
-        """-log p(code), `[batch]` in nats; of an integer under noise, for one draw of the noise.
+        """-log p(code), `[batch]` in nats, or KL(q || p) where the code has a posterior.
 
         Raises:
             ValueError: if the code is not integers of this prior's shape and range.
         """
         if latent.posterior is None:
             return super().rate(latent)
+        if isinstance(latent.posterior, Categorical):
+            q, log_p = latent.posterior, self.log_probs.to(latent.z.dtype)
+            return (q.probs * (q.logits - log_p)).flatten(1).sum(1)
         return -self._log_density(latent.posterior.rsample()).flatten(1).sum(1)
 
     @torch.no_grad()

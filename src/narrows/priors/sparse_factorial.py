@@ -1,15 +1,16 @@
 """Sparse codes whose atoms are independent of each other."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from narrows.codes import Code, atoms_of
+from narrows.codes import Atoms, Code, apply, atoms_of
 from narrows.functional.conditionals import Conditionals, Walk, from_arrays
+from narrows.functional.ranks import sum_over_ranks
 from narrows.latent import Latent
 from narrows.priors.rounded_atoms import RoundedAtoms
 
@@ -92,16 +93,26 @@ class SparseFactorial(RoundedAtoms):
         Raises:
             ValueError: if there are no latents.
         """
-        used, total, above = torch.zeros(3, self.size, dtype=torch.float64)
-        sites = 0
+        sums = torch.zeros(4, self.size, dtype=torch.float64)
         for latent in latents:
-            atoms, q = self.whole_numbers(self.quantize(latent.code))
-            flat, value = atoms.flatten().cpu(), q.flatten().double().cpu()
-            for sums, added in ((used, value != 0), (total, value.abs()), (above, value > 0)):
-                sums.index_add_(0, flat, added.double())
-            sites += len(atoms)
-        if sites == 0:
+            sums += self._sums(self.whole_numbers(self.quantize(latent.code))).cpu()
+        if not bool(sums[3, 0] > 0):
             raise ValueError("SparseFactorial.fit: expected at least one latent, got none")
+        self._settle(sums.to(self.activation.device))
+        return self
+
+    def _sums(self, numbers: Atoms) -> Tensor:
+        """Over codes `[n, width]` of whole numbers, for each atom: uses, sizes, signs, and n."""
+        atoms, q = numbers
+        sums = torch.zeros(4, self.size, dtype=torch.float64, device=q.device)
+        for row, added in zip(sums, (q != 0, q.abs(), q > 0), strict=False):
+            row.index_add_(0, atoms.flatten(), added.flatten().double())
+        sums[3] = len(q)
+        return sums
+
+    def _settle(self, sums: Tensor) -> None:
+        """Maximum likelihood with half a pseudo-count."""
+        used, total, above, sites = sums
         self.activation.copy_((used + 0.5) / (sites + 1))
         # A rarely used atom leans on the mean of all; the mean magnitude is 1 / (1 - r).
         share = (above.sum() + 0.5) / (used.sum() + 1)
@@ -109,7 +120,57 @@ class SparseFactorial(RoundedAtoms):
         overall = (total.sum() + 1.5) / (used.sum() + 1)
         mean = (total + overall) / (used + 1)
         self.ratio.copy_((1 - 1 / mean).clamp(1e-6, 1 - 1e-6))
-        return self
+
+
+class MovingSparseFactorial(SparseFactorial):
+    """`SparseFactorial` whose parameters follow training, so that the rate is known meanwhile.
+
+    The sums that `fit` takes over a set (uses of each atom, sizes and signs of its values, codes)
+    become s <- g s + (sum over the step's codes) after each optimiser step.
+
+    Args:
+        sites: grid of sites; `()` for one code an example.
+        size: number of atoms K.
+        step: Delta, in the units of the values.
+        l0: active atoms a site assumed at first.
+        decay: g.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    sums: Tensor
+
+    def __init__(
+        self,
+        sites: tuple[int, ...],
+        size: int,
+        *,
+        step: float = 0.5,
+        l0: float = 1.0,
+        decay: float = 0.98,
+    ) -> None:
+        super().__init__(sites, size, step=step, l0=l0)
+        if not 0 <= decay < 1:
+            raise ValueError(f"MovingSparseFactorial: decay must be in [0, 1), got {decay}")
+        self.decay: float = decay
+        self.register_buffer("sums", torch.zeros(4, size, dtype=torch.float64))
+
+    def update(self, latents: Sequence[Latent], /) -> None:
+        """Follows the codes of one optimiser step."""
+        self.follow([atoms_of(latent.code) for latent in latents])
+
+    @torch.no_grad()
+    def follow(self, codes: Sequence[Atoms]) -> None:
+        """`update` from the codes alone, on any sites."""
+        sums = torch.zeros_like(self.sums)
+        for code in codes:
+            atoms, values = apply(lambda part: part.flatten(0, -2), self.quantize(code))
+            sums += self._sums(Atoms(atoms, (values / self.step).round().long()))
+        sum_over_ranks(sums)
+        if bool(sums[3, 0] > 0):
+            self.sums.mul_(self.decay).add_(sums)
+            self._settle(self.sums)
 
 
 def _atom(parameters: np.ndarray, rows: int, q: np.ndarray | None) -> Walk[np.ndarray]:

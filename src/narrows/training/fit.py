@@ -110,6 +110,8 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
         "engine": engine, "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
     }))  # fmt: skip
+    if rate is not None:
+        rate.prepare(model)
     fabric = engine.fabric()
     fabric.seed_everything(seed, verbose=False)
     with contextlib.ExitStack() as held:
@@ -124,7 +126,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
         training.begin(writer, config, resume)
         training.run(writer, show=show and first)
-        return _finish(training, folder)
+        return _finish(training, folder, rate)
 
 
 class _Training:
@@ -275,7 +277,7 @@ def _open(
     return folder
 
 
-def _finish(training: _Training, folder: Path | None) -> Run:
+def _finish(training: _Training, folder: Path | None, rate: Rate | None) -> Run:
     """Fits the prior to training codes, evaluates, writes."""
     data, loop = training.data, training.loop
     for callback in training.callbacks:
@@ -285,6 +287,8 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     model.eval()
     if not model.prior.frozen:
         model.prior.fit(latents(model, loop.train))
+    if rate is not None:
+        rate.settle(model, train=loop.train, validation=data.validation)
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
     advice = [*quality_advice(test), *model.bottleneck.advice(test)]

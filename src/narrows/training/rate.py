@@ -1,7 +1,7 @@
 """Trains a model for a rate that is asked for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from narrows.autoencoder import Autoencoder, Loss
 from narrows.codes import Indices
+from narrows.data.dataset import Split
 from narrows.functional.ranks import sum_over_ranks
 from narrows.modes import evaluating
+from narrows.recorded import spec
 from narrows.training.callbacks.base import Callback
+from narrows.training.evaluation import latents
 
 _PUSH = 3.0  # on the log weight for each unit of e: damps what the sum of all e overshoots
-_PATIENCE = 100  # steps at a bound before the rate is given up
+_PATIENCE = 100  # steps at a bound, in the second half of training, before the rate is given up
+_TRIALS, _NEAR, _FAR = 40, 0.003, 32.0  # of a step: log rate over what is asked, log factor
+_START = 0.1  # weight of a choice that did not pay for its bits before
 
 
 class RateUnreachableError(RuntimeError):
@@ -27,10 +32,15 @@ class Rate(Callback):
 
     The weight is w exp(3 e), and after each optimiser step w <- w exp(speed * e). Here e =
     log(r / asked), within [-1, 1], and r is a moving average of the rate of the step's examples as
-    they would be stored: rounded, under the model's own prior. The weight is the model's beta, or
-    lambda where the bottleneck has an entropy constraint (`Bottleneck.rate_weight`). After each
-    epoch the ratio of the validation rate to r corrects what is aimed at, so that it is the
-    validation rate that meets what is asked.
+    they would be stored: rounded, under the model's own prior. After each epoch the ratio of the
+    validation rate to r corrects what is aimed at, so that it is the validation rate that meets
+    what is asked.
+
+    The weight is what the bottleneck declares: `Bottleneck.rate_weight` where the choice of a code
+    can pay for its bits (lambda of an entropy constraint; the step of sparse codes), which `fit`
+    then makes it do; else the model's beta, where codes are random; else, for a code that is
+    trained blind to bits, nothing: the step of its prior is chosen after training, by the
+    validation rate. The bottleneck's default prior gives way to its `moving_prior`.
 
     Args:
         bits_per_dim: asked, in bits per value of the example.
@@ -42,7 +52,8 @@ class Rate(Callback):
         ValueError: if a number is out of range.
         TypeError: when training begins, if nothing steers the bottleneck's rate.
         RateUnreachableError: when training begins, if the codes cannot hold as many bits; later, if
-            w has been at a bound for 100 steps.
+            w has been at a bound for 100 steps of the second half of training; after training,
+            if no step of a blind code leads there.
 
     Example:
         >>> import narrows as nw
@@ -75,13 +86,15 @@ class Rate(Callback):
         self._offset = 0.0  # log of the validation rate over the moving average
         self._push = 0.0
         self._stuck = 0
+        self._late = self._blind = False
 
-    def begin(self, model: Autoencoder, folder: Path | None) -> None:
-        """Refuses models whose rate cannot be steered, or not so far."""
-        del folder
-        self._weight, self._mean = None, None
-        self._offset, self._push, self._stuck = 0.0, 0.0, 0
-        _check_steerable(model)
+    def prepare(self, model: Autoencoder) -> None:
+        """Makes the bits of a model's codes known and steerable while it trains; `fit` calls it.
+
+        Raises:
+            TypeError: if nothing steers the rate.
+            RateUnreachableError: if the codes cannot hold as many bits.
+        """
         most = _most(model)
         if self.bits_per_dim > most:
             raise RateUnreachableError(
@@ -89,10 +102,29 @@ class Rate(Callback):
                 f"{most:.4g} ({model.bottleneck.codes} on sites {model.sites}); take more sites, "
                 "more numbers or codes a site, or ask for less"
             )
+        if not _steerable(model):
+            return
+        fixed, moving = (
+            make(model.sites)
+            for make in (model.bottleneck.default_prior, model.bottleneck.moving_prior)
+        )
+        if spec(model.prior) == spec(fixed) != spec(moving):
+            model.prior = moving.to(next(model.parameters()).device)
+        if model.bottleneck.rate_weight == 0:
+            model.bottleneck.set_rate_weight(_START)
+
+    def begin(self, model: Autoencoder, folder: Path | None) -> None:
+        """Starts anew."""
+        del folder
+        self._weight, self._mean = None, None
+        self._offset, self._push, self._stuck = 0.0, 0.0, 0
+        self._blind = not _steerable(model)
 
     def before_step(self, model: Autoencoder, progress: float) -> None:
         """Sets the weight, which starts at the model's own."""
-        del progress
+        self._late = progress >= 0.5
+        if self._blind:
+            return
         if self._weight is None:
             own = model.bottleneck.rate_weight
             self._weight = self._bounded(float(model.beta) if own is None else own)
@@ -100,8 +132,7 @@ class Rate(Callback):
 
     def after_step(self, model: Autoencoder, loss: Loss) -> None:
         """Moves the weight by the step's rate over all ranks."""
-        assert self._weight is not None  # before_step has set it
-        if model.bottleneck.warming_up:
+        if self._weight is None or model.bottleneck.warming_up:
             return
         rate = _rate_in_use(model, loss.latent.features)
         old = rate if self._mean is None else self._mean
@@ -111,7 +142,7 @@ class Rate(Callback):
         self._weight = self._bounded(self._weight * math.exp(self.speed * clipped))
         self._push = _PUSH * clipped
         self._set(model, self._weight)
-        self._stuck = self._stuck + 1 if self._weight in self.bounds else 0
+        self._stuck = self._stuck + 1 if self._late and self._weight in self.bounds else 0
         if self._stuck >= _PATIENCE and abs(error) > 0.02:
             raise RateUnreachableError(
                 f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that this model "
@@ -127,6 +158,31 @@ class Rate(Callback):
             gap = math.log(found / self._mean)
             self._offset += 0.5 * (min(max(gap, -0.3), 0.3) - self._offset)
         return False
+
+    def settle(self, model: Autoencoder, *, train: Split, validation: Split) -> None:
+        """Chooses the step of a blind code's prior by the validation rate, after training.
+
+        Raises:
+            RateUnreachableError: if no step comes within 2 % of what is asked.
+        """
+        if not self._blind or model.prior.frozen:
+            return
+        plain, device = model.prior, next(model.parameters()).device
+        known, held_out = (list(latents(model, split)) for split in (train, validation))
+
+        def log_ratio(log_factor: float) -> float:
+            model.prior = plain.with_step(math.exp(log_factor)).to(device).eval().fit(known)
+            rates = torch.cat([model.stored_rate(latent).double() for latent in held_out])
+            return math.log(max(_bits(model, rates.mean()), 1e-9) / self.bits_per_dim)
+
+        log_factor, error = _root(log_ratio)
+        if abs(error) > 0.02:
+            raise RateUnreachableError(
+                f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that a step of "
+                f"{type(plain).__name__} leads to is {self.bits_per_dim * math.exp(error):.4g}; "
+                "ask for that, or change what the code holds"
+            )
+        log_ratio(log_factor)
 
     def figures(self) -> dict[str, float]:
         """What is asked, and the weight that is to bring it about."""
@@ -174,27 +230,58 @@ def _rate_in_use(model: Autoencoder, features: Tensor) -> float:
     """Bits per value of the codes of features, as they would be stored, over all ranks."""
     with evaluating(model.bottleneck):
         rate = model.stored_rate(model.bottleneck(features)).double()
-    total, number = sum_over_ranks(torch.stack([rate.sum(), rate.new_tensor(len(rate))])).tolist()
-    return total / number / math.log(2) / math.prod(model.shape)
+    total, number = sum_over_ranks(torch.stack([rate.sum(), rate.new_tensor(len(rate))]))
+    return _bits(model, total / number)
+
+
+def _bits(model: Autoencoder, nats: Tensor) -> float:
+    return float(nats) / math.log(2) / math.prod(model.shape)
 
 
 @torch.no_grad()
-def _check_steerable(model: Autoencoder) -> None:
-    """Refuses bottlenecks without an entropy constraint whose rate has no gradient."""
+def _steerable(model: Autoencoder) -> bool:
+    """True if a weight moves the rate in training; False if only the step of the prior does.
+
+    Raises:
+        TypeError: if there is none either.
+    """
     bottleneck = model.bottleneck
     if bottleneck.rate_weight is not None:
-        return
+        return True
     at = next(model.parameters())
     with evaluating(bottleneck), torch.random.fork_rng(devices=[]):
         bottleneck.train()
         zeros = torch.zeros(1, *model.sites, bottleneck.in_features, device=at.device)
-        random = bottleneck(zeros).posterior is not None
-    if not random:
+        if bottleneck(zeros).posterior is not None:
+            return True
+    try:
+        model.prior.with_step(1.0)
+    except TypeError as error:
         raise TypeError(
-            f"Rate has nothing to steer: the rate of {type(bottleneck).__name__} is not part of "
-            "its training; take Rounded, a probabilistic bottleneck, or VectorQuantizer with "
-            "learning=CodebookLearning(entropy_constraint=0.1)"
-        )
+            f"Rate has nothing to steer: codes of {type(bottleneck).__name__} are not random, have "
+            "no `rate_weight` and no step; take Rounded, or VectorQuantizer"
+        ) from error
+    return False
+
+
+def _root(function: Callable[[float], float]) -> tuple[float, float]:
+    """Where a falling function comes nearest to 0, and its value there."""
+    place, width = 0.0, 1.0
+    value = nearest = function(place)
+    best = place
+    ends: dict[bool, float] = {}
+    for _ in range(_TRIALS):
+        ends[value > 0] = place
+        if len(ends) == 2:
+            place = (ends[True] + ends[False]) / 2
+        else:
+            place, width = place + math.copysign(width, value), 2 * width
+        if abs(nearest) < _NEAR or abs(place) > _FAR:
+            break
+        value = function(place)
+        if abs(value) < abs(nearest):
+            best, nearest = place, value
+    return best, nearest
 
 
 def _most(model: Autoencoder) -> float:

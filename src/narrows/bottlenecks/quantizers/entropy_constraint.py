@@ -1,5 +1,7 @@
 """Vector quantisation that pays for the bits of an index as it chooses it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +24,9 @@ class EntropyConstraint(nn.Module):
         size: number K of codewords.
         strength: lambda at first; a nat costs as much as a squared distance of lambda v.
 
+    Raises:
+        ValueError: if lambda is not positive and finite.
+
     Source: Chou, Lookabaugh & Gray (1989), "Entropy-constrained vector quantization", equation 8.
     """
 
@@ -31,6 +36,8 @@ class EntropyConstraint(nn.Module):
 
     def __init__(self, size: int, strength: float) -> None:
         super().__init__()
+        if not 0 < strength < math.inf:
+            raise ValueError(f"expected an entropy_constraint above 0, or None, got {strength}")
         self.register_buffer("counts", torch.zeros(size))
         self.register_buffer("variance", torch.zeros(()))
         self.register_buffer("strength", torch.tensor(strength))

@@ -25,6 +25,8 @@ class FiniteScalarQuantizer(Indexed):
     Args:
         levels: L_i >= 2 for each dimension, at most 2^20 codes in all. The paper's choices:
             [8, 6, 5] for about 2^8 codes, [8, 5, 5, 5] for 2^10, [7, 5, 5, 5, 5] for 2^12.
+        entropy_constraint: lambda, as of `CodebookLearning`: the code is then chosen among all
+            of them, in the place of tanh(x); None rounds each dimension.
 
     Raises:
         ValueError: if a level is below 2 or there are too many codes.
@@ -45,7 +47,7 @@ class FiniteScalarQuantizer(Indexed):
     bases: Tensor
     tops: Tensor
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(self, levels: Sequence[int], *, entropy_constraint: float | None = None) -> None:
         levels = [int(level) for level in levels]
         if not levels or min(levels) < 2:
             raise ValueError(f"FiniteScalarQuantizer: expected levels of at least 2, got {levels}")
@@ -54,7 +56,7 @@ class FiniteScalarQuantizer(Indexed):
                 f"FiniteScalarQuantizer: expected at most 2^20 codes, got {math.prod(levels)} from "
                 f"{levels}; put several such quantisers side by side with Split"
             )
-        super().__init__(math.prod(levels), len(levels))
+        super().__init__(math.prod(levels), len(levels), entropy_constraint=entropy_constraint)
         self.levels = levels
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_constant("bases", lambda: torch.tensor(bases))
@@ -64,15 +66,23 @@ class FiniteScalarQuantizer(Indexed):
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)
         bounded = torch.tanh(features)
-        digits = torch.round((bounded.detach() + 1) / 2 * self.tops).long()
+        if self.constraint is None:
+            digits = torch.round((bounded.detach() + 1) / 2 * self.tops).long()
+        else:
+            digits = self._digits(self._search(bounded, self.codewords))
         code = (digits * self.bases).sum(-1)  # integers: exact in any precision
         z = straight_through(bounded, self._values(digits).to(bounded.dtype))
         return Latent(z, code, features.detach(), stats=self._tally(code))
 
     def vectors(self, index: Tensor) -> Tensor:
         """The levels in [-1, 1], `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
-        digits = index.unsqueeze(-1) // self.bases % (self.tops + 1)
-        return self._values(digits)
+        return self._values(self._digits(index))
+
+    def _compared(self, features: Tensor) -> Tensor:
+        return torch.tanh(features)
+
+    def _digits(self, index: Tensor) -> Tensor:
+        return index.unsqueeze(-1) // self.bases % (self.tops + 1)
 
     def _values(self, digits: Tensor) -> Tensor:
         # Doubled and centred as integers first, so that one division is the only rounding.

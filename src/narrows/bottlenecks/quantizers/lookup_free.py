@@ -37,6 +37,7 @@ class LookupFreeQuantizer(Indexed):
         entropy: w, weight of both entropies.
         sharpness: t; the larger, the harder the assignment.
         decay: of the moving average m; the longer it lags, the more the bits swing about it.
+        entropy_constraint: lambda, as of `CodebookLearning`; None takes the signs.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -63,6 +64,7 @@ class LookupFreeQuantizer(Indexed):
         entropy: float = 0.1,
         sharpness: float = 1.0,
         decay: float = 0.5,
+        entropy_constraint: float | None = None,
     ) -> None:
         fine = commitment >= 0 and entropy >= 0 and sharpness > 0 and 0 <= decay < 1
         if not 1 <= dim <= LARGEST or not fine:
@@ -71,7 +73,7 @@ class LookupFreeQuantizer(Indexed):
                 "side with Split), commitment and entropy >= 0, sharpness > 0, decay in [0, 1), "
                 f"got {dim}, {commitment}, {entropy}, {sharpness}, {decay}"
             )
-        super().__init__(1 << dim, dim)
+        super().__init__(1 << dim, dim, entropy_constraint=entropy_constraint)
         self.spherical: bool = spherical
         self.sharpness: float = sharpness
         self.decay: float = decay
@@ -91,8 +93,11 @@ class LookupFreeQuantizer(Indexed):
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)
-        x = F.normalize(features, dim=-1) if self.spherical else features
-        bits = (x.detach() >= 0).long()
+        x = self._compared(features)
+        if self.constraint is None:
+            bits = (x.detach() >= 0).long()
+        else:
+            bits = self._bits(self._search(x, self.codewords))
         code = (bits * self.powers).sum(-1)  # integers: exact in any precision
         value = self._values(bits).to(x.dtype)
         logit = 4 * self.sharpness / self.scale * x
@@ -109,20 +114,27 @@ class LookupFreeQuantizer(Indexed):
 
     def vectors(self, index: Tensor) -> Tensor:
         """The signs times s, `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
-        return self._values(index.unsqueeze(-1) // self.powers % 2).to(self.marginal.dtype)
+        return self._values(self._bits(index)).to(self.marginal.dtype)
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:
         """The moving average of each bit's probability, over all ranks."""
+        super().update(latents)
         if not latents:
             return
         rows = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
-        x = F.normalize(rows, dim=-1) if self.spherical else rows
+        x = self._compared(rows)
         p = torch.sigmoid(4 * self.sharpness / self.scale * x)
         totals = sum_over_ranks(torch.cat([p.sum(0), p.new_full((1,), len(p))]))
         if bool(totals[-1] > 0):
             mean = (totals[:-1] / totals[-1]).to(self.marginal.dtype)
             self.marginal.lerp_(mean, 1 - self.decay)
+
+    def _compared(self, features: Tensor) -> Tensor:
+        return F.normalize(features, dim=-1) if self.spherical else features
+
+    def _bits(self, index: Tensor) -> Tensor:
+        return index.unsqueeze(-1) // self.powers % 2
 
     def _values(self, bits: Tensor) -> Tensor:
         return (2 * bits - 1) * self.scale

@@ -148,9 +148,13 @@ class ResidualQuantizer(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices; fitted, or with an entropy constraint, a histogram for each stage."""
-        if self.rate_weight is not None:
-            return MovingHistogram(sites, self.size, channels=self.stages)
+        if self.rate_weight:
+            return self.moving_prior(sites)
         return CategoricalPrior(sites, self.size, channels=self.stages)
+
+    def moving_prior(self, sites: tuple[int, ...]) -> Prior:
+        """A histogram for each stage, which follows training."""
+        return MovingHistogram(sites, self.size, channels=self.stages)
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:

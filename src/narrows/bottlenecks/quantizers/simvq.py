@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
-from narrows.functional.nearest import nearest
 from narrows.latent import Latent
 
 
@@ -27,6 +26,7 @@ class SimVQ(Indexed):
         dim: width of the features.
         commitment: beta.
         estimator: how the gradient passes: "straight_through" or "rotation".
+        entropy_constraint: lambda, as of `CodebookLearning`; None takes the nearest code.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -51,8 +51,9 @@ class SimVQ(Indexed):
         *,
         commitment: float = 0.25,
         estimator: Literal["straight_through", "rotation"] = "straight_through",
+        entropy_constraint: float | None = None,
     ) -> None:
-        super().__init__(size, dim)
+        super().__init__(size, dim, entropy_constraint=entropy_constraint)
         if size < 1 or commitment < 0 or estimator not in ("straight_through", "rotation"):
             raise ValueError(
                 "SimVQ: expected size >= 1, commitment >= 0 and estimator straight_through or "
@@ -81,7 +82,7 @@ class SimVQ(Indexed):
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)
         codes = self.codewords
-        index = nearest(features, codes)
+        index = self._search(features, codes)
         value = F.embedding(index, codes).to(features.dtype)
         z, distance = self._commit(features, value)
         terms = {"commitment": distance, "codebook": squared_distance(features.detach(), value)}

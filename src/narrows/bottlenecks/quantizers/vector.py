@@ -8,14 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
-from narrows.bottlenecks.indexed import Indexed
+from narrows.bottlenecks.indexed import STRENGTHS, Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning, check_arguments
-from narrows.bottlenecks.quantizers.entropy_constraint import EntropyConstraint
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
-from narrows.functional.nearest import nearest
 from narrows.latent import Latent
-from narrows.priors.base import Prior
-from narrows.priors.categorical import MovingHistogram
 
 
 class VectorQuantizer(Indexed):
@@ -64,7 +60,7 @@ class VectorQuantizer(Indexed):
         commitment: float = 0.25,
         seed: int = 0,
     ) -> None:
-        super().__init__(size, dim)
+        super().__init__(size, dim, entropy_constraint=learning.entropy_constraint)
         estimators = ("straight_through", "rotation")
         check_arguments(
             self,
@@ -82,15 +78,11 @@ class VectorQuantizer(Indexed):
         self._commit = commit if estimator == "straight_through" else commit_rotated
         unit = metric == "cosine"
         self.codebook: Codebook = Codebook(size, dim, learning=learning, unit=unit, seed=seed)
-        strength = learning.entropy_constraint
-        self.constraint: EntropyConstraint | None = None
-        if strength is not None:
-            self.constraint = EntropyConstraint(size, strength)
-            self.rate_argument = RateArgument(
-                "bottleneck.learning.entropy_constraint", ("0.01", "0.03", "0.1", "0.3")
-            )
+        if self.constraint is not None:
+            self.rate_argument = RateArgument("bottleneck.learning.entropy_constraint", STRENGTHS)
         revival = learning.revive_after is not None
-        self.follows: bool = learning.method == "ema" or learning.init != "uniform" or revival
+        learns = learning.method == "ema" or learning.init != "uniform" or revival
+        self.follows = learns or self.constraint is not None
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -114,10 +106,8 @@ class VectorQuantizer(Indexed):
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, dim]`; the code is int64 indices `[batch, *sites]`."""
         features = self._check(features)
-        x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
-        codes = self.codebook.codes
-        search = nearest if self.constraint is None else self.constraint.nearest
-        index = search(x, codes)
+        x, codes = self._compared(features), self.codebook.codes
+        index = self._search(x, codes)
         value = F.embedding(index, codes).to(x.dtype)
         if self.training and self.warms_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
@@ -165,33 +155,17 @@ class VectorQuantizer(Indexed):
         before = self.codebook.codes.detach()
         started = self.codebook.update(features, index)
         if self.constraint is not None and not (started or self.warming_up):
-            x = F.normalize(features, dim=-1) if self.metric == "cosine" else features
-            self.constraint.update(x, index, before)
+            self.constraint.update(self._compared(features), index, before)
         return started
 
-    @property
-    def rate_weight(self) -> float | None:
-        """Lambda of the entropy constraint."""
-        return None if self.constraint is None else float(self.constraint.strength)
-
-    def set_rate_weight(self, weight: float, /) -> None:
-        """Sets lambda; refused without an entropy constraint."""
-        if self.constraint is None:
-            return super().set_rate_weight(weight)
-        self.constraint.strength.fill_(weight)
-        return None
+    def _compared(self, features: Tensor) -> Tensor:
+        return F.normalize(features, dim=-1) if self.metric == "cosine" else features
 
     @property
     def warming_up(self) -> bool:
         """True until the codewords have started."""
         learning = self.codebook.learning
         return self.warms_up and int(self.codebook.updates) < learning.warmup
-
-    def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """Uniform until fitted; with an entropy constraint, a histogram that follows training."""
-        if self.constraint is None:
-            return super().default_prior(sites)
-        return MovingHistogram(sites, self.size)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -1,12 +1,12 @@
 """Sparse codes over a learned dictionary as a latent."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from narrows.bottlenecks.base import COUNTS, RateArgument
+from narrows.bottlenecks.base import COUNTS, Gradient, RateArgument
 from narrows.bottlenecks.sparse.checks import (
     check_choices,
     check_coder,
@@ -15,14 +15,14 @@ from narrows.bottlenecks.sparse.checks import (
     code_stats,
 )
 from narrows.bottlenecks.sparse.coder import Coder, Problem
+from narrows.bottlenecks.sparse.constraint import AtomConstraint
 from narrows.bottlenecks.sparse.state import UnitDictionary
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.commitment import commit, squared_distance
 from narrows.latent import Latent
+from narrows.priors.base import Prior
+from narrows.priors.sparse_factorial import MovingSparseFactorial, SparseFactorial
 from narrows.sparse.products import combine
-
-if TYPE_CHECKING:
-    from narrows.priors.base import Prior
 
 
 class SparseDictionary(UnitDictionary):
@@ -85,14 +85,15 @@ class SparseDictionary(UnitDictionary):
         super().__init__(size, (*(sites or ()), dim), coder, target_l0)
         self.per_site: bool = sites is None
         self.whole_batch: bool = coder.whole_batch
-        self.gradient: str = "exact" if gradient == "implicit" else "straight_through"
+        self.implicit: bool = gradient == "implicit"
+        self.gradient: Gradient = "exact" if self.implicit else "straight_through"
         self.commitment: float = float(commitment)
 
     @property
     def weights(self) -> Mapping[str, float]:
         """Commitment, and with straight-through the dictionary's own loss."""
         weights = {"commitment": self.commitment}
-        if self.gradient == "straight_through":
+        if not self.implicit:
             weights["dictionary"] = 1.0
         return weights
 
@@ -121,12 +122,15 @@ class SparseDictionary(UnitDictionary):
         problem = Problem(signals, atoms, self.level, self.training)
         with torch.no_grad():
             chosen, values = found = self.coder.encode(problem)
-        if self.gradient == "exact":
+        if self.implicit:
             values = self.coder.differentiate(problem, found)
+        stored = values.detach()
+        if self.constraint is not None:
+            (_, stored), (chosen, values) = self.constraint(chosen, values)
         approximation = combine(chosen, values, dictionary=atoms).view(features.shape)
         z = self._place(approximation)
         signals = signals.view(features.shape)
-        if self.gradient == "exact":
+        if self.implicit:
             fit = squared_distance(signals, approximation)
             terms = {"commitment": self._in_feature_units(fit)}
         else:
@@ -134,11 +138,16 @@ class SparseDictionary(UnitDictionary):
             z, commitment = commit(features, z)
             terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
         shape = self._code_shape(features)
-        code = Atoms(chosen.view(shape), values.detach().view(shape))
+        code = Atoms(chosen.view(shape), stored.view(shape))
         stats = code_stats(chosen, values, self.size)
+        if self.constraint is not None:
+            stats["found_sum"] = (found.values != 0).sum()
         stats["residual_sum"] = fit.detach().sum()
         stats["energy_sum"] = signals.detach().square().sum()
-        return Latent(z=z, code=code, features=features.detach(), terms=terms, stats=stats)
+        return Latent(
+            z, code, features.detach(), terms=terms, stats=stats,
+            rounded=self.constraint is not None,
+        )  # fmt: skip
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
@@ -147,16 +156,33 @@ class SparseDictionary(UnitDictionary):
         with torch.autocast(values.device.type, enabled=False):
             atoms = self.atoms.to(values.dtype)
             approximation = combine(
-                chosen.reshape(-1, width), values.reshape(-1, width), dictionary=atoms
+                chosen.reshape(-1, width),
+                self._in_units(values.reshape(-1, width)),
+                dictionary=atoms,
             )
             return self._place(approximation.view(*chosen.shape[:-1], *self.shape))
 
-    def default_prior(self, sites: tuple[int, ...]) -> "Prior":
+    def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Factorial: which atoms are active, and a discretised Laplace for each value."""
-        from narrows.priors.sparse_factorial import SparseFactorial
-
         l0 = self.target_l0 or getattr(self.coder, "k", None) or self.code_width / 2
         return SparseFactorial(sites if self.per_site else (), size=self.size, l0=float(l0))
+
+    def moving_prior(self, sites: tuple[int, ...]) -> Prior:
+        """The same, following training."""
+        return MovingSparseFactorial(sites if self.per_site else (), self.size)
+
+    @property
+    def rate_weight(self) -> float:
+        """The step of the values under an `AtomConstraint`; 0 where they are not rounded."""
+        return 0.0 if self.constraint is None else float(self.constraint.strength)
+
+    def set_rate_weight(self, weight: float, /) -> None:
+        """Sets the step; from now on values are rounded, and atoms must be worth their bits."""
+        if self.constraint is None:
+            self.constraint = AtomConstraint(self.size, weight).to(self.centre.device)
+            if self.implicit:
+                self.gradient = "estimated"
+        self.constraint.strength.fill_(weight)
 
     def _in_feature_units(self, squares: Tensor) -> Tensor:
         """Squared distances of signals as those of features.

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.bottlenecks.sparse.coder import Coder, Usage
+from narrows.bottlenecks.sparse.constraint import AtomConstraint
 from narrows.codes import apply, atoms_of
 from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
 from narrows.latent import Latent
@@ -52,6 +53,7 @@ class UnitDictionary(Bottleneck):
         self.coder = coder
         self.code_width: int = coder.width(size, length)
         self.target_l0 = target_l0
+        self.constraint: AtomConstraint | None = None
         self.dictionary: nn.Parameter = nn.Parameter(normalize(torch.randn(size, length), dim=1))
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
@@ -102,6 +104,10 @@ class UnitDictionary(Bottleneck):
         centre = self.centre.to(approximation.dtype).view(self.shape)
         return torch.addcmul(centre, approximation, self.scale.to(approximation.dtype))
 
+    def _in_units(self, values: Tensor) -> Tensor:
+        """Values of a code in units of the scale."""
+        return values if self.constraint is None else self.constraint.place(values)
+
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:
         """Running centre and scale, level, unit norms, revival of dead atoms."""
@@ -116,6 +122,8 @@ class UnitDictionary(Bottleneck):
         self.idle.clamp_(min=0).add_(signals.to(self.idle.dtype)).mul_(
             (counts == 0).to(self.idle.dtype)
         )
+        if self.constraint is not None:
+            self.constraint.update([atoms_of(latent.code) for latent in latents])
         if not (first and self.coder.by_threshold):  # the first atoms are about to be replaced
             rate = max(examples / (examples + _MEMORY), 1 / max(int(self.steps), 1))
             self._steer(latents, l0, rate)  # before centre and scale leave those of the codes
@@ -161,7 +169,8 @@ class UnitDictionary(Bottleneck):
         features, chosen, values = drawn.split(widths, 1)
         fresh = (features - self.centre) / self.scale
         if coded:
-            fresh = fresh - combine(chosen.long(), values.to(fresh.dtype), dictionary=self.atoms)
+            values = self._in_units(values.to(fresh.dtype))
+            fresh = fresh - combine(chosen.long(), values, dictionary=self.atoms)
         spots = which.nonzero()[: len(fresh), 0]
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
@@ -169,11 +178,11 @@ class UnitDictionary(Bottleneck):
 
 
 def uses_over_ranks(latents: Sequence[Latent], idle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Uses of each atom `[K]`, number of signals and mean L0 of a step, in double precision."""
+    """Uses of each atom `[K]`, number of signals and the coder's mean L0, in double precision."""
     sums = idle.new_zeros(len(idle) + 2, dtype=torch.float64)
     for latent in latents:
         sums[:-2] += latent.stats["atom_counts"].double()
-        sums[-2] += latent.stats["l0_sum"].double()
+        sums[-2] += latent.stats.get("found_sum", latent.stats["l0_sum"]).double()
         sums[-1] += latent.stats["coded_sites"].double()
     sum_over_ranks(sums)
     return sums[:-2], sums[-1], sums[-2] / sums[-1]
