@@ -24,7 +24,6 @@ class Latent:
             the totals of all their examples, so measures never depend on the batch size.
         log_q: log q(code | x), `[batch]` in nats, where the code was drawn without
             reparameterisation, so that its gradient needs the score function; else None.
-        rounded: True if the code's real values were rounded to a grid, which makes it discrete.
     """
 
     z: Tensor
@@ -34,7 +33,6 @@ class Latent:
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     stats: Mapping[str, Tensor] = field(default_factory=dict)
     log_q: Tensor | None = None
-    rounded: bool = False
 
     @property
     def has_rate(self) -> bool:
@@ -43,12 +41,22 @@ class Latent:
         A deterministic continuous code carries infinitely many bits; it has a rate only after
         it has been quantised with a stated step (`Prior.quantize`).
         """
-        return self.posterior is not None or self.rounded or is_discrete(self.code)
+        return self.posterior is not None or is_discrete(self.code)
 
     @property
     def batch(self) -> int:
         """Number of examples."""
         return self.z.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedLatent(Latent):
+    """The latent of a code whose real values the bottleneck rounded: it is discrete."""
+
+    @property
+    def has_rate(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,8 +104,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     optimization, engine = optimization or Optimization(), engine or Engine()
     checkpoints = checkpoints or Checkpoints()
     epochs, batch_size, seed = plain_numbers((epochs, batch_size, seed))
-    data = data if isinstance(data, Dataset) else from_array(data)
-    _check(model, data, epochs, batch_size, seed)
+    data = _checked(model, data, epochs, batch_size, seed)
     config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
         "engine": engine, "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
@@ -121,12 +120,11 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
             batch_size=batch_size, seed=seed,
         )  # fmt: skip
         together, first = fabric.broadcast if engine.sharded else None, fabric.is_global_zero
-        hooks = callbacks if rate is None else [*callbacks, rate]
-        training = _Training(loop, data, epochs, hooks, folder if first else None)
+        training = _Training(loop, data, epochs, callbacks, rate, folder if first else None)
         writer = CheckpointWriter(folder, checkpoints, training.state, first, together)
         training.begin(writer, config, resume)
         training.run(writer, show=show and first)
-        return _finish(training, folder, rate)
+        return _finish(training, folder)
 
 
 class _Training:
@@ -138,10 +136,12 @@ class _Training:
         data: Dataset,
         epochs: int,
         callbacks: Sequence[Callback],
+        rate: Rate | None,
         folder: Path | None,
     ) -> None:
         self.loop, self.data, self.epochs = loop, data, epochs
-        self.callbacks, self.folder = callbacks, folder
+        self.rate, self.folder = rate, folder
+        self.callbacks = callbacks if rate is None else [*callbacks, rate]
         self.history: list[dict[str, float]] = []
         self.settings: dict[str, Any] = {}
         self.stopped = False
@@ -277,7 +277,7 @@ def _open(
     return folder
 
 
-def _finish(training: _Training, folder: Path | None, rate: Rate | None) -> Run:
+def _finish(training: _Training, folder: Path | None) -> Run:
     """Fits the prior to training codes, evaluates, writes."""
     data, loop = training.data, training.loop
     for callback in training.callbacks:
@@ -287,8 +287,8 @@ def _finish(training: _Training, folder: Path | None, rate: Rate | None) -> Run:
     model.eval()
     if not model.prior.frozen:
         model.prior.fit(latents(model, loop.train))
-    if rate is not None:
-        rate.settle(model, train=loop.train, validation=data.validation)
+    if training.rate is not None:
+        training.rate.settle(model, train=loop.train, validation=data.validation)
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
     advice = [*quality_advice(test), *model.bottleneck.advice(test)]
@@ -364,7 +364,10 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
     }
 
 
-def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int, seed: int) -> None:
+def _checked(
+    model: Autoencoder, data: Dataset | Tensor | Array, epochs: int, batch_size: int, seed: int
+) -> Dataset:
+    data = data if isinstance(data, Dataset) else from_array(data)
     if tuple(data.shape) != model.shape:
         raise ValueError(
             f"the model was built for examples of shape {model.shape}, {data.name} has "
@@ -379,3 +382,4 @@ def _check(model: Autoencoder, data: Dataset, epochs: int, batch_size: int, seed
             raise ValueError(f"{name} must be at least 1, got {value}")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
+    return data

@@ -19,7 +19,7 @@ from narrows.bottlenecks.sparse.constraint import AtomConstraint
 from narrows.bottlenecks.sparse.state import UnitDictionary
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.commitment import commit, squared_distance
-from narrows.latent import Latent
+from narrows.latent import Latent, RoundedLatent
 from narrows.priors.base import Prior
 from narrows.priors.sparse_factorial import MovingSparseFactorial, SparseFactorial
 from narrows.sparse.products import combine
@@ -144,10 +144,8 @@ class SparseDictionary(UnitDictionary):
             stats["found_sum"] = (found.values != 0).sum()
         stats["residual_sum"] = fit.detach().sum()
         stats["energy_sum"] = signals.detach().square().sum()
-        return Latent(
-            z, code, features.detach(), terms=terms, stats=stats,
-            rounded=self.constraint is not None,
-        )  # fmt: skip
+        made = Latent if self.constraint is None else RoundedLatent
+        return made(z, code, features.detach(), terms=terms, stats=stats)
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
