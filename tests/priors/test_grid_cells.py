@@ -58,7 +58,7 @@ def test_values_anywhere_are_written_and_come_back(mixture):
 
 
 def test_a_value_outside_the_interval_pays_for_nothing_inside_it(mixture):
-    prior, code = mixture
+    prior, _ = mixture
     far = prior.quantize(torch.tensor([[1e4, -1e4, 1e4]]))
     escape = 26 + 2 * 20  # a side of 2^25, and a distance below 2^20 cells
     assert priced(prior, far) < 3 * escape
