@@ -58,7 +58,7 @@ def test_a_recipe_with_one_rate_is_compared_at_that_rate_seed_by_seed():
 def test_nothing_is_said_where_nobody_meets():
     apart = {"a": {0: [(0.1, 10.0)]}, "b": {0: [(5.0, 30.0)]}}
     assert standings(apart) == []
-    assert target_rate(apart) is None
+    assert target_rate(standings(apart)) is None
     assert quality_at(LOW, 0.4) is None
     assert quality_at(LOW, 2.1) is None
     assert quality_at([(1.0, 9.0)], 1.0005) == 9.0

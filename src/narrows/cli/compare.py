@@ -1,6 +1,7 @@
 """`narrows compare RECIPE...`: the same data and budget for several latents."""
 
 import difflib
+import math
 import os
 import re
 import shlex
@@ -87,6 +88,14 @@ def _add_runs(parser: ArgumentParser) -> None:
 
 def _add_rates(parser: ArgumentParser) -> None:
     parser.add_argument(
+        "--at",
+        type=str,
+        default="",
+        metavar="R1,R2,...",
+        help="train every recipe for each of these numbers of bits per dimension, and compare the "
+        "files of test examples",
+    )
+    parser.add_argument(
         "--steps",
         type=str,
         default="0.5,1,2,4,8",
@@ -153,6 +162,7 @@ def _run(config: Namespace, command: str) -> int:
 
 def _plan(config: Namespace) -> "Plan":
     """What the command line asks for."""
+    from narrows.compare.asked import RATE
     from narrows.compare.plan import AfterTraining, Plan
     from narrows.compare.sweeps import automatic
 
@@ -162,7 +172,7 @@ def _plan(config: Namespace) -> "Plan":
         if word == "auto":
             sweep |= automatic(files)
         else:
-            name, values = _pair(word, "--sweep")
+            name, values = pair(word, "--sweep")
             sweep[name] = _values(values)
     try:
         steps = [float(word) for word in config.steps.split(",")]
@@ -172,11 +182,16 @@ def _plan(config: Namespace) -> "Plan":
         raise UsageError(f"--steps takes positive factors, such as 1,2,4; got {config.steps!r}")
     if config.files < 1:
         raise UsageError(f"--files must be at least 1, got {config.files}")
+    if config.at:
+        if sweep:
+            raise UsageError("--at trains for rates, and --sweep for arguments: give one of them")
+        sweep[RATE] = [f"{rate:g}" for rate in rates(config.at, "--at")]
+        steps = [1.0]
     return Plan(
         recipes=files,
         data=config.data,
         seeds=range(config.seeds),
-        settings=dict(_pair(word, "--set") for word in config.set or []),
+        settings=dict(pair(word, "--set") for word in config.set or []),
         sweep=sweep,
         options=parsing.values(config.data_options),
         after=AfterTraining(
@@ -243,6 +258,17 @@ def _priors(
     return recipes
 
 
+def rates(words: str, option: str) -> list[float]:
+    """Bits per dimension between commas, by rising bits."""
+    try:
+        found = [float(word) for word in words.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < rate < math.inf for rate in found):
+        raise UsageError(f"{option} takes bits per dimension above 0, as 0.5,1; got {words!r}")
+    return sorted(set(found))
+
+
 def default_jobs() -> int:
     """One process a core, where training runs on the CPU; one where it shares a GPU."""
     import torch
@@ -280,7 +306,8 @@ def _settings_in_full(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _pair(word: str, option: str) -> tuple[str, str]:
+def pair(word: str, option: str) -> tuple[str, str]:
+    """The two sides of ARG=VALUE."""
     name, equals, value = word.partition("=")
     if not equals or not name or not value:
         raise UsageError(f"{option} takes ARG=VALUE, such as fit.epochs=10; got {word!r}")

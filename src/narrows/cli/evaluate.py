@@ -1,15 +1,16 @@
-"""`narrows evaluate RUN`: measures of a run's model on a split."""
+"""`narrows evaluate RUN`, its measures, and `narrows report RUN`, its page, of a finished run."""
 
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 from narrows.cli import parsing, trained
 
 
-def run(arguments: list[str]) -> None:
+def evaluate(arguments: list[str]) -> None:
     """Prints the figures as JSON."""
-    from narrows.training.evaluation import evaluate, quality_advice
+    from narrows.training import evaluation
 
     parser = parsing.parser("evaluate", "Measure a run's model on a split.")
     trained.add_options(parser)
@@ -25,8 +26,8 @@ def run(arguments: list[str]) -> None:
     config = parsing.parse(parser, arguments)
     loaded, data = trained.load(config)
     split = getattr(data, config.split)
-    figures = evaluate(loaded.model, split, variance=data.variance)
-    for sentence in quality_advice(figures):
+    figures = evaluation.evaluate(loaded.model, split, variance=data.variance)
+    for sentence in evaluation.quality_advice(figures):
         print(f"note: {sentence}", file=sys.stderr)
     if config.measures:
         from narrows.compare.judge import Judge
@@ -36,3 +37,14 @@ def run(arguments: list[str]) -> None:
 
 
 SPLITS = ("train", "validation", "test")
+
+
+def report(arguments: list[str]) -> None:
+    """Writes `report.html` of a run, such as one that was killed before it had its page."""
+    from narrows.compare.pages.run import write_one
+
+    parser = parsing.parser("report", "Write the page of a finished run again.")
+    trained.add_options(parser)
+    config = parsing.parse(parser, arguments)
+    loaded, data = trained.load(config)
+    print(f"report: {write_one(loaded, data, folder=Path(config.run))}")

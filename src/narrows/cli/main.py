@@ -12,6 +12,7 @@ from narrows import __version__
 # One module each, imported when asked for: `narrows --help` must not wait for torch.
 COMMANDS = {
     "demo": "train four bottlenecks on real digits and write a report (under a minute)",
+    "choose": "find out which latent to use: at these bits, in this time",
     "train": "train a recipe on a data set",
     "compare": "train several recipes with several seeds, and write one page",
     "evaluate": "measure a run's model on a split",
@@ -34,6 +35,7 @@ _PLACES = {
     **dict.fromkeys(("sample", "interpolate", "traverse", "mask", "denoise"), "generate"),
     **dict.fromkeys(("compress", "decompress"), "files.compression"),
     "export": "files.export",
+    **dict.fromkeys(("evaluate", "report"), "evaluate"),
 }
 """Modules that hold several commands, or stand in a folder of their kind."""
 

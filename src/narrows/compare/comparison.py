@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from narrows.autoencoder import Autoencoder
+from narrows.compare.asked import Runs, at_asked, out_of_reach, reached, slopes
 from narrows.compare.bench import Bench, Source
-from narrows.compare.equal_rate import Curve, nearest_points, target_rate
+from narrows.compare.equal_rate import Curve, Standing, nearest_points, standings, target_rate
 from narrows.compare.plan import Plan, point_name
 from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
@@ -70,7 +71,17 @@ class Comparison:
     @property
     def failures(self) -> list[str]:
         """One sentence for each failed run."""
-        return [f"failed: {o.task.key}: {o.error}" for o in self.outcomes if o.error]
+        return [f"failed: {outcome.task.key}: {outcome.error}" for outcome in self.failed]
+
+    @property
+    def failed(self) -> list[Outcome[Job]]:
+        """Runs that failed; not those whose model does not reach the rate that is asked for."""
+        return [o for o in self.outcomes if o.error and not out_of_reach(o)]
+
+    @property
+    def unreached(self) -> list[str]:
+        """One sentence for each run whose model does not reach the rate that is asked for."""
+        return [f"{o.task.name}: {o.error}" for o in self.outcomes if out_of_reach(o)]
 
     @property
     def failed_priors(self) -> list[str]:
@@ -80,7 +91,9 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """Failed runs and priors, and where recipes differ in more than the latent."""
-        return [*self.failures, *self.failed_priors, *self.plan.differences()]
+        return [
+            *self.failures, *self.unreached, *self.failed_priors, *self.plan.differences(),
+        ]  # fmt: skip
 
     @property
     def over_seeds(self) -> str:
@@ -136,17 +149,29 @@ class Comparison:
             for label, by_seed in found.items()
         }
 
+    def asked_runs(self) -> Runs:
+        """Where the runs ended that were trained for a rate, by recipe, rate and seed."""
+        return reached(self.outcomes)
+
+    def standings(self) -> list[Standing]:
+        """The recipes side by side: at the rates asked for, or where their curves meet."""
+        if not self.plan.at:
+            return standings(self.curves())
+        runs = self.asked_runs()
+        found = [at_asked(runs, rate, slopes(runs, rate)) for rate in sorted(self.plan.at)]
+        return [standing for standing in found if len(standing.values) > 1]
+
     def representatives(self) -> dict[str, str]:
         """Each recipe's point, as trained, that is nearest to the rate that most recipes reach.
 
         Never one whose code was rounded more coarsely than in training: its pictures would be
         held against a latent that was not made for that rate.
         """
-        return nearest_points(self._rates(as_trained=True), target_rate(self.curves()))
+        return nearest_points(self._rates(as_trained=True), target_rate(self.standings()))
 
     def at_equal_rate(self) -> tuple[float, dict[str, str]] | None:
         """A rate, and the point within a quarter of it of each recipe that has one."""
-        target = target_rate(self.curves())
+        target = target_rate(self.standings())
         if target is None:
             return None
         return target, nearest_points(self._rates(), target, within=0.25)

@@ -164,9 +164,8 @@ def savings(curves: Curves, reference: str) -> dict[str, tuple[float, float]]:
     return found
 
 
-def target_rate(curves: Curves) -> float | None:
+def target_rate(found: Sequence[Standing]) -> float | None:
     """The highest of the rates at which most recipes can be compared, None if there is none."""
-    found = standings(curves)
     return max(found, key=lambda s: (len(s.values), s.rate)).rate if found else None
 
 

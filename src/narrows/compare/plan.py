@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from narrows.codes import CodeSpace
+from narrows.compare.asked import RATE, Asked, wider
 from narrows.compare.run import Job
 from narrows.recorded import build, spec
 from narrows.saving.trust import dotted_names
@@ -47,7 +48,7 @@ class Plan:
         data: as `narrows.data.load` takes it.
         seeds: one run of everything for each.
         settings: arguments that all runs share, such as `fit.epochs`.
-        sweep: arguments that are varied.
+        sweep: arguments that are varied; `rate` are bits per dimension that are trained for.
         options: of the data set.
         after: how finished runs are measured again.
     """
@@ -61,7 +62,11 @@ class Plan:
     after: AfterTraining = field(default_factory=AfterTraining)
 
     def jobs(self) -> list[Job]:
-        """Every recipe at every point of its sweep with every seed."""
+        """Every recipe at every point of its sweep with every seed.
+
+        Where one rate is asked for, the first seed is also trained for a larger one: from there
+        comes the slope along which runs are brought to the rate.
+        """
         options = {f"data-options.{name}": str(value) for name, value in self.options.items()}
         settings = {**self.settings, **options}
         found = []
@@ -69,9 +74,17 @@ class Plan:
             text = path.read_text()
             for point in self.points(label):
                 for seed in self.seeds:
-                    job = Job(label, str(path), text, self.data, seed, settings, point)
+                    kind = Asked if RATE in point else Job
+                    job = kind(label, str(path), text, self.data, seed, settings, point)
                     found.append(job)
+                    if len(self.at) == 1 and seed == self.seeds[0]:
+                        found.append(wider(job))
         return found
+
+    @property
+    def at(self) -> list[float]:
+        """The rates that are asked for, rising, in bits per dimension."""
+        return sorted(float(rate) for rate in self.sweep.get(RATE, ()))
 
     @property
     def class_paths(self) -> list[str]:

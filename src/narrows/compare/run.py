@@ -67,10 +67,24 @@ class Job(Task):
         names = ("config.yaml", "metrics.json", "metrics.jsonl", "model.json", "model.safetensors")
         return [f"{RUN}/{name}" for name in names]
 
+    def test_figures(self, result: Mapping[str, float]) -> dict[str, float]:
+        """The figures by which runs are compared, out of those of the result."""
+        return dict(result)
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe as it is typed: the name of one that comes with narrows, or its file."""
+        path = Path(self.recipe)
+        return path.stem if path.parent.name == "recipes" else self.recipe
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Options of the command: the settings, what the sweep varied, the seed."""
+        return {**self.settings, **self.point, "fit.seed": str(self.seed)}
+
     def arguments(self, out: Path) -> list[str]:
         """The command that trains it into a folder, without `narrows`."""
-        values = {**self.settings, **self.point, "fit.seed": str(self.seed)}
-        options = [word for name, value in values.items() for word in (f"--{name}", value)]
+        options = [word for name, value in self.words.items() for word in (f"--{name}", value)]
         if _resumable(out):
             return ["train", "--resume", str(out)]
         return ["train", self.recipe, "--data", self.data, "--out", str(out), *options]
@@ -92,7 +106,7 @@ class Job(Task):
 
 def figures(outcome: Outcome[Job]) -> dict[str, float]:
     """Test figures of a finished job, with what it cost."""
-    return {**outcome.figures, **asdict(outcome.cost)}
+    return {**outcome.task.test_figures(outcome.figures), **asdict(outcome.cost)}
 
 
 def _narrows(arguments: list[str]) -> None:

@@ -97,7 +97,9 @@ class Section:
     Attributes:
         heading: shown, and listed at the top of the page.
         blocks: in order; a plain string is a paragraph.
+        folded: whether a reader has to open it, where the page can be opened and closed.
     """
 
     heading: str
     blocks: Sequence[Block | str] = ()
+    folded: bool = False

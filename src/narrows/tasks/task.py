@@ -117,6 +117,7 @@ class Call(Task):
 
 
 T = TypeVar("T", bound=Task)
+T_co = TypeVar("T_co", bound=Task, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(Generic[T_co]):
     """How a task ended.
 
     Attributes:
@@ -147,7 +148,7 @@ class Outcome(Generic[T]):
         reused: True if the result was kept from an earlier run.
     """
 
-    task: T
+    task: T_co
     folder: Path
     result: Result = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)

@@ -9,11 +9,12 @@ from narrows.autoencoder import Autoencoder
 from narrows.compare import priors
 from narrows.compare.bench import EXAMPLES
 from narrows.compare.comparison import Comparison
-from narrows.compare.equal_rate import gaps, savings, standings
+from narrows.compare.equal_rate import gaps, savings
 from narrows.compare.judge import Judge
 from narrows.compare.pages import gallery, measures, tables
 from narrows.compare.pages import priors as priors_page
 from narrows.compare.pages import run as page
+from narrows.compare.pages.asked import corrections
 from narrows.compare.pages.verdicts import sentences
 from narrows.compare.run import RUN
 from narrows.compare.statistics import paired
@@ -134,7 +135,7 @@ def equal_rate(comparison: Comparison) -> list[Section]:
     blocks: list[Block | str] = []
     quality = comparison.quality.upper()
     unit = f"{quality} in dB"
-    if found := standings(comparison.curves()):
+    if found := comparison.standings():
         columns: dict[str, Column] = {}
         rows: dict[str, dict[str, Cell]] = {label: {} for label in comparison.curves()}
         for index, standing in enumerate(found):
@@ -143,12 +144,15 @@ def equal_rate(comparison: Comparison) -> list[Section]:
             columns[str(index)] = Column(rate, whose, best="highest")
             for label, value in standing.cells().items():
                 rows[label][str(index)] = cell(value)
+        how = "interpolated on each recipe's own curve and never extrapolated"
+        if comparison.plan.at:
+            how = "of files of equal size, each recipe trained for the rate"
         caption = (
-            f"{quality} at equal rate, interpolated on each recipe's own curve and never "
-            f"extrapolated; {comparison.over_seeds}. A dash: the recipe does not reach that rate."
+            f"{quality} at equal rate, {how}; {comparison.over_seeds}. A dash: the recipe does not "
+            "reach that rate."
         )
         blocks.append(Table(caption, columns, rows, corner="recipe"))
-    blocks += _savings(comparison)
+    blocks += [*corrections(comparison), *_savings(comparison)]
     if points := _plotted(comparison):
         blocks.append(rate_distortion(points, caption="Every point, means over seeds."))
     return [Section("Distortion at equal rate", blocks)] if blocks else []
@@ -275,8 +279,7 @@ def _failures(comparison: Comparison) -> Table:
             "error": o.error,
             "command": " ".join(["narrows", *o.task.arguments(o.folder / RUN)]),
         }
-        for o in comparison.outcomes
-        if o.error
+        for o in comparison.failed
     }
     return Table("Runs that failed; the same command tries them again", columns, rows, "run")
 
@@ -304,7 +307,7 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "intervals_95": comparison.intervals(),
         "equal_rate_psnr": [
             {"bits_per_dimension": s.rate, "whose": s.whose, **s.cells()}
-            for s in standings(comparison.curves())
+            for s in comparison.standings()
         ],
         "priors_95": priors.intervals(comparison.coded),
         "shown": comparison.representatives(),

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from narrows.compare.comparison import Comparison
-from narrows.compare.equal_rate import Standing, standings
+from narrows.compare.equal_rate import Standing
 from narrows.compare.statistics import paired
 
 BySeed = Mapping[int, float]
@@ -26,7 +26,7 @@ def sentences(comparison: Comparison) -> list[str]:
     for every other recipe, at that very rate; several such intervals stand side by side, so one
     in twenty may do so by chance. One seed has no interval, and so no recipe is best.
     """
-    found = standings(comparison.curves())
+    found = comparison.standings()
     said = [_at_rates(found)] if found else [_without_rates(comparison)]
     said += _out_of_reach(comparison, found)
     if found and (coarse := _rounded(comparison)):

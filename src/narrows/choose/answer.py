@@ -1,0 +1,336 @@
+"""What a choice says, in sentences, and on its page."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narrows.choose.procedure import Choice, Runs
+from narrows.choose.race import CLOSE, ERROR, Verdict, mean
+from narrows.compare.asked import WRITTEN, reached
+from narrows.compare.pages import gallery, tables
+from narrows.compare.pages import run as page
+from narrows.compare.run import RUN
+from narrows.compare.statistics import interval
+from narrows.data.dataset import Dataset
+from narrows.report import Block, Column, Page, Section, Table, rate_distortion
+from narrows.report.table import Cell
+from narrows.saving.writing import write_json
+from narrows.training.run import Run
+
+_SURE = f"{1 - ERROR:.0%} sure over the whole race"
+_GAIN = CLOSE / 2
+"""dB for each doubling of the epochs; below it a contender counts as trained to its end."""
+
+
+def sentences(choice: Choice) -> list[str]:
+    """The answer at each rate, how sure it is, who was still improving, and the command."""
+    said = []
+    for rate, verdict in choice.verdicts.items():
+        said.append(_answer(choice, rate, verdict))
+        if verdict.ranking:
+            said.append(f"Train it: {command(choice, rate, verdict.ranking[0])}")
+    if choice.stopped:
+        said.append("It was stopped before it had ended; the same command goes on.")
+    return said
+
+
+def _answer(choice: Choice, rate: float, verdict: Verdict) -> str:
+    at = f"At {rate:g} bits per dimension"
+    if not verdict.ranking:
+        return f"{at} there is no answer: {_nobody(choice, rate, verdict)}."
+    first, *others = verdict.ranking
+    own = mean(verdict.finishes[first])
+    parts = [f"{at} use {first} ({own:.2f} dB from files of equal size"]
+    rivals = {c: found for c, found in verdict.leads.items() if math.isfinite(found.half)}
+    if not verdict.leads:
+        parts.append(f"): {_no_rival(verdict)}")
+    elif verdict.best:
+        second = min(verdict.leads, key=lambda c: verdict.leads[c].mean)
+        found = verdict.leads[second]
+        parts.append(
+            f"): {found.mean:.2f} dB{_fewer(choice, rate, first, found.mean)} ahead of {second}, "
+            f"the next, and {_between(found.low, found.high)}; {_SURE}"
+        )
+    elif rivals and all(c in rivals for c in others):
+        most = max(-verdict.leads[c].low for c in others)
+        names = ", ".join(others)
+        if verdict.ended and most < CLOSE:
+            parts.append(f"), or {names}: the best is at most {most:.2f} dB better; {_SURE}")
+        else:
+            parts.append(
+                f"), which leads, though {names} may be better by up to {most:.2f} dB; {_SURE}. "
+                "It is not decided: more --minutes will tell"
+            )
+    else:
+        parts.append("), which leads after one run each: nothing is known of chance yet")
+    improving = _improving(choice, rate, verdict)
+    tail = f" {improving}" if improving else ""
+    return f"{''.join(parts)}.{tail}"
+
+
+def _between(low: float, high: float) -> str:
+    return f"between {low:.2f} and {high:.2f}"
+
+
+def _fewer(choice: Choice, rate: float, label: str, lead: float) -> str:
+    """A lead in bytes, by the slope of who leads."""
+    gain = choice.slope(label, rate)
+    if not gain > 0 or lead <= 0:
+        return ""
+    return f" (some {1 - 2 ** (-lead / gain):.0%} of the bytes)"
+
+
+def _nobody(choice: Choice, rate: float, verdict: Verdict) -> str:
+    """Why no contender is left: what each said."""
+    if not verdict.ended:
+        return "no run was finished in time"
+    reasons = {label: text for (r, label), text in choice.refused.items() if r == rate}
+    return "; ".join(f"{label}: {text.rstrip('.')}" for label, text in reasons.items())
+
+
+def _no_rival(verdict: Verdict) -> str:
+    """What is said of the only one that ran to the end."""
+    behind = [one for one in verdict.dropped if one.seeds]
+    if behind:
+        nearest = min(behind, key=lambda one: one.lead.mean)
+        return (
+            f"after short runs all others were far behind, {nearest.label} the least, by "
+            f"{nearest.lead.mean:.2f} dB ({_between(nearest.lead.low, nearest.lead.high)}); {_SURE}"
+        )
+    return "no other recipe reaches this rate"
+
+
+def gains(choice: Choice, rate: float, verdict: Verdict) -> dict[str, float]:
+    """dB that each doubling of the epochs brought a contender, from short runs to long ones."""
+    if verdict.heat == 0 or choice.heats[1].epochs <= choice.heats[0].epochs:
+        return {}
+    doublings = math.log2(choice.heats[1].epochs / choice.heats[0].epochs)
+    short, found = reached(choice.heats[0].outcomes), {}
+    for label, by_seed in verdict.finishes.items():
+        before = short.get(label, {}).get(rate, {})
+        shared = before.keys() & by_seed.keys()
+        if shared:
+            change = [by_seed[seed].quality - before[seed].quality for seed in shared]
+            found[label] = float(np.mean(change)) / doublings
+    return found
+
+
+def _improving(choice: Choice, rate: float, verdict: Verdict) -> str:
+    """Contenders for which more epochs still help."""
+    found = {c: gain for c, gain in gains(choice, rate, verdict).items() if gain > _GAIN}
+    if not found:
+        return ""
+    listed = ", ".join(f"{label} {gain:.2f} dB" for label, gain in found.items())
+    return f"Still improving with each doubling of the epochs: {listed}."
+
+
+def command(choice: Choice, rate: float, label: str) -> str:
+    """What trains a contender as the last heat did."""
+    task = next(run.task for heat in reversed(choice.heats) for run in heat.of(label, rate))
+    options = " ".join(f"--{name} {value}" for name, value in task.words.items())
+    return f"narrows train {task.recipe_name} --data {task.data} {options}"
+
+
+def write(choice: Choice, data: Dataset, *, out: Path, command: str) -> Path:
+    """Writes `report.html`, `report.md`, `results.csv` and `metrics.json`; returns the page."""
+    made = Page(
+        f"Which latent for {data.name}?",
+        sentences(choice),
+        [*_figure(choice), *_races(choice), *_pictures(choice, data), *_details(choice, data)],
+        warnings=_warnings(choice),
+        commands=[command],
+        versions=page.versions(),
+    )
+    tables.write(rows(choice), out)
+    write_json(out / "metrics.json", summary(choice))
+    made.write(out / "report.md")
+    return made.write(out / "report.html")
+
+
+def summary(choice: Choice) -> dict[str, object]:
+    """The answer as plain data."""
+    return {
+        "answer": sentences(choice),
+        "seconds": choice.seconds,
+        "epochs": [heat.epochs for heat in choice.heats],
+        "races": [
+            {
+                "bits_per_dimension": rate,
+                "ranking": list(verdict.ranking),
+                "decided": verdict.best,
+                "ended": verdict.ended,
+                "leads": {c: [found.mean, found.half] for c, found in verdict.leads.items()},
+                "quality": {
+                    c: {str(seed): run.quality for seed, run in by_seed.items()}
+                    for c, by_seed in verdict.finishes.items()
+                },
+                "dropped": [[one.label, one.heat, one.by] for one in verdict.dropped],
+                "gains": gains(choice, rate, verdict),
+            }
+            for rate, verdict in choice.verdicts.items()
+        ],
+    }
+
+
+def rows(choice: Choice) -> list[dict[str, Any]]:
+    """One row for each finished run."""
+    return [
+        {
+            "label": o.task.label, "asked": o.task.rate, "seed": o.task.seed, "heat": number,
+            "epochs": heat.epochs, "seconds": o.cost.seconds, **o.figures,
+        }
+        for number, heat in enumerate(choice.heats, 1)
+        for o in heat.outcomes
+        if o.error is None
+    ]  # fmt: skip
+
+
+def _warnings(choice: Choice) -> list[str]:
+    """Contenders that had no run, and runs that ended elsewhere than asked."""
+    found = [f"{label} at {rate:g}: {why}" for (rate, label), why in choice.refused.items()]
+    last = choice.heats[-1].outcomes if choice.heats else []
+    off = {
+        f"{o.task.label} at {o.task.rate:g}": o.figures["file_bits_per_dimension"] / o.task.rate - 1
+        for o in last
+        if o.error is None and abs(o.figures["file_bits_per_dimension"] / o.task.rate - 1) > 0.02
+    }
+    if off:
+        listed = ", ".join(f"{name} {share:+.1%}" for name, share in off.items())
+        found.append(
+            f"these runs ended more than 2 % from the rate asked for, and were brought to it along "
+            f"their slope: {listed}"
+        )
+    return found
+
+
+def _figure(choice: Choice) -> list[Section]:
+    """Every contender's longest runs, means over seeds."""
+    points: dict[str, list[tuple[float, ...]]] = {}
+    longest = {
+        (outcome.task.label, outcome.task.rate): heat
+        for heat in choice.heats
+        for outcome in heat.outcomes
+        if outcome.error is None
+    }
+    for (label, rate), heat in longest.items():
+        runs = heat.of(label, rate)
+        bits, _ = interval([run.figures["file_bits_per_dimension"] for run in runs])
+        nmse, half = interval([run.figures["file_nmse"] for run in runs])
+        points.setdefault(label, []).append((bits, nmse, *([half] if half == half else [])))
+    if not points:
+        return []
+    caption = (
+        "Bits of real files without their headers, and what comes back from them: the longest runs "
+        "of each contender, means over seeds."
+    )
+    return [Section("Rate and distortion", [rate_distortion(points, caption=caption)])]
+
+
+_COLUMNS = {
+    "quality": Column("quality", "dB, at the rate asked", best="highest", digits=4),
+    "lead": Column("behind the first", "dB, interval of the race"),
+    "bits": Column("file", "bits per dimension"),
+    "gain": Column("last gain", "dB for each doubling of the epochs"),
+    "seeds": Column("seeds"),
+    "epochs": Column("epochs"),
+    "seconds": Column("run", "s"),
+    "state": Column("state"),
+}
+
+
+def _races(choice: Choice) -> list[Section]:
+    """A table for each rate: who ran how far, and where that ended."""
+    found = []
+    for rate, verdict in choice.verdicts.items():
+        table = _race(choice, rate, verdict)
+        if table.rows:
+            found.append(Section(f"At {rate:g} bits per dimension", [table]))
+    return found
+
+
+def _race(choice: Choice, rate: float, verdict: Verdict) -> Table:
+    gain = gains(choice, rate, verdict)
+    left = {one.label: one for one in verdict.dropped}
+    order = sorted(verdict.finishes, key=lambda label: -mean(verdict.finishes[label]))
+    order += [one.label for one in reversed(verdict.dropped) if one.label not in order]
+    rows: dict[str, dict[str, Cell]] = {}
+    for label in order:
+        number = left[label].heat if label in left else verdict.heat
+        heat = choice.heats[number] if number < len(choice.heats) else Runs(0)
+        runs = heat.of(label, rate)
+        if not runs:
+            continue
+        row: dict[str, Cell] = {
+            "bits": _spread([run.figures["file_bits_per_dimension"] for run in runs]),
+            "gain": gain.get(label),
+            "seeds": len(runs),
+            "epochs": heat.epochs,
+            "seconds": sum(run.cost.seconds for run in runs) / len(runs),
+            "state": "in the race",
+        }
+        if label in left:
+            row["state"] = f"left after {len(runs)} seeds, behind {left[label].by}"
+        if verdict.finishes.get(label):
+            qualities = [run.quality for run in verdict.finishes[label].values()]
+            row["quality"] = _spread([quality for quality in qualities if math.isfinite(quality)])
+        lead = verdict.leads.get(label, left[label].lead if label in left else None)
+        if lead is not None:
+            row["lead"] = (lead.mean, lead.half) if math.isfinite(lead.half) else lead.mean
+        rows[label] = row
+    caption = (
+        "Contenders, the best first; intervals of quality and bits over seeds, at 95 % each; that "
+        "of the difference, paired on seeds and test examples, holds for all of the race together."
+    )
+    return Table(caption, _COLUMNS, rows, corner="recipe")
+
+
+def _spread(values: Sequence[float]) -> Cell:
+    mean, half = interval(values)
+    return (mean, half) if math.isfinite(half) else mean
+
+
+def _pictures(choice: Choice, data: Dataset) -> list[Section]:
+    """Reconstructions at equal rate of those that ran to the end."""
+    if not gallery.shows_images(data):
+        return []
+    blocks: list[Block | str] = []
+    x = gallery.held_out(data, gallery.COLUMNS)
+    for rate, verdict in choice.verdicts.items():
+        models = {
+            label: Run.load(choice.heats[verdict.heat].of(label, rate)[0].folder / RUN).model
+            for label in verdict.finishes
+        }
+        if models:
+            caption = f"Held-out images, and each as it comes back at {rate:g} bits per dimension."
+            blocks.append(gallery.reconstructions(models, x, caption))
+    return [Section("Reconstructions at equal rate", blocks)] if blocks else []
+
+
+def _details(choice: Choice, data: Dataset) -> list[Section]:
+    """What was run, folded."""
+    columns = {
+        "asked": Column("asked", "bits per dimension"),
+        "bits": Column("file", "bits per dimension", digits=4),
+        "quality": Column("quality", "dB", digits=4),
+        "file_nmse": Column("NMSE"),
+        "epochs": Column("epochs"),
+        "seconds": Column("run", "s"),
+    }
+    table: dict[str, dict[str, Cell]] = {}
+    for row in rows(choice):
+        name = f"{row['label']}, heat {row['heat']}, {row['asked']:g}, seed {row['seed']}"
+        quality = row.get("file_psnr", row.get("file_snr"))
+        cells = {**row, "quality": quality, "bits": row["file_bits_per_dimension"]}
+        table[name] = {key: cells[key] for key in columns}
+    n = choice.options.get("train_examples", len(data.train))
+    epochs = [str(heat.epochs) for heat in choice.heats]
+    about = (
+        f"{n} of {len(data.train)} training examples; the same network, batch size, optimiser and "
+        f"schedule for all; heats of {' and '.join(epochs)} epochs; files of "
+        f"{min(WRITTEN, len(data.test))} test examples; "
+        f"{choice.seconds / 60:.0f} minutes."
+    )
+    return [Section("Every run", [about, Table("Finished runs.", columns, table, "run")], True)]

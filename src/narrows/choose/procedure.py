@@ -1,0 +1,473 @@
+"""Answers the question: probes, then races of all rates side by side, as long as there is time."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from narrows.choose.clock import Pace, Probe, affordable, corrected
+from narrows.choose.race import HEATS, Finish, Finishes, Request, Stop, Verdict, race
+from narrows.compare.asked import RATE, Asked, at_asked, reached, slopes, wider
+from narrows.compare.bench import Source
+from narrows.data.dataset import Dataset
+from narrows.saving.trust import dotted_names, trusting
+from narrows.saving.writing import read_json, sole_writer, write_json
+from narrows.tasks import Executor, Local, Outcome
+from narrows.tasks.executor import threads_each
+from narrows.tasks.task import kept
+
+SHORT = 0.35
+"""Share of the time that the first heat may take."""
+EXPECTED_SEEDS, EXPECTED_FINALISTS = 4, 5
+"""Of the last heat, to share out the time before it is known who is left."""
+MOST_EPOCHS = 300
+FEWEST = 12
+"""Epochs of the last heat for which the training split is cut down: to steer a rate takes some."""
+FAR = 0.1
+"""Share of the rate from which on a run is not compared; nearer ones are brought to it."""
+STATE = "choose.json"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        recipes: files of the contenders, by label.
+        source: the data set.
+        rates: bits per dimension.
+        minutes: of wall-clock, for all of it.
+        settings: arguments that all runs share, over those that are chosen.
+        batch_size: examples of a step.
+    """
+
+    recipes: Mapping[str, Path]
+    source: Source
+    rates: Sequence[float]
+    minutes: float
+    settings: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 64
+
+    @property
+    def class_paths(self) -> list[str]:
+        """What recipes and settings name: the user trusts it."""
+        texts = [path.read_text(errors="replace") for path in self.recipes.values()]
+        return dotted_names("\n".join([*texts, *self.settings.values()]))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of one length.
+
+    Attributes:
+        epochs: of each.
+        outcomes: failed ones included.
+    """
+
+    epochs: int
+    outcomes: Sequence[Outcome[Asked]] = ()
+
+    def of(self, label: str, rate: float) -> list[Outcome[Asked]]:
+        """The finished runs of a contender at a rate."""
+        key = (label, rate)
+        return [o for o in self.outcomes if not o.error and (o.task.label, o.task.rate) == key]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What came of a question.
+
+    Attributes:
+        question: what was asked.
+        options: of the data set, with what was cut down.
+        verdicts: by rate.
+        heats: the runs of each heat that was begun.
+        refused: rate and label -> why the contender had no run there.
+        seconds: of wall-clock, over all sittings.
+        stopped: True if it was interrupted.
+    """
+
+    question: Question
+    options: Mapping[str, Any]
+    verdicts: Mapping[float, Verdict]
+    heats: Sequence[Runs]
+    refused: Mapping[tuple[float, str], str]
+    seconds: float
+    stopped: bool = False
+
+    def slope(self, label: str, rate: float) -> float:
+        """A contender's gain in dB for each doubling of the bits; NaN if unknown."""
+        for heat in reversed(self.heats):
+            gain = slopes(reached(heat.outcomes), rate).get(label, math.nan)
+            if math.isfinite(gain):
+                return gain
+        return math.nan
+
+
+def choose(
+    question: Question,
+    data: Dataset,
+    *,
+    out: Path,
+    workers: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+    executor: Executor | None = None,
+) -> Choice:
+    """Runs the races; finished runs in `out` are kept, so that a second call goes on.
+
+    Args:
+        question: what is asked.
+        data: the data set that it names.
+        out: folder that gets `runs/` and `choose.json`.
+        workers: processes at a time.
+        say: called with a line on each run that is finished.
+        executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
+
+    Raises:
+        ValueError: if the data cannot be learned from, or the time is too short for one run of
+            each contender.
+    """
+    if len(data.train) < 2 or not data.variance > 0:
+        raise ValueError(
+            f"{data.name} has {len(data.train)} training examples of variance {data.variance:g}; "
+            "there is nothing to learn from it: give at least two examples that differ"
+        )
+    with trusting(question.class_paths), sole_writer(out):
+        return _Procedure(question, data, out, workers, say).run(executor)
+
+
+def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
+    """One network for all contenders: as many halvings as the bits that are asked for allow.
+
+    At each site there should be room for the rate in some nine bits, which is a codebook of 512.
+    Vectors have the default network.
+    """
+    if len(shape) != 3:
+        return {}
+    side, dimensions = min(shape[1:]), math.prod(shape)
+    halvings = 1 if side < 14 else 2 if side < 48 else 3
+    while halvings > 1 and math.prod(shape[1:]) / 4**halvings * 9 < rate * dimensions:
+        halvings -= 1
+    sizes = {"hidden": 64, "residual_layers": 2, "residual_hidden": 32, "downsamplings": halvings}
+    return {"class_path": "narrows.networks.Conv", "init_args": sizes}
+
+
+Race = Generator[Request, Finishes | Stop, Verdict]
+
+
+class _Procedure:
+    """The races, the time they have, and the runs that they ask for."""
+
+    def __init__(
+        self,
+        question: Question,
+        data: Dataset,
+        out: Path,
+        workers: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.question, self.data, self.out, self.workers = question, data, out, workers
+        self.say = say
+        self.root = out / "runs"
+        self.began = time.monotonic()
+        self.state = _State.read(out / STATE, question)
+        self.paces: dict[tuple[float, str], Pace] = {}
+        self.refused: dict[tuple[float, str], str] = {}
+        self.heats: list[Runs] = []
+        self.verdicts: dict[float, Verdict] = {}
+        self.slopes: dict[tuple[float, str], float] = {}
+        self.done = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        spent = self.state.spent + time.monotonic() - self.began
+        return 60 * self.question.minutes - spent
+
+    def run(self, executor: Executor | None) -> Choice:
+        """Probes, and races until all are decided or the time is over."""
+        self._probe()
+        stopped = False
+        with executor or Local(self.workers, fresh=True) as trainer:
+            races, requests = self._start()
+            try:
+                while requests:
+                    requests = self._round(trainer, races, requests)
+            except KeyboardInterrupt:
+                stopped = True
+                for rate, request in requests.items():
+                    self._end(
+                        rate, races[rate], Stop(self._finishes(rate, self._kept(rate, request)))
+                    )
+        self.state.save(self.out / STATE, self.question, time.monotonic() - self.began)
+        return Choice(
+            self.question, self.state.options or {}, self.verdicts, self.heats, self.refused,
+            self.state.spent, stopped,
+        )  # fmt: skip
+
+    def _probe(self) -> None:
+        """The pace of every contender at every rate; who cannot run at one is refused there."""
+        question, source = self.question, self.question.source
+        tasks = [
+            Probe(
+                label, path.read_text(), network(self.data.shape, rate), source, rate,
+                question.batch_size,
+            )
+            for rate in question.rates
+            for label, path in question.recipes.items()
+        ]  # fmt: skip
+        with Local(1, threads=threads_each(self.workers)) as here:
+            outcomes = here.run(tasks, self.root)
+        for outcome in outcomes:
+            key = (outcome.task.rate, outcome.task.label)
+            if outcome.error is None:
+                seconds = outcome.figures["seconds"] * len(self.data.train) * 1.1  # and validation
+                self.paces[key] = Pace(seconds)
+            else:
+                self.refused[key] = outcome.error
+                self.say(f"at {key[0]:g}: {key[1]} is out: {outcome.error}")
+
+    def _start(self) -> tuple[dict[float, Race], dict[float, Request]]:
+        """The races with their first requests; the time is shared out."""
+        races, requests = dict[float, Race](), dict[float, Request]()
+        for rate in self.question.rates:
+            labels = [c for c in self.question.recipes if (rate, c) in self.paces]
+            races[rate] = race(labels)
+            if len(labels):
+                requests[rate] = next(races[rate])
+            else:
+                self.verdicts[rate] = Verdict((), {}, {})
+        if requests and self.state.options is None:
+            self._cut(requests)
+        self.state.options = self.state.options or dict(self.question.source.options)
+        self._rescale()
+        return races, requests
+
+    def _cut(self, requests: Mapping[float, Request]) -> None:
+        """Fewer training examples where the last heat would have too few epochs of all."""
+        runs = sum(min(len(r.contenders), EXPECTED_FINALISTS) for r in requests.values())
+        seconds = (1 - SHORT) * self.left * self.workers / (runs * EXPECTED_SEEDS)
+        slow = sorted(pace.epoch for pace in self.paces.values())[len(self.paces) // 2]
+        epochs = max(seconds - Pace(0).start, 0.1 * seconds) / slow
+        options = dict(self.question.source.options)
+        n = len(self.data.train)
+        if epochs < FEWEST and n > 4000 and "train_examples" not in options:
+            options["train_examples"] = max(4000, min(n, round(n * epochs / FEWEST, -3)))
+        self.state.options = options
+
+    def _rescale(self) -> None:
+        """Paces on the examples that are trained on."""
+        assert self.state.options is not None
+        n = len(self.data.train)
+        share = min(n, int(str(self.state.options.get("train_examples", n)))) / n
+        self.paces = {
+            key: dataclasses.replace(pace, epoch=pace.epoch * share)
+            for key, pace in self.paces.items()
+        }
+
+    def _round(
+        self, trainer: Executor, races: Mapping[float, Race], requests: Mapping[float, Request]
+    ) -> dict[float, Request]:
+        """Runs what all races ask for, and gives it to them; what they ask for next."""
+        heat = min(request.heat for request in requests.values())
+        now = {rate: request for rate, request in requests.items() if request.heat == heat}
+        epochs = self._epochs(heat, now)
+        jobs = [job for rate, request in now.items() for job in self._jobs(rate, request, epochs)]
+        if heat == 0 and len(self.question.rates) == 1:
+            jobs += [wider(job) for job in jobs if job.seed == 0]
+        late = heat > 0 and self._seconds(now, epochs) > self.left
+        outcomes = [] if late else trainer.run(
+            jobs, self.root, report=lambda outcome: self._report(outcome, heat),
+            go_on=lambda: self.left > 0,
+        )  # fmt: skip
+        if len(self.heats) <= heat:
+            self.heats.append(Runs(epochs))
+        self.heats[heat] = Runs(epochs, [*self.heats[heat].outcomes, *outcomes])
+        self._learn(now, outcomes, epochs)
+        self.state.save(self.out / STATE, self.question, time.monotonic() - self.began)
+        self.began = time.monotonic()
+        following = {rate: request for rate, request in requests.items() if rate not in now}
+        for rate in now:
+            found = self._finishes(rate, outcomes)
+            if late or len(outcomes) < len(jobs):
+                self._end(rate, races[rate], Stop(found))
+            elif request := self._send(rate, races[rate], found):
+                following[rate] = request
+        return following
+
+    def _send(self, rate: float, one: Race, found: Finishes) -> Request | None:
+        try:
+            return one.send(found)
+        except StopIteration as end:
+            self.verdicts[rate] = end.value
+            return None
+
+    def _end(self, rate: float, one: Race, stop: Stop) -> None:
+        try:
+            one.send(stop)
+        except StopIteration as end:
+            self.verdicts[rate] = end.value
+
+    def _epochs(self, heat: int, requests: Mapping[float, Request]) -> int:
+        """Of each run of a heat; settled when it begins, and kept."""
+        if heat < len(self.state.heats):
+            return self.state.heats[heat]
+        if heat == 0:
+            runs, share, fewest = HEATS[0].seeds + (len(self.question.rates) == 1), SHORT, 1
+        else:
+            runs, share, fewest = EXPECTED_SEEDS, 0.95, self.state.heats[-1]
+        paces = [
+            self.paces[rate, label]
+            for rate, request in requests.items()
+            for label in request.contenders
+        ]
+        seconds = share * self.left * self.workers
+        epochs = affordable(paces * runs, seconds)
+        if heat == 0 and epochs < 1:
+            least = sum(pace.seconds(1) for pace in paces) * runs / self.workers / 60
+            raise ValueError(
+                f"{self.question.minutes:g} minutes are too short for one epoch of {runs} runs of "
+                f"each of {len(paces)} contenders, which take {least:.1f}, and about three times "
+                f"that are needed to decide; give --minutes {math.ceil(least / SHORT)}, or fewer "
+                "recipes or rates"
+            )
+        self.state.heats.append(min(max(epochs, fewest), MOST_EPOCHS))
+        return self.state.heats[-1]
+
+    def _seconds(self, requests: Mapping[float, Request], epochs: int) -> float:
+        """What all that is asked for takes."""
+        runs = [
+            self.paces[rate, label].seconds(epochs)
+            for rate, request in requests.items()
+            for label in request.contenders
+            for _ in request.seeds
+        ]
+        return max(sum(runs) / self.workers, max(runs))
+
+    def _jobs(self, rate: float, request: Request, epochs: int) -> list[Asked]:
+        question = self.question
+        assert self.state.options is not None
+        options = {f"data-options.{name}": str(v) for name, v in self.state.options.items()}
+        settings = {**_settings(self.data.shape, rate, epochs, question.batch_size), **options}
+        settings |= question.settings
+        return [
+            Asked(
+                label, str(question.recipes[label]), question.recipes[label].read_text(),
+                question.source.data, seed, settings, {RATE: f"{rate:g}"},
+            )
+            for seed in request.seeds
+            for label in request.contenders
+        ]  # fmt: skip
+
+    def _kept(self, rate: float, request: Request) -> list[Outcome[Asked]]:
+        """Outcomes of a request that was interrupted."""
+        if request.heat >= len(self.state.heats):
+            return []
+        jobs = self._jobs(rate, request, self.state.heats[request.heat])
+        return [outcome for job in jobs if (outcome := kept(job, self.root))]
+
+    def _finishes(self, rate: float, outcomes: Sequence[Outcome[Asked]]) -> Finishes:
+        """Brought to the rate along each contender's own slope; NaN too far from it."""
+        runs = reached([outcome for outcome in outcomes if outcome.task.rate == rate])
+        slopes = {label: self.slopes.get((rate, label), math.nan) for label in runs}
+        found: dict[str, dict[int, Finish]] = {}
+        for label, by_seed in at_asked(runs, rate, slopes).values.items():
+            for seed, quality in by_seed.items():
+                run = runs[label][rate][seed]
+                near = abs(math.log(run.bits / rate)) < math.log1p(FAR)
+                kept = Finish(quality if near else math.nan, run.squares)
+                found.setdefault(label, {})[seed] = kept
+        return found
+
+    def _learn(
+        self, requests: Mapping[float, Request], outcomes: Sequence[Outcome[Asked]], epochs: int
+    ) -> None:
+        """The paces at which runs went, and why some did not."""
+        for rate, request in requests.items():
+            for label in request.contenders:
+                own = [o for o in outcomes if (o.task.rate, o.task.label) == (rate, label)]
+                self.paces[rate, label] = corrected(self.paces[rate, label], own, epochs)
+                errors = [outcome.error for outcome in own if outcome.error]
+                if errors:
+                    self.refused[rate, label] = errors[0]
+        runs = reached(self.heats[-1].outcomes)
+        for rate in self.question.rates:
+            for label, gain in slopes(runs, rate).items():
+                if math.isfinite(gain):
+                    self.slopes[rate, label] = gain
+
+    def _report(self, outcome: Outcome[Asked], heat: int) -> None:
+        task, figures = outcome.task, outcome.figures
+        self.done += 1
+        quality = figures.get("file_psnr", figures.get("file_snr", math.nan))
+        said = outcome.error or (
+            f"{quality:.2f} dB at {figures['file_bits_per_dimension']:.3g} bits, "
+            f"{outcome.cost.seconds:.0f} s"
+        )
+        self.say(
+            f"[{self.left / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
+            f"{task.rate:g}, seed {task.seed}: {said}"
+        )
+
+
+def _settings(shape: tuple[int, ...], rate: float, epochs: int, batch_size: int) -> dict[str, str]:
+    """Of all runs at a rate: one network, one budget, one schedule."""
+    found = {
+        "fit.epochs": str(epochs),
+        "fit.batch_size": str(batch_size),
+        "fit.optimization.learning_rate": "0.002",
+        "fit.optimization.clip": "1.0",
+        "fit.optimization.schedule": "narrows.training.OneCycle",
+    }
+    made = network(shape, rate)
+    if made:
+        found["model.network"] = str(made["class_path"])
+        sizes = made["init_args"]
+        assert isinstance(sizes, Mapping)
+        found |= {f"model.network.{name}": str(value) for name, value in sizes.items()}
+    return found
+
+
+@dataclass
+class _State:
+    """What a second call must find as it was: the cut, the epochs of heats, the time spent."""
+
+    options: dict[str, object] | None = None
+    heats: list[int] = field(default_factory=list)
+    spent: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path, question: Question) -> "_State":
+        """What an earlier call left; nothing if another question was asked."""
+        if not path.is_file():
+            return cls()
+        found = read_json(path, "delete it to begin anew")
+        if found.get("question") != _plain(question):
+            raise ValueError(
+                f"{path} holds the answer to another question; give another --out, or the same "
+                "recipes, data, bits and settings"
+            )
+        return cls(found["options"], found["heats"], found["spent"])
+
+    def save(self, path: Path, question: Question, seconds: float) -> None:
+        """Adds to the time that was spent, and writes all."""
+        self.spent += seconds
+        write_json(path, {
+            "question": _plain(question), "options": self.options, "heats": self.heats,
+            "spent": self.spent,
+        })  # fmt: skip
+
+
+def _plain(question: Question) -> dict[str, object]:
+    """What makes a question another one: not the minutes, of which there may be more."""
+    return {
+        "recipes": list(question.recipes),
+        "data": question.source.data,
+        "rates": list(question.rates),
+        "options": dict(question.source.options),
+        "settings": dict(question.settings),
+        "batch_size": question.batch_size,
+    }
