@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from narrows.autoencoder import Autoencoder
 from narrows.choose.procedure import Choice, Runs
 from narrows.choose.race import CLOSE, ERROR, Verdict, mean
 from narrows.compare.asked import WRITTEN, reached
@@ -18,7 +19,6 @@ from narrows.data.dataset import Dataset
 from narrows.report import Block, Column, Page, Section, Table, rate_distortion
 from narrows.report.table import Cell
 from narrows.saving.writing import write_json
-from narrows.training.run import Run
 
 _SURE = f"{1 - ERROR:.0%} sure over the whole race"
 _GAIN = CLOSE / 2
@@ -144,6 +144,7 @@ def write(choice: Choice, data: Dataset, *, out: Path, command: str) -> Path:
         commands=[command],
         versions=page.versions(),
     )
+    out.mkdir(parents=True, exist_ok=True)
     tables.write(rows(choice), out)
     write_json(out / "metrics.json", summary(choice))
     made.write(out / "report.md")
@@ -300,7 +301,7 @@ def _pictures(choice: Choice, data: Dataset) -> list[Section]:
     x = gallery.held_out(data, gallery.COLUMNS)
     for rate, verdict in choice.verdicts.items():
         models = {
-            label: Run.load(choice.heats[verdict.heat].of(label, rate)[0].folder / RUN).model
+            label: Autoencoder.load(choice.heats[verdict.heat].of(label, rate)[0].folder / RUN)
             for label in verdict.finishes
         }
         if models:

@@ -198,10 +198,7 @@ class _Procedure:
                     requests = self._round(trainer, races, requests)
             except KeyboardInterrupt:
                 stopped = True
-                for rate, request in requests.items():
-                    self._end(
-                        rate, races[rate], Stop(self._finishes(rate, self._kept(rate, request)))
-                    )
+                self._interrupt(races, requests)
         self.state.save(self.out / STATE, self.question, time.monotonic() - self.began)
         return Choice(
             self.question, self.state.options or {}, self.verdicts, self.heats, self.refused,
@@ -255,7 +252,7 @@ class _Procedure:
         options = dict(self.question.source.options)
         n = len(self.data.train)
         if epochs < FEWEST and n > 4000 and "train_examples" not in options:
-            options["train_examples"] = max(4000, min(n, round(n * epochs / FEWEST, -3)))
+            options["train_examples"] = max(4000, min(n, int(round(n * epochs / FEWEST, -3))))
         self.state.options = options
 
     def _rescale(self) -> None:
@@ -283,9 +280,7 @@ class _Procedure:
             jobs, self.root, report=lambda outcome: self._report(outcome, heat),
             go_on=lambda: self.left > 0,
         )  # fmt: skip
-        if len(self.heats) <= heat:
-            self.heats.append(Runs(epochs))
-        self.heats[heat] = Runs(epochs, [*self.heats[heat].outcomes, *outcomes])
+        self._add(heat, epochs, outcomes)
         self._learn(now, outcomes, epochs)
         self.state.save(self.out / STATE, self.question, time.monotonic() - self.began)
         self.began = time.monotonic()
@@ -297,6 +292,24 @@ class _Procedure:
             elif request := self._send(rate, races[rate], found):
                 following[rate] = request
         return following
+
+    def _interrupt(self, races: Mapping[float, Race], requests: Mapping[float, Request]) -> None:
+        """Ends all races with what was finished of their last requests."""
+        for rate, request in requests.items():
+            if request.heat < len(self.state.heats):
+                epochs = self.state.heats[request.heat]
+                jobs = self._jobs(rate, request, epochs)
+                outcomes = [outcome for job in jobs if (outcome := kept(job, self.root))]
+                self._add(request.heat, epochs, outcomes)
+                self._end(rate, races[rate], Stop(self._finishes(rate, outcomes)))
+            else:
+                self._end(rate, races[rate], Stop())
+
+    def _add(self, heat: int, epochs: int, outcomes: Sequence[Outcome[Asked]]) -> None:
+        """Puts outcomes to those of their heat."""
+        if len(self.heats) <= heat:
+            self.heats.append(Runs(epochs))
+        self.heats[heat] = Runs(epochs, [*self.heats[heat].outcomes, *outcomes])
 
     def _send(self, rate: float, one: Race, found: Finishes) -> Request | None:
         try:
@@ -361,13 +374,6 @@ class _Procedure:
             for seed in request.seeds
             for label in request.contenders
         ]  # fmt: skip
-
-    def _kept(self, rate: float, request: Request) -> list[Outcome[Asked]]:
-        """Outcomes of a request that was interrupted."""
-        if request.heat >= len(self.state.heats):
-            return []
-        jobs = self._jobs(rate, request, self.state.heats[request.heat])
-        return [outcome for job in jobs if (outcome := kept(job, self.root))]
 
     def _finishes(self, rate: float, outcomes: Sequence[Outcome[Asked]]) -> Finishes:
         """Brought to the rate along each contender's own slope; NaN too far from it."""

@@ -176,7 +176,7 @@ def race(contenders: Sequence[str]) -> Generator[Request, Finishes | Stop, Verdi
     for number, heat in enumerate(HEATS):
         before, seen = seen, {label: {} for label in left}  # who is dropped stays in it
         seeds = tuple(range(heat.seeds))
-        while left:
+        while True:
             answer = yield Request(number, left, seeds)
             found = answer.finishes if isinstance(answer, Stop) else answer
             for label in left:
@@ -192,6 +192,8 @@ def race(contenders: Sequence[str]) -> Generator[Request, Finishes | Stop, Verdi
             if len(left) < 2 or seeds[-1] + 1 >= heat.most or _close(left, seen, heat):
                 break
             seeds = (seeds[-1] + 1,)
+        if not left:
+            break
     return _verdict(left, seen, out, number, ended=True)
 
 
