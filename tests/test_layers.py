@@ -20,6 +20,7 @@ LAYERS = [
     {"training"},
     {"report"},
     {"compare"},
+    {"choose"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
