@@ -54,5 +54,5 @@ CLAIM = Claim(
     trials=pairs,
     figures=figures,
     minutes=5.0,
-    notes=("The principal plane shows a part of 128 numbers only, as the document's picture did.",),
+    notes=("The principal plane shows a part of 128 numbers only. The document has no picture.",),
 )

@@ -238,8 +238,8 @@ def rows(evidence: Evidence, **where: Plain) -> dict[str, NDArray[Any]]:
     return {name: images.astype(np.float64).clip(0, 1) for name, images in found.items()}
 
 
-TEMPLATES = Task("templates", 2, (), 2000, (60, 200), size=5)
-LARGE_TEMPLATES = Task("templates", 2, (), 2000, (60, 200), size=10)
+TEMPLATES = Task("templates", 2, (), 2000, (150, 200), size=5)
+LARGE_TEMPLATES = Task("templates", 2, (), 2000, (100, 200), size=10)
 DIGITS = Task("images", 10, (256,), 5000, (20, 100))
 PLANE = Task("images", 2, (256, 256), 5000, (30, 100))
 SCENES = Task("cifar10_grey", 32, (), 6000, (20, 100), size=16)

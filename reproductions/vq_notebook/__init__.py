@@ -11,6 +11,7 @@ from reproductions.vq_notebook import (
     learning,
     penalty,
     questions,
+    real_size,
     views,
 )
 
@@ -18,6 +19,7 @@ CLAIMS = (
     learning.CLAIM,
     farthest.CLAIM,
     *leak.CLAIMS,
+    real_size.CLAIM,
     penalty.CLAIM,
     against_vq.CLAIM,
     *views.CLAIMS,

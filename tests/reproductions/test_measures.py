@@ -24,6 +24,7 @@ from reproductions.autoencoder_guide.models import likelihood
 from reproductions.claim import Claim, Evidence, Scale
 from reproductions.examination import _judged
 from reproductions.laplace_cauchy_slides import additive, divergence, models, sparse
+from reproductions.vq_notebook import real_size
 
 
 def random(*shape, seed=0):
@@ -198,3 +199,10 @@ def test_codes_drawn_by_distance_are_the_nearest_at_temperature_zero_and_any_at_
     nearest = (model.reconstruct(y) - y).square().mean()
     assert errors[0] == pytest.approx(float(nearest), rel=1e-4)
     assert len(errors) == len(convolutional.TEMPERATURES)
+
+
+def test_a_power_law_is_extrapolated_exactly_and_from_its_second_half():
+    updates = np.arange(1, 21) * 16
+    nmse = 3.0 * updates**-0.25
+    nmse[:8] = 1.0
+    assert real_size.foreseen(updates, nmse) == pytest.approx(3.0 * 200_000**-0.25)
