@@ -1,5 +1,6 @@
 """What a choice says, in sentences, and on its page."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from narrows.autoencoder import Autoencoder
 from narrows.choose.procedure import Choice, Runs
 from narrows.choose.race import CLOSE, ERROR, Verdict, mean
 from narrows.compare.asked import WRITTEN, reached
+from narrows.compare.formats import Format, formats
+from narrows.compare.pages import formats as formats_page
 from narrows.compare.pages import gallery, tables
 from narrows.compare.pages import run as page
 from narrows.compare.run import RUN
@@ -136,10 +139,17 @@ def command(choice: Choice, rate: float, label: str) -> str:
 
 def write(choice: Choice, data: Dataset, *, out: Path, command: str) -> Path:
     """Writes `report.html`, `report.md`, `results.csv` and `metrics.json`; returns the page."""
+    pictures = formats(data)
     made = Page(
         f"Which latent for {data.name}?",
         sentences(choice),
-        [*_figure(choice), *_races(choice), *_pictures(choice, data), *_details(choice, data)],
+        [
+            *_figure(choice),
+            *_races(choice, pictures),
+            *_pictures(choice, data),
+            *formats_page.section(pictures),
+            *_details(choice, data),
+        ],
         warnings=_warnings(choice),
         commands=[command],
         versions=page.versions(),
@@ -242,11 +252,15 @@ _COLUMNS = {
 }
 
 
-def _races(choice: Choice) -> list[Section]:
+def _races(choice: Choice, pictures: Sequence[Format]) -> list[Section]:
     """A table for each rate: who ran how far, and where that ended."""
     found = []
     for rate, verdict in choice.verdicts.items():
         table = _race(choice, rate, verdict)
+        others = {
+            name: {"quality": value} for name, value in formats_page.at(pictures, rate).items()
+        }
+        table = dataclasses.replace(table, rows={**table.rows, **others})
         if table.rows:
             found.append(Section(f"At {rate:g} bits per dimension", [table]))
     return found

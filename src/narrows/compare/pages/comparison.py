@@ -10,7 +10,9 @@ from narrows.compare import priors
 from narrows.compare.bench import EXAMPLES
 from narrows.compare.comparison import Comparison
 from narrows.compare.equal_rate import gaps, savings
+from narrows.compare.formats import Format, formats
 from narrows.compare.judge import Judge
+from narrows.compare.pages import formats as formats_page
 from narrows.compare.pages import gallery, measures, tables
 from narrows.compare.pages import priors as priors_page
 from narrows.compare.pages import run as page
@@ -92,9 +94,11 @@ def sections(
     about = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test examples"
     runs = _runs(comparison, comparison.representatives().values(), data)
     models = {name: run.model for name, run in runs.items()}
+    found = formats(data) if comparison.plan.at else []
     return [
         *figures(comparison, about),
-        *equal_rate(comparison),
+        *equal_rate(comparison, found),
+        *formats_page.section(found),
         *priors_page.sections(comparison.coded, comparison.plan),
         *_side_by_side(comparison, data),
         *gallery.sections(
@@ -130,8 +134,13 @@ def every_point(comparison: Comparison, about: str) -> list[Section]:
     return found
 
 
-def equal_rate(comparison: Comparison) -> list[Section]:
-    """Quality side by side at rates that several recipes reach, and the curves."""
+def equal_rate(comparison: Comparison, pictures: Sequence[Format] = ()) -> list[Section]:
+    """Quality side by side at rates that several recipes reach, and the curves.
+
+    Args:
+        comparison: what was found.
+        pictures: picture formats that stand beside the recipes at rates asked for.
+    """
     blocks: list[Block | str] = []
     quality = comparison.quality.upper()
     unit = f"{quality} in dB"
@@ -144,6 +153,8 @@ def equal_rate(comparison: Comparison) -> list[Section]:
             columns[str(index)] = Column(rate, whose, best="highest")
             for label, value in standing.cells().items():
                 rows[label][str(index)] = cell(value)
+            for label, decibel in formats_page.at(pictures, standing.rate).items():
+                rows.setdefault(label, {})[str(index)] = decibel
         how = "interpolated on each recipe's own curve and never extrapolated"
         if comparison.plan.at:
             how = "of files of equal size, each recipe trained for the rate"
