@@ -1,6 +1,6 @@
 """With NARROWS_NO_SKIPS=1, as in CI, a test that is skipped for a missing part fails the whole.
 
-Data sets may be missing, and so may what the machine cannot have: Triton, another C library.
+Data sets may be missing, and so may what the machine cannot have: another C library.
 """
 
 import os
@@ -12,9 +12,6 @@ MAY_LACK = (
     "data set",
     "are not here",
     "SCIPY_ARRAY_API",
-    "Triton is",
-    "runs in the process",
-    "not needed",
     "glibc",
     "git ",
 )
@@ -29,8 +26,7 @@ class Skips:
     def note(self, report):
         if report.skipped and not hasattr(report, "wasxfail"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-            listed = "test_signatures" in report.nodeid  # its own list of what is to be mended
-            if not listed and not any(word in reason for word in MAY_LACK):
+            if not any(word in reason for word in MAY_LACK):
                 self.found.append(f"{report.nodeid}: {reason}")
 
     def pytest_runtest_logreport(self, report):

@@ -1,9 +1,7 @@
 """Exported programs compute what the model computes, or are refused with the reason."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,15 +12,10 @@ from narrows.cli.main import main
 from narrows.export import ExportError, export_onnx, export_torch
 from narrows.networks import Conv
 from narrows.training import latents
-
-PROGRAM = Path(__file__).parent / "training" / "ranks_program.py"
-spec = importlib.util.spec_from_file_location("ranks_program", PROGRAM)
-assert spec is not None
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
+from tests import families
 
 # Least squares over as many atoms as dimensions would turn rounding into other codes.
-FAMILIES = program.FAMILIES | {
+FAMILIES = families.FAMILIES | {
     "sparse batch top-k": lambda: SparseDictionary(16, 8, coder=BatchTopK(1))
 }
 NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)

@@ -15,12 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 import narrows as nw
 from narrows.training import Constant, seed_step
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-import ranks_program as program
+from tests import families
+from tests.training import ranks_program as program
 
 SCORES = {"categorical rloo", "categorical nvil"}
-FAMILIES = {k: make for k, make in program.FAMILIES.items() if k not in SCORES}
+FAMILIES = {k: make for k, make in families.FAMILIES.items() if k not in SCORES}
 SIGMA = 0.25
 
 
@@ -397,7 +396,7 @@ def test_what_does_not_fit_is_refused(x, mask, says):
 
 
 def test_what_needs_the_cost_of_each_draw_is_refused():
-    layer = nw.Layer(program.FAMILIES["categorical rloo"]())
+    layer = nw.Layer(families.FAMILIES["categorical rloo"]())
     with pytest.raises(TypeError, match=r"nw\.Autoencoder"):
         layer(torch.zeros(2, layer.bottleneck.in_features, 3))
 

@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, SupportsIndex, TypedDict, Unpack
 
 import torch
@@ -20,14 +19,9 @@ from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
-from narrows.recorded import FORMAT, Recorded, build, spec
-from narrows.saving.trust import read_model
-from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
-from narrows.saving.writing import sealed, write_json
+from narrows.recorded import Recorded
 
 _SLACK = 1e-3
-WEIGHTS = "model.safetensors"
-"""Name of the file of weights in a model's folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,65 +381,18 @@ class Autoencoder(Shared, Following):
         """
         return self.prior.rate(self.prior.stored(latent))
 
-    def save(self, folder: str | Path) -> Path:
-        """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        parts: dict[str, object] = {
-            "format": FORMAT,
-            "shape": list(self.shape),
-            "network": spec(self.network),
-            "bottleneck": spec(self.bottleneck),
-            "likelihood": spec(self.likelihood),
-            "beta": float(self.beta),
-            "objective": spec(self.objective),
-            "prior": spec(self.prior),
-        }
-        parts[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
-        write_json(folder / "model.json", sealed(parts))
-        return folder
+    def parts(self) -> Mapping[str, object]:
+        """What the constructor takes, and the prior, which may have been fitted."""
+        names = ("network", "bottleneck", "likelihood", "beta", "objective", "prior")
+        return {"shape": list(self.shape)} | {name: getattr(self, name) for name in names}
 
     @classmethod
-    def load(
-        cls,
-        folder: str | Path,
-        device: str | torch.device = "cpu",
-        *,
-        trust: str | Sequence[str] = (),
-    ) -> Self:
-        """Reads what `save` wrote.
-
-        Args:
-            folder: that `save` or a run wrote.
-            device: where the model is put.
-            trust: modules of your own whose parts the folder may name; see `narrows.saving.trust`.
-
-        Raises:
-            FileNotFoundError: if the folder holds no saved model.
-            ValueError: if a file is damaged, another version of narrows wrote it in a form that
-                this one cannot read, or it names code that is not trusted.
-        """
-        folder = Path(folder)
-        missing = [n for n in ("model.json", WEIGHTS) if not (folder / n).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"expected a folder written by Autoencoder.save or a run, but {folder} has no "
-                f"{' and no '.join(missing)}"
-            )
-        parts = read_model(folder / "model.json", trust)
-        state = read_weights(folder / WEIGHTS, parts.get(CHECKSUM))
-        with limited(state, folder / "model.json"):
-            model = cls(
-                tuple(parts["shape"]),
-                build(parts["bottleneck"]),
-                network=build(parts["network"]),
-                likelihood=build(parts["likelihood"]),
-                beta=parts["beta"],
-                objective=build(parts["objective"]),
-            )
-            model.prior = build(parts["prior"])
-        fill(model, state, path=folder / WEIGHTS)
-        return model.to(device).eval()
+    def made_of(cls, parts: Mapping[str, Any]) -> Self:
+        """The model of such parts, with new weights."""
+        names = ("bottleneck", "network", "likelihood", "beta", "objective")
+        model = cls(tuple(parts["shape"]), **{name: parts[name] for name in names})
+        model.prior = parts["prior"]
+        return model
 
     def _check_range(self, x: Tensor, any_range: bool = False) -> None:
         """Refuses images outside [0, 1] before anything is computed from them."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from narrows.saving.model import FILES, MODEL, Saved
 from narrows.saving.writing import write_text
 
-FILES = ("model.json", "model.safetensors")
 CARD = "README.md"
 
 
@@ -28,17 +28,8 @@ class Measured(Protocol):
     def history(self) -> list[dict[str, float]]: ...  # noqa: D102
 
 
-class Shared:
-    """`save_pretrained`, `from_pretrained` and `push_to_hub` for what has `save` and `load`."""
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes the model's files to a folder."""
-        raise NotImplementedError
-
-    @classmethod
-    def load(cls, folder: str | Path, *, trust: str | Sequence[str] = ()) -> Self:
-        """Reads them."""
-        raise NotImplementedError
+class Shared(Saved):
+    """A saved model with `save_pretrained`, `from_pretrained` and `push_to_hub`."""
 
     def save_pretrained(self, folder: str | Path, run: Measured | None = None) -> Path:
         """Writes `model.json`, `model.safetensors` and a model card to a folder.
@@ -65,7 +56,7 @@ class Shared:
         if path.exists() and "library_name: narrows" not in path.read_text():
             raise FileExistsError(f"{path} exists and was not written by narrows; move it")
         saved = self.save(folder)
-        parts = json.loads((saved / "model.json").read_text())
+        parts = json.loads((saved / MODEL).read_text())
         write_text(path, card(parts, saved.name, run=run))
         return saved
 

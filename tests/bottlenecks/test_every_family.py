@@ -8,63 +8,24 @@ import torch
 
 import narrows as nw
 from narrows.bottlenecks import (
-    NVIL,
-    OMP,
-    BatchTopK,
     Bottleneck,
-    Categorical,
     CodebookLearning,
-    FiniteScalarQuantizer,
-    GumbelSoftmax,
-    Identity,
-    Lasso,
-    LookupFreeQuantizer,
-    ResidualQuantizer,
     Rounded,
-    SimVQ,
-    SoftmaxDictionary,
-    SparseDictionary,
-    SpikeAndSlab,
     Split,
-    StraightThrough,
-    TopK,
     Variational,
     VectorQuantizer,
 )
 from narrows.codes import is_discrete
 from narrows.distributions import Student
+from tests import families
 
 WARM = CodebookLearning(init="kmeans", warmup=2)
-ENTROPY = CodebookLearning(entropy_constraint=0.1)
 GRADIENT = CodebookLearning("gradient", "uniform")
 FAMILIES = {
-    "identity": lambda: Identity(4),
-    "variational": lambda: Variational(4),
-    "free bits": lambda: Variational(4, free_bits=0.1),
+    **{name: make for name, make in families.FAMILIES.items() if make().per_site},
     "student": lambda: Variational(4, Student(5.0)),
-    "spike and slab": lambda: SpikeAndSlab(4),
-    "vq": lambda: VectorQuantizer(8, 4),
-    "vq gradient": lambda: VectorQuantizer(8, 4, learning=GRADIENT),
-    "vq cosine": lambda: VectorQuantizer(8, 4, metric="cosine", estimator="rotation"),
-    "vq warm-up": lambda: VectorQuantizer(8, 4, learning=WARM),
-    "residual": lambda: ResidualQuantizer(VectorQuantizer(8, 4, learning=WARM), 2, dropout=0.5),
-    "rounded": lambda: Rounded(4),
     "rounded, noise": lambda: Rounded(4, estimator="noise"),
-    "vq entropy": lambda: VectorQuantizer(8, 4, learning=ENTROPY),
-    "fsq": lambda: FiniteScalarQuantizer([3, 4, 5, 3]),
-    "lfq": lambda: LookupFreeQuantizer(4),
-    "spherical": lambda: LookupFreeQuantizer(4, True),
-    "simvq": lambda: SimVQ(8, 4),
-    "rloo": lambda: Categorical(4, 2),
-    "nvil": lambda: Categorical(4, 2, estimator=NVIL(5)),
-    "gumbel": lambda: Categorical(4, 2, estimator=GumbelSoftmax()),
-    "straight-through": lambda: Categorical(4, 2, estimator=StraightThrough()),
-    "top-k": lambda: SparseDictionary(8, 4, coder=TopK(2)),
-    "batch top-k": lambda: SparseDictionary(8, 4, coder=BatchTopK(2)),
-    "omp": lambda: SparseDictionary(8, 4, coder=OMP(2)),
-    "lasso": lambda: SparseDictionary(8, 4, coder=Lasso(0.1)),
-    "softmax": lambda: SoftmaxDictionary(8, 4, k=2),
-    "split": lambda: Split([Variational(2, free_bits=0.1), VectorQuantizer(8, 2)]),
+    "vq uniform": lambda: VectorQuantizer(8, 4, learning=GRADIENT),
 }
 
 
@@ -195,7 +156,9 @@ def test_parts_made_under_a_default_of_float64_work(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("make", [FAMILIES["vq"], FAMILIES["free bits"], FAMILIES["top-k"]])
+@pytest.mark.parametrize(
+    "make", [FAMILIES["vq ema"], FAMILIES["free bits"], FAMILIES["sparse top-k"]]
+)
 def test_a_converted_model_does_all_that_a_model_does(make, dtype):
     model = nw.Autoencoder.for_vectors(6, make()).to(dtype)
     x = torch.rand(8, 6)

@@ -21,32 +21,7 @@ from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import narrows as nw
-from narrows.bottlenecks import (
-    NVIL,
-    OMP,
-    RLOO,
-    BatchTopK,
-    Categorical,
-    CodebookLearning,
-    FiniteScalarQuantizer,
-    GumbelSoftmax,
-    Identity,
-    Lasso,
-    LookupFreeQuantizer,
-    ResidualQuantizer,
-    Rounded,
-    SimVQ,
-    SoftmaxDictionary,
-    SparseDictionary,
-    SpikeAndSlab,
-    Split,
-    StraightThrough,
-    TopK,
-    Variational,
-    VectorQuantizer,
-)
 from narrows.data.mapped import MappedSplit
-from narrows.distributions import Cauchy, Laplace, Normal
 from narrows.functional.ranks import rank, ranks
 from narrows.objectives import ImportanceWeighted
 from narrows.training import (
@@ -59,64 +34,10 @@ from narrows.training import (
     WeightAverage,
 )
 from narrows.training.sharding import local
+from tests.families import FAMILIES
 
 BATCH, STEPS, EPOCHS = 32, 4, 2
 NETWORK = nw.networks.Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
-
-FAMILIES = {
-    "plain": lambda: Identity(3),
-    "normal": lambda: Variational(3),
-    "laplace": lambda: Variational(3, Laplace()),
-    "cauchy": lambda: Variational(3, Cauchy()),
-    # Between the mean KL of the two halves of the first batch.
-    "free bits": lambda: Variational(3, Normal(), free_bits=0.3515),
-    "spike and slab": lambda: SpikeAndSlab(3),
-    "categorical rloo": lambda: Categorical(4, 2, estimator=RLOO(3)),
-    "categorical nvil": lambda: Categorical(4, 2, estimator=NVIL(8)),
-    "categorical gumbel": lambda: Categorical(4, 2, estimator=GumbelSoftmax()),
-    "categorical straight-through": lambda: Categorical(4, 2, estimator=StraightThrough()),
-    "split": lambda: Split([Categorical(4, 1, estimator=StraightThrough()), Variational(2)]),
-    "split of quantisers": lambda: Split([VectorQuantizer(8, 2), FiniteScalarQuantizer([4, 3])]),
-    "vq ema": lambda: VectorQuantizer(24, 4, learning=CodebookLearning(revive_after=2)),
-    "vq ema k-means": lambda: VectorQuantizer(
-        24, 4, learning=CodebookLearning(init="kmeans", revive_after=2, warmup=2)
-    ),
-    "vq gradient": lambda: VectorQuantizer(
-        24, 4, learning=CodebookLearning(method="gradient", revive_after=2)
-    ),
-    "vq gradient warm-up": lambda: VectorQuantizer(
-        24, 4, learning=CodebookLearning(method="gradient", revive_after=2, warmup=3)
-    ),
-    "vq cosine rotation": lambda: VectorQuantizer(
-        24, 4, learning=CodebookLearning(revive_after=2), metric="cosine", estimator="rotation"
-    ),
-    "residual": lambda: ResidualQuantizer(
-        VectorQuantizer(12, 4, learning=CodebookLearning(revive_after=2)), stages=3, dropout=0.5
-    ),
-    "residual gradient": lambda: ResidualQuantizer(
-        VectorQuantizer(
-            12, 4, learning=CodebookLearning(method="gradient", revive_after=2, warmup=2)
-        ),
-        stages=2,
-    ),
-    "vq entropy": lambda: VectorQuantizer(
-        24, 4, learning=CodebookLearning(revive_after=2, entropy_constraint=0.1)
-    ),
-    "rounded": lambda: Rounded(3),
-    "fsq": lambda: FiniteScalarQuantizer([5, 4, 3]),
-    "lfq": lambda: LookupFreeQuantizer(4),
-    "lfq spherical": lambda: LookupFreeQuantizer(4, spherical=True),
-    "simvq": lambda: SimVQ(24, 4),
-    "sparse top-k": lambda: SparseDictionary(16, 4, coder=TopK(2)),
-    "sparse batch top-k": lambda: SparseDictionary(16, 4, coder=BatchTopK(2)),
-    "sparse omp": lambda: SparseDictionary(16, 4, coder=OMP(2)),
-    "sparse lasso": lambda: SparseDictionary(16, 4, coder=Lasso(0.2), target_l0=2.0),
-    "sparse lasso implicit": lambda: SparseDictionary(
-        16, 4, coder=Lasso(0.2, refit=False), gradient="implicit"
-    ),
-    "sparse image": lambda: SparseDictionary(24, 2, coder=TopK(3), sites=(4, 4)),
-    "softmax dictionary": lambda: SoftmaxDictionary(16, 4, k=3),
-}
 
 
 class SharedDraws(TorchDispatchMode):

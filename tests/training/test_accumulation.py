@@ -6,8 +6,6 @@ eight steps of AdamW in float64, where its divisions leave the rounding of sums 
 """
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,12 +17,8 @@ from narrows.likelihoods import Bernoulli, Categorical256, DiscretizedLogisticMi
 from narrows.networks import Conv, ResNet
 from narrows.objectives import Denoising, ImportanceWeighted
 from narrows.training import Callback, Engine, Geco, Optimization
-
-PROGRAM = Path(__file__).with_name("ranks_program.py")
-spec = importlib.util.spec_from_file_location("ranks_program", PROGRAM)
-assert spec is not None
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
+from tests import families
+from tests.training import ranks_program as program
 
 NETWORK = Conv(hidden=8, residual_layers=1, residual_hidden=4, downsamplings=1)
 BATCH, PARTS = 32, 4
@@ -118,17 +112,17 @@ def compared_with_shared_draws(data, bottleneck, likelihood, objective=None):
     return difference(*states)
 
 
-@pytest.mark.parametrize("name", program.FAMILIES)
+@pytest.mark.parametrize("name", families.FAMILIES)
 def test_every_family_under_the_optimal_sigma_as_with_one_large_batch(digits, name):
     """Random numbers included: they are drawn for the whole batch."""
-    found = compared(digits, program.FAMILIES[name], Normal)
+    found = compared(digits, families.FAMILIES[name], Normal)
     assert found[0] < 1e-9, found
 
 
-@pytest.mark.parametrize("name", program.FAMILIES)
+@pytest.mark.parametrize("name", families.FAMILIES)
 def test_every_family_under_a_given_sigma_as_with_one_large_batch(digits, name):
     """Added up, where no part needs the whole batch; else as above."""
-    bottleneck = program.FAMILIES[name]
+    bottleneck = families.FAMILIES[name]
     if bottleneck().whole_batch:
         found = compared(digits, bottleneck, lambda: Normal(0.3))
     else:
@@ -152,14 +146,14 @@ def test_every_objective_as_with_one_large_batch(digits, name):
 )
 def test_every_likelihood_as_with_one_large_batch(digits, likelihood):
     assert not likelihood().whole_batch
-    found = compared(digits, program.FAMILIES["vq ema"], likelihood)
+    found = compared(digits, families.FAMILIES["vq ema"], likelihood)
     assert found[0] < 1e-9, found
 
 
 @pytest.mark.parametrize("name", ["normal", "free bits", "categorical nvil", "vq ema", "residual"])
 def test_in_float32_to_its_rounding(digits, name):
     """Not BatchTopK, whose choice jumps at a rounding: there float32 and float64 part, too."""
-    found = compared(digits, program.FAMILIES[name], Normal, precision="32-true")
+    found = compared(digits, families.FAMILIES[name], Normal, precision="32-true")
     assert found[0] < 1e-5, found
 
 
@@ -175,10 +169,10 @@ def test_beta_follows_the_whole_step_under_geco(digits):
 
 
 CUT = {
-    "optimal sigma": (lambda: program.FAMILIES["plain"](), Normal, Normal),
-    "free bits": (program.FAMILIES["free bits"], lambda: Normal(0.3), Variational),
+    "optimal sigma": (lambda: families.FAMILIES["plain"](), Normal, Normal),
+    "free bits": (families.FAMILIES["free bits"], lambda: Normal(0.3), Variational),
     "nvil": (lambda: Categorical(4, 2, estimator=NVIL(8)), lambda: Normal(0.3), NVIL),
-    "batch top-k": (program.FAMILIES["sparse batch top-k"], lambda: Normal(0.3), BatchTopK),
+    "batch top-k": (families.FAMILIES["sparse batch top-k"], lambda: Normal(0.3), BatchTopK),
 }
 
 

@@ -10,11 +10,9 @@ cut from one stream for the whole batch: see `ranks_program`.
 """
 
 import functools
-import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,12 +20,7 @@ from safetensors.torch import load_file
 
 import narrows as nw
 from narrows.training.checkpoint import load_checkpoint
-
-PROGRAM = Path(__file__).with_name("ranks_program.py")
-spec = importlib.util.spec_from_file_location("ranks_program", PROGRAM)
-assert spec is not None
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
+from tests.training import ranks_program as program
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,13 @@ def two_ranks(tmp_path_factory):
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(PROGRAM)]
+    command = [
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(program.__file__),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", *command, str(folder)],
         env=environ, capture_output=True, text=True, timeout=600,

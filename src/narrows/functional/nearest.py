@@ -1,13 +1,12 @@
 """The nearest of K codes, exactly, without ever holding all N x K distances."""
 
-import importlib.util
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from narrows.kernels.compile import enabled, function
+from narrows.kernels.compile import function
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
 _PAIRS = 1 << 16  # differences of a row and a code taken at a time
@@ -67,30 +66,12 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
         _refuse(verdict, len(rows))
         return index
     with torch.autocast(rows.device.type, enabled=False):
-        return (
-            _search_by_triton(rows, codes) if _suits_triton(rows) else search_by_torch(rows, codes)
-        )
+        return search_by_torch(rows, codes)
 
 
 @_search.register_fake
 def _(rows: Tensor, _codes: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], dtype=torch.int64)
-
-
-def _suits_triton(rows: Tensor) -> bool:
-    suits = enabled() and rows.dtype == torch.float32 and rows.device.type == "cuda"
-    return suits and importlib.util.find_spec("triton") is not None
-
-
-def _search_by_triton(rows: Tensor, codes: Tensor) -> Tensor:
-    from narrows.kernels import nearest_triton
-
-    frame = _Frame.of(codes)
-    index, best, second = nearest_triton.search(rows, *frame)
-    norms = torch.linalg.vector_norm((rows - frame.middle) * frame.scale, dim=1)
-    unsure = ~(second < best - frame.doubt(norms, best, index))
-    index[unsure] = search_by_torch(rows[unsure], codes)
-    return index
 
 
 def search_by_torch(rows: Tensor, codes: Tensor) -> Tensor:
