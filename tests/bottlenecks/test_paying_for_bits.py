@@ -1,5 +1,7 @@
 """What every family does whose choice of a code can pay for the bits."""
 
+import math
+
 import pytest
 import torch
 
@@ -141,20 +143,20 @@ def test_a_lambda_that_is_not_positive_and_finite_is_refused(strength):
 
 def test_values_are_rounded_to_what_costs_least_in_error_and_bits():
     # Every whole number is tried, and priced by the prior itself.
-    constraint = AtomConstraint(3, 0.7).double()
+    constraint = AtomConstraint(3, 0.02).double()
     prior = constraint.prior
     prior.activation.copy_(torch.tensor([0.3, 0.05, 0.6]))
     prior.ratio.copy_(torch.tensor([0.7, 0.3, 0.01]))
     prior.positive.copy_(torch.tensor([0.5, 0.9, 0.2]))
     values = torch.linspace(-4, 4, 801, dtype=torch.float64)[:, None]
-    width = 0.7 * GRAIN
+    width = math.sqrt(6 * 0.02)
     grid = torch.arange(-20, 21)
     for atom in range(3):
         rates = []
         for q in grid:
             value = torch.tensor([[float(q) * GRAIN]]).double()
             rates.append(prior.rate(Latent(value, prior.quantize(_code(atom, value)), value)))
-        cost = (values - grid * width).square() + width**2 / 6 * torch.stack(rates).T
+        cost = (values - grid * width).square() + 0.02 * torch.stack(rates).T
         best = grid[cost.argmin(1)] * GRAIN
         found = constraint.round(torch.full((801, 1), atom), values)[:, 0]
         # Where two cost the same to rounding either may be taken.
@@ -170,7 +172,7 @@ def test_a_step_that_goes_to_zero_changes_nothing():
     torch.manual_seed(0)
     plain, fine = (SparseDictionary(8, 4, coder=OMP(2)).eval() for _ in range(2))
     fine.load_state_dict(plain.state_dict())
-    fine.set_rate_weight(1e-5)
+    fine.set_rate_weight(1e-10)
     x = features(plain)
     assert torch.allclose(plain(x).z, fine(x).z, atol=1e-4)
     kept = fine(x)
@@ -199,7 +201,7 @@ def test_a_decay_out_of_range_is_refused(decay):
 def test_dropped_atoms_do_not_count_as_a_target_missed():
     torch.manual_seed(0)
     bottleneck = SparseDictionary(16, 6, coder=Lasso(0.3), target_l0=3.0)
-    bottleneck.set_rate_weight(4.0)
+    bottleneck.set_rate_weight(0.7)
     for step in range(150):
         with torch.no_grad():
             latent = bottleneck(features(bottleneck, seed=step))

@@ -19,7 +19,7 @@ from narrows.training.evaluation import latents
 
 _PUSH = 3.0  # on the log weight for each unit of e: damps what the sum of all e overshoots
 _PATIENCE = 100  # steps at a bound, in the second half of training, before the rate is given up
-_TRIALS, _NEAR, _FAR = 40, 0.003, 32.0  # of a step: log rate over what is asked, log factor
+_TRIALS, _NEAR, _FAR = 24, 0.005, 32.0  # of a step: log rate over what is asked, log factor
 _START = 0.1  # weight of a choice that did not pay for its bits before
 
 
@@ -37,10 +37,10 @@ class Rate(Callback):
     what is asked.
 
     The weight is what the bottleneck declares: `Bottleneck.rate_weight` where the choice of a code
-    can pay for its bits (lambda of an entropy constraint; the step of sparse codes), which `fit`
-    then makes it do; else the model's beta, where codes are random; else, for a code that is
-    trained blind to bits, nothing: the step of its prior is chosen after training, by the
-    validation rate. The bottleneck's default prior gives way to its `moving_prior`.
+    can pay for its bits (lambda of an entropy constraint), which `fit` then makes it do; else the
+    model's beta, where codes are random; else, for a code that is trained blind to bits, nothing:
+    the step of its prior is chosen after training, by the validation rate. So is the last lambda,
+    which acts in use, too. The bottleneck's default prior gives way to its `moving_prior`.
 
     Args:
         bits_per_dim: asked, in bits per value of the example.
@@ -159,24 +159,31 @@ class Rate(Callback):
             self._offset += 0.5 * (min(max(gap, -0.3), 0.3) - self._offset)
         return False
 
+    @torch.no_grad()
     def settle(self, model: Autoencoder, *, train: Split, validation: Split) -> None:
-        """Chooses the step of a blind code's prior by the validation rate, after training.
+        """After training, meets the validation rate by what acts in use: a step, or lambda nearby.
 
         Raises:
-            RateUnreachableError: if no step comes within 2 % of what is asked.
+            RateUnreachableError: if no step of a blind code's prior comes within 2 %.
         """
-        if not self._blind or model.prior.frozen:
+        bottleneck, plain, own = model.bottleneck, model.prior, model.bottleneck.rate_weight
+        if plain.frozen or bottleneck.warming_up or not (self._blind or own):
             return
-        plain, device = model.prior, next(model.parameters()).device
-        known, held_out = (list(latents(model, split)) for split in (train, validation))
+        features = [[part.features for part in latents(model, s)] for s in (train, validation)]
+        device = next(model.parameters()).device
 
         def log_ratio(log_factor: float) -> float:
-            model.prior = plain.with_step(math.exp(log_factor)).to(device).eval().fit(known)
+            if self._blind:
+                model.prior = plain.with_step(math.exp(log_factor)).to(device).eval()
+            elif log_factor:
+                bottleneck.set_rate_weight((own or 1.0) * math.exp(log_factor))
+            known, held_out = (map(bottleneck, parts) for parts in features)
+            model.prior.fit(known)
             rates = torch.cat([model.stored_rate(latent).double() for latent in held_out])
             return math.log(max(_bits(model, rates.mean()), 1e-9) / self.bits_per_dim)
 
-        log_factor, error = _root(log_ratio)
-        if abs(error) > 0.02:
+        log_factor, error = _root(log_ratio, farthest=_FAR if self._blind else 1.0)
+        if self._blind and abs(error) > 0.02:
             raise RateUnreachableError(
                 f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that a step of "
                 f"{type(plain).__name__} leads to is {self.bits_per_dim * math.exp(error):.4g}; "
@@ -264,21 +271,22 @@ def _steerable(model: Autoencoder) -> bool:
     return False
 
 
-def _root(function: Callable[[float], float]) -> tuple[float, float]:
+def _root(function: Callable[[float], float], *, farthest: float) -> tuple[float, float]:
     """Where a falling function comes nearest to 0, and its value there."""
-    place, width = 0.0, 1.0
-    value = nearest = function(place)
-    best = place
-    ends: dict[bool, float] = {}
+    best, nearest = 0.0, function(0.0)
+    ends, width = {nearest > 0: (best, nearest)}, min(max(abs(nearest), 0.02), 1.0)
     for _ in range(_TRIALS):
-        ends[value > 0] = place
         if len(ends) == 2:
-            place = (ends[True] + ends[False]) / 2
+            (low, above), (high, below) = ends[True], ends[False]
+            share = min(max(above / (above - below), 0.1), 0.9)
+            place = low + share * (high - low)
         else:
-            place, width = place + math.copysign(width, value), 2 * width
-        if abs(nearest) < _NEAR or abs(place) > _FAR:
+            place = best + math.copysign(width, nearest)
+            width *= 2
+        if abs(nearest) < _NEAR or abs(place) > farthest:
             break
         value = function(place)
+        ends[value > 0] = place, value
         if abs(value) < abs(nearest):
             best, nearest = place, value
     return best, nearest

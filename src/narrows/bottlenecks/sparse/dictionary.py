@@ -171,11 +171,11 @@ class SparseDictionary(UnitDictionary):
 
     @property
     def rate_weight(self) -> float:
-        """The step of the values under an `AtomConstraint`; 0 where they are not rounded."""
+        """Lambda of an `AtomConstraint`; 0 where values are not rounded."""
         return 0.0 if self.constraint is None else float(self.constraint.strength)
 
     def set_rate_weight(self, weight: float, /) -> None:
-        """Sets the step; from now on values are rounded, and atoms must be worth their bits."""
+        """Sets lambda; from now on values are rounded, and atoms must be worth their bits."""
         if self.constraint is None:
             self.constraint = AtomConstraint(self.size, weight).to(self.centre.device)
             if self.implicit:
