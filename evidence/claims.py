@@ -238,17 +238,19 @@ def _rows(one: Judged) -> list[list[str]]:
 
 def _section(one: Judged, ps: Mapping[tuple[str, str], str]) -> str:
     claim = one.claim
-    head = ["quantity", "the document's side", "stated on", "measured [95 % interval]", "values"]
-    head += ["p (Holm)", "verdict"]
-    rows = [
-        [*row[:2], h.since, *row[2:-1], ps.get((claim.name, row[0]), "–"), row[-1]]
-        for h, row in zip(claim.hypotheses, _rows(one), strict=False)
-    ]
+    lines = []
+    for hypothesis, row in zip(claim.hypotheses, _rows(one), strict=False):
+        quantity, side, measured, values, verdict = row
+        line = f"- {quantity}: {side}, stated {hypothesis.since}; "
+        if one.run is not None:
+            p = ps.get((claim.name, quantity), "–")
+            line += f"measured {measured}, {values} values, p {p}: "
+        lines.append(f"{line}{verdict}")
     parts = [
         f"## {claim.name}",
         f"Document {claim.document}, {claim.place}: {claim.says}",
         f"**{one.verdict}**",
-        grid(head, rows),
+        "\n".join(lines),
         *one.floors(),
         *(_struck(former) for former in claim.former),
         *(_pictures(claim.name, one.run.figures["pictures"]) if one.run else []),
