@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import matplotlib
@@ -202,7 +202,9 @@ def as_png(block: Block) -> tuple[bytes, str, str] | None:
     if isinstance(block, Plot):
         return block.png(), block.alt, block.caption
     if isinstance(block, Strips):
-        return labelled(block).data, f"Rows of pictures: {', '.join(block.rows)}.", block.caption
+        rows = {k: replace(row, data=_enlarged(row.data)) for k, row in block.rows.items()}
+        alt = f"Rows of pictures: {', '.join(rows)}."
+        return labelled(Strips(rows, block.caption)).data, alt, block.caption
     if isinstance(block, Picture) and block.suffix == ".png":
         return _enlarged(block.data), block.alt, block.caption
     return None
