@@ -1,4 +1,5 @@
-"""Folders of saved models: whose code they may name, and that their weights are whole.
+"""Models as folders: written and read, whose code they may name, and that their weights are whole.
 
-Begin with `saving/trust.py`: what a folder names is looked at before anything is imported.
+Begin with `saving/model.py`, then `saving/trust.py`: what a folder names is looked at before
+anything is imported.
 """
