@@ -100,7 +100,7 @@ def test_each_kind_of_code_has_its_path():
         (blending, torch.zeros(1, 2)),
     ):
         with pytest.raises(ValueError, match=r"use|for"):
-            path(code, code, 0.5)
+            path(code, code, t=0.5)
 
 
 def test_masking_a_site_changes_the_image_around_it():
