@@ -24,7 +24,8 @@ RULE = (
     "Undertrained: a model behind the claim is below its floor, so that nothing is concluded. The "
     "floor of a model: its copies beat the mean image and explain at least half the variance that "
     "PCA with as many numbers explains, they differ from each other, and the last quarter of "
-    "training improved the validation NMSE by less than 3 %. The p values are adjusted for all "
+    "training improved the validation NMSE by less than 3 %, which a claim about the course of "
+    "training does not ask. The p values are adjusted for all "
     "hypotheses of a document together (Holm, 1979): where one is 0.05 or more, its own interval "
     "alone is no proof. The rule writes the verdicts."
 )
