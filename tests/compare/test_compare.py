@@ -83,6 +83,33 @@ def test_every_run_and_step_has_its_row_and_the_intervals_are_over_seeds(compare
     assert "digits (400 training examples, 120 test examples)" in summary["data"]
 
 
+@pytest.mark.parametrize(
+    ("place", "folders", "shown"),
+    [
+        ("judge.Judge.judge", "measures-*", "failed: measures-x1 of plain"),
+        ("bench.with_step", "step-x*", "failed: step-x4 of plain"),
+        ("comparison.requests", "coded-*", "failed: priors of plain"),
+    ],
+)
+def test_a_measure_that_fails_is_counted_and_shown_and_stops_nothing(
+    compared, tmp_path, monkeypatch, place, folders, shown
+):
+    def fails(*_args, **_options):
+        raise RuntimeError("out of luck")
+
+    words, before, _ = compared
+    out = shutil.copytree(before, tmp_path / "out")
+    for folder in (out / "runs").rglob(folders):
+        shutil.rmtree(folder)
+    monkeypatch.setattr(f"narrows.compare.{place}", fails)
+    words = [words[0], *words[2:], "--jobs", "1", "--priors", "quantized", "--out", str(out)]
+    assert main(words) == 1
+    page = (out / "report.html").read_text()
+    assert shown in page
+    assert "out of luck" in page
+    assert (out / "results.csv").read_text().count("plain") >= 2
+
+
 def test_parquet_holds_what_the_csv_does(compared):
     parquet = pytest.importorskip("pyarrow.parquet")
     _, out, _ = compared
@@ -276,6 +303,8 @@ def test_the_same_network_and_budget_in_other_words_are_the_same(tmp_path, plain
     ("extra", "said"),
     [
         (["--sweep", "size"], "ARG=VALUE"),
+        (["--sweep", "plian:model.bottleneck.dim=2,4"], "did you mean plain:model.bottleneck.dim"),
+        (["--sweep", "vq:model.bottleneck.dim=2,4"], "no recipe 'vq' here; compared are plain"),
         (["--seeds", "0"], "at least 1"),
         (["--jobs", "0"], "at least 1"),
         (["--steps", "1,x"], "positive factors"),

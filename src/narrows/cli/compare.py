@@ -157,7 +157,8 @@ def _run(config: Namespace, command: str) -> int:
         plane = umap_plane if config.umap else principal_plane
         path = write(comparison, data, out=out, command=command, project=plane)
     _say(comparison, path, out)
-    return 1 if comparison.failures or comparison.failed_priors else 0
+    failed = (comparison.failures, comparison.failed_priors, comparison.failed_measures)
+    return int(any(failed))
 
 
 def _plan(config: Namespace) -> "Plan":
@@ -173,6 +174,7 @@ def _plan(config: Namespace) -> "Plan":
             sweep |= automatic(files)
         else:
             name, values = pair(word, "--sweep")
+            _check_owner(name, files)
             sweep[name] = _values(values)
     try:
         steps = [float(word) for word in config.steps.split(",")]
@@ -200,6 +202,18 @@ def _plan(config: Namespace) -> "Plan":
             files=config.files,
         ),
     )
+
+
+def _check_owner(name: str, files: Mapping[str, Path]) -> None:
+    """Refuses a sweep of a recipe that is not compared."""
+    owner, colon, argument = name.rpartition(":")
+    if colon and owner not in files:
+        near = difflib.get_close_matches(owner, files, 1, 0.3)
+        hint = f"did you mean {near[0]}:{argument}? " if near else ""
+        raise UsageError(
+            f"--sweep {name}: there is no recipe {owner!r} here; {hint}compared are "
+            f"{', '.join(files)}"
+        )
 
 
 def labels(names: Sequence[str]) -> dict[str, Path]:

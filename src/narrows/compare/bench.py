@@ -161,6 +161,7 @@ class Bench:
         self.source: Source = source
         self.root: Path = root
         self.executor: Local = Local(workers)
+        self.failures: list[str] = []  # one sentence for each step or measure that failed
 
     def __enter__(self) -> Self:
         self.executor.__enter__()
@@ -177,14 +178,14 @@ class Bench:
         tasks = [_Step(job, self.source, factor) for job in jobs for factor in wanted]
         found: dict[str, dict[float, dict[str, float]]] = {job: {} for job in jobs}
         for outcome in self._all(tasks, "rates"):
-            if figures := _figures(outcome):
+            if figures := self._figures(outcome):
                 found[outcome.task.job][outcome.task.factor] = figures
         return list(found.values())
 
     def judge(self, chosen: Sequence[tuple[str, float]]) -> list[dict[str, float]]:
         """The judge's measures of every run, at a factor of its step."""
         tasks = [_Judging(job, self.source, factor) for job, factor in chosen]
-        return [_figures(outcome) for outcome in self._all(tasks, "measures")]
+        return [self._figures(outcome) for outcome in self._all(tasks, "measures")]
 
     def code(self, chosen: Sequence[tuple[str, Request]]) -> list[Outcome[_Coding]]:
         """Figures of every run under a prior; what was said where it failed."""
@@ -198,13 +199,10 @@ class Bench:
             line = progress.add_task(what, total=len(tasks))
             return self.executor.run(tasks, self.root, report=lambda _: progress.advance(line))
 
-
-def _figures(outcome: Outcome[M]) -> dict[str, float]:
-    """What was measured.
-
-    Raises:
-        RuntimeError: if it failed.
-    """
-    if outcome.error is not None:
-        raise RuntimeError(f"cannot measure {outcome.task.job}: {outcome.error}")
-    return outcome.figures
+    def _figures(self, outcome: Outcome[M]) -> dict[str, float]:
+        """What was measured; nothing if it failed, which is noted and stops nothing."""
+        if outcome.error is not None:
+            self.failures.append(
+                f"failed: {outcome.task.name} of {outcome.task.job}: {outcome.error}"
+            )
+        return outcome.figures

@@ -60,6 +60,7 @@ class Comparison:
         points: of all finished runs, at every step.
         measures: of the points that stand for their recipe: name -> seed -> figures.
         coded: all finished runs under every prior asked for, failed fits included.
+        failed_measures: one sentence for each step or measure that failed.
     """
 
     plan: Plan
@@ -67,6 +68,7 @@ class Comparison:
     points: Sequence[Point]
     measures: Mapping[str, Mapping[int, Mapping[str, float]]] = field(default_factory=dict)
     coded: Sequence[Coded] = ()
+    failed_measures: Sequence[str] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -90,10 +92,9 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """Failed runs and priors, and where recipes differ in more than the latent."""
-        return [
-            *self.failures, *self.unreached, *self.failed_priors, *self.plan.differences(),
-        ]  # fmt: skip
+        """What failed, and where recipes differ in more than the latent."""
+        failed = (*self.failures, *self.unreached, *self.failed_priors, *self.failed_measures)
+        return [*failed, *self.plan.differences()]
 
     @property
     def over_seeds(self) -> str:
@@ -227,13 +228,13 @@ def _compare(
         coded = _coded(plan, finished, bench)
         comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
         if not measures or not finished:
-            return comparison
+            return dataclasses.replace(comparison, failed_measures=bench.failures)
         chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
         judged = bench.judge([(p.outcome.task.key, p.factor) for p in chosen])
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for point, own in zip(chosen, judged, strict=True):
         found.setdefault(point.name, {})[point.seed] = own
-    return dataclasses.replace(comparison, measures=found)
+    return dataclasses.replace(comparison, measures=found, failed_measures=bench.failures)
 
 
 def _points(
@@ -252,8 +253,13 @@ def _coded(plan: Plan, outcomes: Sequence[Outcome[Job]], bench: Bench) -> list[C
     wanted: list[tuple[Outcome[Job], Request]] = []
     after = plan.after
     for outcome in outcomes if after.priors else []:
-        model, seed = Autoencoder.load(outcome.folder / RUN), outcome.task.seed
-        asked = requests(model, after.priors, factors=after.steps, seed=seed, files=after.files)
+        seed = outcome.task.seed
+        try:
+            model = Autoencoder.load(outcome.folder / RUN)
+            asked = requests(model, after.priors, factors=after.steps, seed=seed, files=after.files)
+        except Exception as error:  # one run that cannot be coded stops no other
+            bench.failures.append(f"failed: priors of {outcome.task.key}: {error}")
+            continue
         wanted += [(outcome, request) for request in asked]
     found = bench.code([(outcome.task.key, request) for outcome, request in wanted])
     return [

@@ -1,6 +1,7 @@
 """The pictures of several models of one data set, as sections of a page."""
 
 import math
+import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 
@@ -86,11 +87,21 @@ def sections(
     tables, found = measured or {}, list[Section]()
     for heading, make in pictures.items():
         if only is None or heading in only:
-            blocks = [*tables.get(heading, ()), *make()]
+            blocks = [*tables.get(heading, ()), *_drawn(heading, make)]
             if heading == "Codes" and labels is not None:
                 heading = "Codes by class"
             found += [Section(heading, blocks)] if blocks else []
     return found
+
+
+def _drawn(heading: str, make: Callable[[], Blocks]) -> Blocks:
+    """What `make` draws; a sentence where it cannot, so that the rest of the page is written."""
+    try:
+        return make()
+    except Exception as error:
+        said = f"{heading} could not be drawn: {type(error).__name__}: {error}"
+        warnings.warn(said, stacklevel=2)
+        return [said]
 
 
 def _of_images(models: Models, x: Tensor, labels: Tensor | None) -> dict[str, Callable[[], Blocks]]:
