@@ -1,11 +1,19 @@
 """Where training runs: the adapter to Lightning Fabric."""
 
+import copy
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
+from narrows.autoencoder import Autoencoder
 from narrows.recorded import Recorded
 from narrows.training.sharding import Sharded
 
@@ -25,11 +33,13 @@ class Engine(Recorded):
             batch); "ddp_find_unused_parameters_true" for a bottleneck of your own some of whose
             parameters take no part in some steps; "fsdp" where encoder and decoder are too large
             for that: each process keeps its share of them.
-        precision: of the networks; bottlenecks compute in float32 or better all the same.
+        precision: of the networks; bottlenecks compute in float32 or better all the same. "auto"
+            times a few steps when training begins, and takes bf16-mixed where that is faster; the
+            run's configuration then says which it was.
         accumulate: micro-batches per optimiser step, which is the step of one large batch. Where
             a part of the model looks at the whole batch, as `Normal("optimal")` does, encoder
             and decoder compute each micro-batch twice; docs/training.md says which do.
-        channels_last: keep images and kernels channels-last in memory.
+        channels_last: keep images and kernels channels-last in memory; "auto" times both.
         compile: run the networks through `torch.compile`.
 
     Raises:
@@ -42,17 +52,17 @@ class Engine(Recorded):
     _: KW_ONLY
     nodes: int = 1
     strategy: str = "auto"
-    precision: Precision = "32-true"
+    precision: Precision | Literal["auto"] = "32-true"
     accumulate: int = 1
-    channels_last: bool = False
+    channels_last: bool | Literal["auto"] = False
     compile: bool = False
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
-        if self.precision not in get_args(Precision):
+        if self.precision not in (*get_args(Precision), "auto"):
             raise ValueError(
-                f"precision must be one of {', '.join(get_args(Precision))}, got "
+                f"precision must be one of auto, {', '.join(get_args(Precision))}, got "
                 f"{self.precision!r}; weights in half precision (bf16-true) are refused because "
                 "moving averages stand still in it: use bf16-mixed"
             )
@@ -69,6 +79,32 @@ class Engine(Recorded):
                 "they run, and a scaler would have to see all shards; use bf16-mixed, or ddp"
             )
 
+    def settled(self, model: Autoencoder, x: Tensor) -> Self:
+        """The same with what is "auto" decided by a few steps; see `fastest`.
+
+        Args:
+            model: that will be trained; it is left alone.
+            x: a batch of it.
+
+        Raises:
+            ValueError: if several processes would have to agree.
+        """
+        if "auto" not in (self.precision, self.channels_last):
+            return self
+        if self.devices != 1 or self.nodes != 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                "precision and channels_last are chosen (auto) for one process; name them where "
+                "several train together"
+            )
+        both = len(model.shape) == 3 and self.channels_last == "auto"
+        layouts = (False, True) if both else (self.channels_last is True,)
+        named = self.precision != "auto"
+        precisions = (self.precision,) if named else ("32-true", "bf16-mixed")
+        device = torch.device("cuda" if self._on_gpu() and torch.cuda.is_available() else "cpu")
+        probed = copy.deepcopy(model).to(device)
+        precision, layout = fastest(probed, x.to(device), precisions=precisions, layouts=layouts)
+        return dataclasses.replace(self, precision=precision, channels_last=layout)
+
     @property
     def sharded(self) -> bool:
         """Whether a process has a share of the networks only."""
@@ -84,6 +120,8 @@ class Engine(Recorded):
             raise ValueError(
                 "precision 16-mixed is for GPUs, and this run would be on a CPU; use bf16-mixed"
             )
+        if self.precision == "auto":
+            raise ValueError("precision auto has to be decided first: call settled(model, x)")
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=self.devices,
@@ -94,3 +132,54 @@ class Engine(Recorded):
         )
         fabric.launch()
         return fabric
+
+
+FASTER = 0.95
+"""Time over that of float32 with images in their usual layout, below which another is taken."""
+_STEPS = 3  # timed, after one that is not
+
+
+def fastest(
+    model: Autoencoder, x: Tensor, *, precisions: tuple[str, ...], layouts: tuple[bool, ...]
+) -> tuple[str, bool]:
+    """The precision and layout with the shortest training step, by forward and backward passes.
+
+    The first of each stands unless another is 5 % faster: what is fast on one processor is slow
+    on the next (bf16 needs units for it, not only instructions). The model and the caller's random
+    numbers are left alone.
+
+    Args:
+        model: on the device that will train it.
+        x: a batch.
+        precisions: "32-true", "bf16-mixed".
+        layouts: whether images and kernels are channels-last.
+    """
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        seconds = {
+            pair: _seconds(model, x, *pair) for pair in itertools.product(precisions, layouts)
+        }
+    return choice(seconds, (precisions[0], layouts[0]))
+
+
+def choice(seconds: Mapping[tuple[str, bool], float], usual: tuple[str, bool]) -> tuple[str, bool]:
+    """The fastest, if it is faster than the usual by more than chance."""
+    best = min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < FASTER * seconds[usual] else usual
+
+
+def _seconds(model: Autoencoder, x: Tensor, precision: str, channels_last: bool) -> float:
+    """Of the fastest of a few forward and backward passes."""
+    own, found = copy.deepcopy(model).train(), []
+    if channels_last:
+        own.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        x = x.to(memory_format=torch.channels_last)
+    for _ in range(1 + _STEPS):
+        began = time.perf_counter()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            total = own.loss(x).total
+        total.backward()
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
+        found.append(time.perf_counter() - began)
+        own.zero_grad(set_to_none=True)
+    return min(found[1:])

@@ -1,6 +1,7 @@
 """Training: one loop for every bottleneck, on Lightning Fabric."""
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.saving.writing import (
     FolderInUseError,
+    read_yaml,
     sealed,
     sole_writer,
     write_json,
@@ -101,10 +103,10 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         >>> 0 < run.test["nmse"] < 2
         True
     """
-    optimization, engine = optimization or Optimization(), engine or Engine()
-    checkpoints = checkpoints or Checkpoints()
+    optimization, checkpoints = optimization or Optimization(), checkpoints or Checkpoints()
     epochs, batch_size, seed = plain_numbers((epochs, batch_size, seed))
     data = _checked(model, data, epochs, batch_size, seed)
+    engine = _settled(engine or Engine(), model, data, batch_size, out if resume else None)
     config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
         "engine": engine, "callbacks": list(callbacks), "checkpoints": checkpoints, "seed": seed,
@@ -125,6 +127,21 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
         training.begin(writer, config, resume)
         training.run(writer, show=show and first)
         return _finish(training, folder)
+
+
+def _settled(
+    engine: Engine, model: Autoencoder, data: Dataset, batch_size: int, out: str | Path | None
+) -> Engine:
+    """The engine with what is "auto" decided: as the run in `out` did, or by a few steps."""
+    if "auto" not in (engine.precision, engine.channels_last):
+        return engine
+    path = None if out is None else Path(out) / "config.yaml"
+    if path is not None and path.is_file():
+        kept = read_yaml(path, "it is not resumed")["fit"]["engine"]["init_args"]
+        named = {name: kept[name] for name in ("precision", "channels_last")}
+        return dataclasses.replace(engine, **named)
+    first = torch.arange(min(batch_size, len(data.train)))
+    return engine.settled(model, data.train.batch(first))
 
 
 class _Training:
