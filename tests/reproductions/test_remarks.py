@@ -37,7 +37,7 @@ def test_draws_from_the_prior_find_the_likelihood_of_a_linear_model():
 
 def test_a_q_of_its_own_reaches_the_likelihood_where_the_posterior_is_normal():
     model, x, known = _factor_analysis()
-    shared, own, slower = inference.bounds(model, x, seed=0)
+    shared, own, slower = inference.bounds(model, x, seed=0, steps=150)
     assert shared < own - 0.01
     assert own == pytest.approx(float(known.mean()), abs=0.02)
     assert slower > 1

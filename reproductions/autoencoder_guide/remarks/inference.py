@@ -25,7 +25,7 @@ DIMS = (2, 8, 32)
 SINCE = "2026-11-26"
 
 
-def inferred(folder: Path, *, dim: int, images: int, draws: int, **rest: Any) -> Result:
+def inferred(folder: Path, *, dim: int, images: int, draws: int, steps: int, **rest: Any) -> Result:
     """Trains a VAE of binary images and estimates log p(x) and its bounds of some test images.
 
     `prior_ess`, `encoder_ess`: median share of the draws that count. `missed`: nats by which the
@@ -39,7 +39,7 @@ def inferred(folder: Path, *, dim: int, images: int, draws: int, **rest: Any) ->
     y = whole(data.test.head(images))
     prior_nll, prior_size = from_prior(model, y, draws, setting.seed)
     known = metrics.importance_estimate(model, y, draws=draws, seed=setting.seed)
-    shared, own, slower = bounds(model, y, setting.seed)
+    shared, own, slower = bounds(model, y, setting.seed, steps=steps)
     return {
         "prior_ess": float(prior_size.median()) / draws,
         "encoder_ess": float(known.effective_sample_size.median()) / draws,
@@ -61,7 +61,7 @@ def from_prior(model: Autoencoder, y: Tensor, draws: int, seed: int) -> tuple[Te
 
 
 def bounds(
-    model: Autoencoder, y: Tensor, seed: int, steps: int = 300, draws: int = 16
+    model: Autoencoder, y: Tensor, seed: int, *, steps: int = 300, draws: int = 16
 ) -> tuple[float, float, float]:
     """Mean bound with the encoder's q and with a normal of its own for each image, nats.
 
@@ -105,6 +105,7 @@ def trials(scale: Scale) -> list[Call]:
     """One model for each size of latent and seed."""
     shared = {**sizes(scale), "epochs": scale.pick(1, 40, 100)}
     shared |= {"images": scale.pick(4, 50, 500), "draws": scale.pick(50, 5000, 5000)}
+    shared |= {"steps": scale.pick(10, 300, 300)}
     dims = scale.pick((2, 3, 4), DIMS, DIMS)
     return [
         Call(inferred, {**shared, "dim": dim, "seed": seed})
