@@ -190,7 +190,7 @@ def _refuse_own_operations(program: ExportedProgram, model: Autoencoder, part: s
     targets = (node.target for graph in graphs for node in graph.nodes)
     own = {str(target) for target in targets if getattr(target, "namespace", "") == "narrows"}
     if own:
-        kind = getattr(model.bottleneck, "code", model.bottleneck)
+        kind = getattr(model.bottleneck, "coder", model.bottleneck)
         raise ExportError(
             f"the {part} of {type(model.bottleneck).__name__} with {type(kind).__name__} cannot "
             f"leave narrows: {', '.join(sorted(own))} loops until it has converged, as often as "
