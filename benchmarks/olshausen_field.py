@@ -82,18 +82,18 @@ def measure(atoms: torch.Tensor, test: torch.Tensor, alpha: float) -> Row:
 
 
 def draw(dictionaries: dict[str, torch.Tensor], rows: dict[str, Row], path: Path) -> None:
-    """The first 64 atoms of each, every one on its own scale."""
-    figure = Figure(figsize=(2.8 * len(dictionaries), 3.1), layout="constrained", facecolor=PAPER)
+    """The first 48 atoms of each, every one on its own scale."""
+    figure = Figure(figsize=(2.8 * len(dictionaries), 2.4), layout="constrained", facecolor=PAPER)
     for index, (name, atoms) in enumerate(dictionaries.items()):
         axes = figure.add_subplot(1, len(dictionaries), index + 1)
-        axes.imshow(mosaic(atoms[:64]), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        axes.imshow(mosaic(atoms[:48]), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axes.set_title(
             f"{name}: {rows[name]['gabor']:.0%} Gabor-like", color=INK, fontsize=9, loc="left"
         )
         axes.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    path.write_bytes(to_png(np.asarray(Image.open(buffer)), colours=16))
+    path.write_bytes(to_png(np.asarray(Image.open(buffer)), colours=8))
 
 
 def mosaic(atoms: torch.Tensor, columns: int = 8) -> np.ndarray:
