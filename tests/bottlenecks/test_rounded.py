@@ -36,7 +36,7 @@ def test_probabilities_and_the_density_under_noise_add_up_to_1():
     p = prior.log_probs.exp()
     assert torch.allclose(p.sum(1), torch.ones(2, dtype=torch.float64))
     grid = torch.linspace(0, 20, 20 * 500 + 1, dtype=torch.float64)
-    density = prior._log_density(grid[:, None].expand(-1, 2)).exp()
+    density = prior.log_density(grid[:, None].expand(-1, 2)).exp()
     ends = 0.5 * (p[:, 0] + p[:, -1])  # the half cells beyond both ends
     assert torch.allclose(torch.trapezoid(density, grid, dim=0) + ends, torch.ones(2).double())
 
@@ -44,7 +44,7 @@ def test_probabilities_and_the_density_under_noise_add_up_to_1():
 def test_at_integers_the_density_under_noise_is_their_probability():
     prior = trained_prior(codes_of(1.0))
     places = torch.arange(21, dtype=torch.float64)[:, None].expand(-1, 2)
-    assert torch.allclose(prior._log_density(places), prior.log_probs.T, atol=1e-12)
+    assert torch.allclose(prior.log_density(places), prior.log_probs.T, atol=1e-12)
 
 
 def test_the_rate_under_noise_is_at_least_the_differential_entropy_and_meets_it_where_smooth():
@@ -54,7 +54,7 @@ def test_the_rate_under_noise_is_at_least_the_differential_entropy_and_meets_it_
         places = scale * torch.randn(60_000, 1, 1, dtype=torch.float64) + 30
         prior = trained_prior(places.round().long(), size=61, channels=1)
         noisy = places + torch.rand_like(places) - 0.5
-        rate = -prior._log_density(noisy).mean().item()
+        rate = -prior.log_density(noisy).mean().item()
         grid = torch.linspace(0, 60, 60_001, dtype=torch.float64)
         normal = torch.distributions.Normal(30.0, scale)
         density = normal.cdf(grid + 0.5) - normal.cdf(grid - 0.5)

@@ -9,9 +9,9 @@ from scipy import stats
 from narrows.codes import Atoms
 from narrows.functional.conditionals import follow
 from narrows.latent import Latent
-from narrows.priors.sparse_autoregressive import SparseAutoregressive
-from narrows.priors.sparse_factorial import SparseFactorial
-from narrows.priors.sparse_mixture import SparseMixture
+from narrows.priors.sparse.autoregressive import SparseAutoregressive
+from narrows.priors.sparse.factorial import SparseFactorial
+from narrows.priors.sparse.mixture import SparseMixture
 from narrows.recorded import build, spec
 from narrows.sparse.solution import canonical
 

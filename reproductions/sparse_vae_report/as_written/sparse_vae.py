@@ -146,7 +146,7 @@ class AthaydeSparse(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """Factorial, with all atoms active to begin with, as they are."""
-        from narrows.priors.sparse_factorial import SparseFactorial
+        from narrows.priors.sparse.factorial import SparseFactorial
 
         del sites
         return SparseFactorial((), size=self.size, l0=float(self.size), step=0.01)

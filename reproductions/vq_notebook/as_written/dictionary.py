@@ -142,7 +142,7 @@ class NotebookDictionaryAsWritten(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """Factorial, for weights of order 1 / K."""
-        from narrows.priors.sparse_factorial import SparseFactorial
+        from narrows.priors.sparse.factorial import SparseFactorial
 
         return SparseFactorial(sites, size=self.size, step=1 / (4 * self.size), l0=float(self.k))
 

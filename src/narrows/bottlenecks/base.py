@@ -165,7 +165,8 @@ class Bottleneck(Recorded, Following, ABC):
         self, state_dict: dict[str, Tensor], prefix: str, *args: object
     ) -> None:
         # A choice that came to pay for its bits in training is one that does when it is loaded.
-        if self.rate_weight == 0 and f"{prefix}constraint.strength" in state_dict:
+        free = getattr(self, "constraint", False) is None
+        if free and f"{prefix}constraint.strength" in state_dict:
             self.set_rate_weight(1.0)
         super()._load_from_state_dict(state_dict, prefix, *args)
 

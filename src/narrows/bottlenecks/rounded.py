@@ -14,6 +14,7 @@ from narrows.functional.usage import tally, usage
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import MovingHistogram
+from narrows.priors.hyperprior import MeanScaleHyperprior
 
 
 class Rounded(Bottleneck):
@@ -33,6 +34,8 @@ class Rounded(Bottleneck):
             fine cells training begins at a high rate and brings it down, which ends better.
         reach: largest absolute integer.
         estimator: how the decoder's gradient passes: "straight_through" or "noise".
+        side: channels of the side code of a `MeanScaleHyperprior`, for sites that are a map; None
+            prices each number by a histogram of its own.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -58,6 +61,7 @@ class Rounded(Bottleneck):
         step: float = 0.25,
         reach: int = 127,
         estimator: Literal["straight_through", "noise"] = "straight_through",
+        side: int | None = None,
     ) -> None:
         super().__init__(dim, dim)
         if not 0 < step < float("inf") or reach < 1:
@@ -68,7 +72,7 @@ class Rounded(Bottleneck):
             raise ValueError(
                 f"Rounded: expected the estimator straight_through or noise, got {estimator!r}"
             )
-        self.step, self.reach, self.estimator = step, reach, estimator
+        self.step, self.reach, self.estimator, self.side = step, reach, estimator, side
         self.register_constant("anchor", lambda: torch.zeros(()))  # knows z's dtype
 
     @property
@@ -100,7 +104,11 @@ class Rounded(Bottleneck):
         return (first - self.reach) * self.step
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
-        """A histogram of each number, which follows training."""
+        """A histogram of each number, which follows training; or a hyperprior."""
+        if self.side is not None:
+            return MeanScaleHyperprior(
+                sites, self.codes.size, channels=self.out_features, side=self.side
+            )
         return MovingHistogram(sites, self.codes.size, channels=self.out_features)
 
     def summary(self, totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:

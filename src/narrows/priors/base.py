@@ -34,6 +34,8 @@ class Prior(Recorded, Following, ABC):
             `loss`; None where `fit` fits it in one pass.
         prices_draws: True if, fitted to random codes, its rate is the KL(q || p) of a draw and it
             rounds nothing.
+        redundant: True if a code can be written in several ways, as with a side code; files take
+            the one that the prior chooses, and draws another.
         classes: number of classes that it is conditioned on; None if it knows none.
     """
 
@@ -43,6 +45,7 @@ class Prior(Recorded, Following, ABC):
     obstacle: ClassVar[str] = "it has no `conditionals`; implement it or pass another prior"
     learning_rate: ClassVar[float | None] = None
     prices_draws: ClassVar[bool] = False
+    redundant: ClassVar[bool] = False
     follows: bool = False
     classes: int | None = None
 

@@ -156,7 +156,7 @@ class MovingHistogram(CategoricalPrior):
         if isinstance(latent.posterior, Categorical):
             q, log_p = latent.posterior, self.log_probs.to(latent.z.dtype)
             return (q.probs * (q.logits - log_p)).flatten(1).sum(1)
-        return -self._log_density(latent.posterior.rsample()).flatten(1).sum(1)
+        return -self.log_density(latent.posterior.rsample()).flatten(1).sum(1)
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent], /) -> None:
@@ -167,8 +167,8 @@ class MovingHistogram(CategoricalPrior):
         counts = sum_over_ranks(counts.to(self.counts).view_as(self.counts))
         self.counts.mul_(self.decay).add_(counts)
 
-    def _log_density(self, place: Tensor) -> Tensor:
-        """Log p at real places `[batch, *sites, channels]`; nats."""
+    def log_density(self, place: Tensor) -> Tensor:
+        """Log p(s) at real places s `[batch, *sites, channels]`, in nats."""
         p = self.log_probs.exp().to(place.dtype).flatten()
         low = place.detach().floor().clamp(0, self.size - 2)
         first = low.long() + self.size * torch.arange(len(self.counts), device=place.device)

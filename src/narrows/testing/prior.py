@@ -189,14 +189,22 @@ def a_reader_finds_the_writers_conditionals(prior: Prior, case: _Case) -> None:
         drawn.append((step.weights, symbols))
         return symbols
 
+    def draw_known(step: Conditional) -> Tensor:
+        assert step.known is not None
+        drawn.append((step.weights, step.known))
+        return step.known
+
     code = follow(prior.conditionals(4), draw)
     case.check(code, prior.sites)
+    if prior.redundant:  # a draw is one way to write the code, a file holds another
+        drawn.clear()
+        follow(prior.conditionals(4, code), draw_known)
     left = iter(drawn)
 
     def compare(step: Conditional) -> Tensor:
         weights, symbols = next(left)
         require(
-            step.known is not None and torch.equal(step.known, symbols),
+            prior.redundant or (step.known is not None and torch.equal(step.known, symbols)),
             "over a known code, conditionals must name the symbols that made it",
         )
         require(
@@ -206,13 +214,13 @@ def a_reader_finds_the_writers_conditionals(prior: Prior, case: _Case) -> None:
         )
         return symbols
 
-    again = follow(prior.conditionals(4, code), compare)
+    again = follow(prior.conditionals(4, None if prior.redundant else code), compare)
     require(same(again, code), "conditionals must return the code that they are given")
 
 
 def samples_follow_the_conditionals(prior: Prior, case: _Case) -> None:
     """Each symbol comes among draws as often as the conditionals say."""
-    if prior.coding != "conditionals":
+    if prior.coding != "conditionals" or prior.redundant:
         return
     code = prior.sample(DRAWS, torch.Generator().manual_seed(3))
     case.check(code, prior.sites)

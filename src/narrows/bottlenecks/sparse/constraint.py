@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from narrows.codes import Atoms
 from narrows.functional.straight_through import straight_through
-from narrows.priors.sparse_factorial import MovingSparseFactorial
+from narrows.priors.sparse.factorial import MovingSparseFactorial
 from narrows.sparse.solution import canonical
 
 GRAIN = 0.5  # the step of priors of sparse codes, unless they are told another

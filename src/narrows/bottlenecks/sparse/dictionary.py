@@ -21,7 +21,7 @@ from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.commitment import commit, squared_distance
 from narrows.latent import Latent, RoundedLatent
 from narrows.priors.base import Prior
-from narrows.priors.sparse_factorial import MovingSparseFactorial, SparseFactorial
+from narrows.priors.sparse.factorial import MovingSparseFactorial, SparseFactorial
 from narrows.sparse.products import combine
 
 

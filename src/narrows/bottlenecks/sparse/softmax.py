@@ -117,7 +117,7 @@ class SoftmaxDictionary(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> "Prior":
         """Factorial; the weights are of order 1/k, and rounded to a quarter of that."""
-        from narrows.priors.sparse_factorial import SparseFactorial
+        from narrows.priors.sparse.factorial import SparseFactorial
 
         return SparseFactorial(sites, size=self.size, step=1 / (4 * self.k), l0=float(self.k))
 

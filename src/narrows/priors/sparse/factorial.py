@@ -12,7 +12,7 @@ from narrows.codes import Atoms, Code, apply, atoms_of
 from narrows.functional.conditionals import Conditionals, Walk, from_arrays
 from narrows.functional.ranks import sum_over_ranks
 from narrows.latent import Latent
-from narrows.priors.rounded_atoms import RoundedAtoms
+from narrows.priors.sparse.rounded_atoms import RoundedAtoms
 
 _GEOMETRIC = 64  # symbols of a geometric before it starts again; exact, as it has no memory
 

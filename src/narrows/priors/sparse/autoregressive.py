@@ -12,7 +12,7 @@ from narrows.functional.conditionals import Conditionals, from_logits
 from narrows.functional.fixed_point import FLOATING, Arithmetic, freeze
 from narrows.latent import Latent
 from narrows.networks.causal import CausalTransformer, KeyValueCache
-from narrows.priors.rounded_atoms import RoundedAtoms
+from narrows.priors.sparse.rounded_atoms import RoundedAtoms
 from narrows.sparse.solution import canonical
 
 HEADS = 4

@@ -12,7 +12,7 @@ from narrows.codes import Code, concatenate, length
 from narrows.functional.conditionals import Conditionals, from_logits
 from narrows.functional.fixed_point import FIXED, snap
 from narrows.latent import Latent
-from narrows.priors.rounded_atoms import RoundedAtoms
+from narrows.priors.sparse.rounded_atoms import RoundedAtoms
 
 
 class SparseMixture(RoundedAtoms):
