@@ -1,6 +1,7 @@
 """prior, sample, interpolate, compress and decompress on a real run of digits."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,46 @@ def test_files_of_any_size_are_compressed_and_come_back(runs, pictures, tmp_path
             assert other.size == grey.size
             if lossless:
                 assert np.array_equal(np.asarray(other), np.asarray(grey))
+
+
+@pytest.mark.parametrize(
+    ("run", "written", "read", "said"),
+    [
+        ("vq", ["pixelcnn"], [], "this file needs --prior pixelcnn\n"),
+        ("vq", [], ["pixelcnn"], "this file needs no --prior\n"),
+        ("vq", ["pixelcnn"], ["uniform"], "this file needs --prior pixelcnn\n"),
+        ("vq", ["pixelcnn", "x"], ["pixelcnn"], "--prior pixelcnn and --lossless true\n"),
+        ("vq", [], ["", "x"], "this file needs no --prior\n"),
+        ("vae", ["", "x"], [], "this file needs no --prior and --lossless true\n"),
+        ("sparse", [], ["of vq"], "another model than that of"),
+        ("vq", ["pixelcnn"], ["fitted anew"], "fitted anew or removed"),
+    ],
+)
+def test_decompress_names_the_prior_that_a_file_needs(
+    runs, tmp_path, capsys, run, written, read, said
+):
+    def options(words):
+        kind, lossless = (*words, "", "")[:2]
+        return [*(["--prior", kind] if kind else []), *(["--lossless", "true"] * bool(lossless))]
+
+    place = shutil.copytree(runs / run, tmp_path / "run")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    brief = ["--epochs", "1", "--width", "4"]
+    for kind, fit in (("pixelcnn", brief), ("uniform", [])) if run == "vq" else ():
+        assert main(["prior", str(place), "--kind", kind, *fit]) == 0
+    assert main(["compress", str(place), str(tmp_path / "a.png"), *options(written)]) == 0
+    (tmp_path / "a.png").unlink()
+    if read == ["fitted anew"]:
+        shutil.rmtree(place / "priors" / "pixelcnn")
+        read = []
+    if read == ["of vq"]:
+        place, read = runs / "vq", []
+    capsys.readouterr()
+    assert main(["decompress", str(place), str(tmp_path / "a.nrwz"), *options(read)]) == 1
+    assert said in capsys.readouterr().err
+    if "this file needs" in said:
+        again = ["decompress", str(place), str(tmp_path / "a.nrwz"), *options(written)]
+        assert main(again) == 0
 
 
 def test_what_cannot_be_done_is_one_sentence(runs, pictures, tmp_path, capsys):

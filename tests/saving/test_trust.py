@@ -13,7 +13,7 @@ import yaml
 
 import narrows as nw
 from narrows.cli.main import main
-from narrows.saving.trust import refuse_strangers, trusting
+from narrows.saving.trust import refuse_strangers, trust_options, trusting
 
 ROOT = Path(__file__).parents[1]
 EVIL = 'from pathlib import Path\nPath(__file__).with_name("EXECUTED").write_text("")\n'
@@ -73,6 +73,36 @@ PLACES = [
     ("bottleneck", "init_args", "learning", "class_path"),
     ("prior", "class_path"),
 ]
+
+
+def test_commands_that_are_shown_say_which_module_they_need(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    Path("shown_part.py").write_text(MINE)
+    recipe = {
+        "model": {
+            "network": {"class_path": "narrows.networks.Mlp", "init_args": {"hidden": [8]}},
+            "bottleneck": {"class_path": "shown_part.Mine", "init_args": {"dim": 2}},
+        },
+        "fit": {"epochs": 1, "batch_size": 256},
+        "data_options": {"train_examples": 60, "test_examples": 20},
+    }
+    Path("mine.yaml").write_text(yaml.safe_dump(recipe))
+    assert main(["train", "mine.yaml", "--out", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "narrows evaluate run --trust shown_part --measures" in out
+    assert "narrows sample run --trust shown_part" in out
+    assert "narrows train run/config.yaml --trust shown_part" in Path("run/report.html").read_text()
+    del sys.modules["shown_part"]
+    assert main(["evaluate", "run"]) == 1
+    assert "--trust shown_part" in capsys.readouterr().err
+    shown = next(line for line in out.splitlines() if "narrows evaluate" in line).split()
+    assert main(shown[1:-1]) == 0
+    capsys.readouterr()
+    assert main(["prior", "run", "--kind", "quantized", "--trust", "shown_part"]) == 0
+    assert "narrows sample run --prior quantized --trust shown_part" in capsys.readouterr().out
+    monkeypatch.setenv("NARROWS_TRUST", "shown_part")
+    assert trust_options(Path("run")) == ""
 
 
 @pytest.mark.parametrize("place", PLACES)

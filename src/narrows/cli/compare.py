@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
-from narrows.saving.trust import trusting
+from narrows.saving.trust import trusting, trusting_words
 from narrows.saving.writing import sole_writer
 from narrows.training.run import fresh
 
@@ -33,7 +33,7 @@ what was stopped. A failed run is shown and stops no other.
 def run(arguments: list[str]) -> int:
     """Runs the plan, writes the page; exit code 1 if a run failed."""
     config = parsing.parse(_parser(), _settings_in_full(arguments))
-    return _run(config, shlex.join(["narrows", "compare", *arguments]))
+    return _run(config, shlex.join(["narrows", "compare", *arguments, *trusting_words()]))
 
 
 def _parser() -> ArgumentParser:

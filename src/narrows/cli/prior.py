@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
 from narrows.cli.main import UsageError
+from narrows.saving.trust import trust_options
 from narrows.saving.writing import write_json
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def run(arguments: list[str]) -> None:
         f"{recipe.name}: {report.test:.4g} bits per example on the test split (validation "
         f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"
     )
+    trust = trust_options(folder)  # the model's own parts and the prior's
     print("next:")
-    print(f"  narrows sample {config.run} --prior {recipe.name}")
-    print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}")
+    print(f"  narrows sample {config.run} --prior {recipe.name}{trust}")
+    print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}{trust}")
 
 
 def _recipe(config: Namespace) -> "PriorRecipe":
@@ -112,6 +114,6 @@ def load(run_folder: str, name: str | None) -> Autoencoder:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{run_folder} has no fitted prior {name!r}; first: narrows prior {run_folder} "
-            f"--kind {name}"
+            f"--kind {name}{trust_options(Path(run_folder))}"
         )
     return Autoencoder.load(folder)

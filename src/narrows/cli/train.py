@@ -16,6 +16,7 @@ from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network
 from narrows.recorded import FORMAT
+from narrows.saving.trust import trust_options
 from narrows.training.fit import fit
 from narrows.training.run import Run, fresh
 from narrows.training.seeding import keep_memory
@@ -168,7 +169,8 @@ def summary(run: Run) -> str:
     lines += [f"  {run.test[key]:10.4g}  {label}" for key, label in _SHOWN if key in run.test]
     lines += [f"  note: {sentence}" for sentence in run.advice]
     lines += ["", f"written to {run.folder}, report: {run.folder}/report.html", "next:"]
+    on = f"{run.folder}{trust_options(Path(run.folder or ''))}"
     if len(run.model.shape) == 3:
-        lines += [f"  narrows sample {run.folder}", f"  narrows interpolate {run.folder}"]
-    lines += [f"  narrows evaluate {run.folder} --measures"]
+        lines += [f"  narrows sample {on}", f"  narrows interpolate {on}"]
+    lines += [f"  narrows evaluate {on} --measures"]
     return "\n".join(lines)

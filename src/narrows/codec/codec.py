@@ -25,7 +25,7 @@ from narrows.priors.factorial import Independent
 from narrows.recorded import spec
 
 _GROUP = 256  # codes whose symbols are walked through together
-_MODEL = 5  # bytes of a fingerprint that name the model
+MODEL = 5  # bytes of a fingerprint that name the model
 LIMIT = Limit()
 
 
@@ -82,7 +82,7 @@ class Codec:
             self._random = bits_back.BitsBack(self._networks, self.prior)
         else:
             self.prior.conditionals(0)  # refuses where codes cannot be written
-        self.fingerprint: bytes = _fingerprint(model, self.prior)
+        self.fingerprint: bytes = fingerprint(model, self.prior)
 
     @torch.no_grad()
     def compress(self, images: Tensor) -> bytes:
@@ -258,7 +258,7 @@ class Codec:
     def _refuse(self, header: Header, limit: Limit) -> int:
         """Refuses a header that does not fit; returns the number of the model's examples."""
         if header.fingerprint != self.fingerprint:
-            same = header.fingerprint[:_MODEL] == self.fingerprint[:_MODEL]
+            same = header.fingerprint[:MODEL] == self.fingerprint[:MODEL]
             raise CodecError(
                 f"written with {'this model and ' * same}another {'model or ' * (not same)}prior "
                 f"(fingerprint {header.fingerprint.hex()}, this one's is {self.fingerprint.hex()}, "
@@ -316,12 +316,12 @@ def _code_check(code: Code) -> int:
     return check
 
 
-def _fingerprint(model: Autoencoder, prior: Prior) -> bytes:
+def fingerprint(model: Autoencoder, prior: Prior) -> bytes:
     """Names the model in 5 bytes and the prior in 3, by their parts and every weight."""
     parts = [model.encoder, model.bottleneck, model.decoder, model.likelihood]
     specs = [spec(part) for part in (model.network, model.bottleneck, model.likelihood)]
     own = _digest([list(model.shape), *specs], parts)
-    return own[:_MODEL] + _digest([spec(prior), tables_checksum()], [prior])[: 8 - _MODEL]
+    return own[:MODEL] + _digest([spec(prior), tables_checksum()], [prior])[: 8 - MODEL]
 
 
 def _digest(description: object, modules: Iterable[nn.Module]) -> bytes:

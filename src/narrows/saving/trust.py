@@ -6,6 +6,7 @@ modules that the program has imported already, and modules that the user names: 
 trust=["mine"])`, by `narrows COMMAND --trust mine`, or in the environment variable NARROWS_TRUST.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -45,8 +46,31 @@ def trusting(modules: Sequence[str]) -> Iterator[None]:
 
 def trusted() -> tuple[str, ...]:
     """The modules that the user trusts here."""
+    return (*_TRUSTED.get(), *_in_the_environment())
+
+
+def trusting_words() -> list[str]:
+    """The words of this command that trust modules, to show it again."""
+    return [word for module in _TRUSTED.get() for word in ("--trust", module)]
+
+
+def _in_the_environment() -> list[str]:
     named = os.environ.get(VARIABLE, "").split(",")
-    return (*_TRUSTED.get(), *(name.strip() for name in named if name.strip()))
+    return [name.strip() for name in named if name.strip()]
+
+
+def trust_options(folder: Path) -> str:
+    """` --trust MODULE` as often as the next command on a run's folder needs it; often ""."""
+    names = list[str]()
+    for name, read in (("config.yaml", read_yaml), ("model.json", read_json)):
+        if (folder / name).is_file():
+            with contextlib.suppress(ValueError):
+                content = read(folder / name, "")
+                names += _names({k: v for k, v in content.items() if k not in _FREE})
+    kept = _in_the_environment()
+    strange = (name for name in names if not any(f"{name}.".startswith(f"{k}.") for k in kept))
+    tops = dict.fromkeys(name.partition(".")[0] for name in strange)
+    return "".join(f" --trust {top}" for top in tops if top != "narrows")
 
 
 def name_modules(text: str, *modules: str) -> None:

@@ -16,6 +16,7 @@ from narrows.autoencoder import Autoencoder, refuse_range
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
+from narrows.saving.trust import trust_options
 from narrows.saving.writing import (
     FolderInUseError,
     read_yaml,
@@ -253,7 +254,7 @@ class _Training:
             return f"stopped after optimiser step {done}; nothing was saved, as no out was given"
         return (
             f"stopped after optimiser step {done}, all of it saved; go on with: "
-            f"narrows train --resume {self.folder}"
+            f"narrows train --resume {self.folder}{trust_options(self.folder)}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
+from narrows.saving.trust import trust_options
 from narrows.saving.writing import LOCK, check_seal, read_json, read_rows
 
 
@@ -88,7 +89,11 @@ def claim_folder(out: str | Path) -> Path:
         not folder.is_dir() or any(path.name not in begun for path in folder.iterdir())
     ):
         stopped = (folder / "config.yaml").is_file() and not (folder / "metrics.json").is_file()
-        hint = f"go on with narrows train --resume {folder}, or " if stopped else ""
+        hint = (
+            f"go on with narrows train --resume {folder}{trust_options(folder)}, or "
+            if stopped
+            else ""
+        )
         raise FileExistsError(
             f"{folder} exists already; runs never overwrite: {hint}choose another --out or remove "
             "it"

@@ -5,6 +5,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,14 @@ def compress(arguments: list[str]) -> int:
     parser.add_argument("run", type=str, help="a run's folder")
     parser.add_argument("images", type=str, nargs="+", help="image files or folders")
     parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
-    parser.add_argument("--lossless", type=bool, default=False, help="keep every pixel")
+    parser.add_argument(
+        "--lossless",
+        type=bool,
+        default=False,
+        help="keep every pixel: each file is decoded and compared before it is written and success "
+        "reported. It is read by this model and prior under any processor setting, number of "
+        "threads and batch size (docs/files.md says what is guaranteed)",
+    )
     _add_out(parser)
     config = parsing.parse(parser, arguments)
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
@@ -84,22 +92,33 @@ def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) ->
 def decompress(arguments: list[str]) -> int:
     """Writes NAME.png, or NAME-1.png, ... where a file has several images; 1 if some cannot be."""
     from narrows.cli.prior import load
-    from narrows.codec import Codec, Limit
+    from narrows.codec import Codec, CodecError, Limit
     from narrows.saving.writing import write_bytes
 
     parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
     parser.add_argument("run", type=str, help="the run's folder that compressed it")
     parser.add_argument("files", type=str, nargs="+", help="files or folders")
-    parser.add_argument("--prior", type=str, default=None, help="the kind that compressed it")
+    parser.add_argument(
+        "--prior", type=str, default=None, help="that compressed it; a wrong one names the right"
+    )
     parser.add_argument("--lossless", type=bool, default=False, help="as when compressing")
     _add_out(parser)
     parser.add_class_arguments(Limit, "limit")
     config = parsing.parse(parser, arguments)
     limit = Limit(**config.limit.as_dict())
-    codec = Codec(load(config.run, config.prior), lossless=config.lossless)
+    model = load(config.run, config.prior)
+
+    @cache
+    def codec() -> Codec:
+        return Codec(model, lossless=config.lossless)
 
     def write(path: Path, target: Path) -> None:
-        images = codec.decompress(path.read_bytes(), limit)
+        blob = path.read_bytes()
+        try:
+            images = codec().decompress(blob, limit)
+        except (CodecError, TypeError) as error:
+            given = (config.prior, config.lossless)
+            raise CodecError(f"{error}{_needed(Path(config.run), blob, given)}") from error
         places = [target]
         if len(images) != 1:
             width = len(str(len(images)))
@@ -113,6 +132,37 @@ def decompress(arguments: list[str]) -> int:
 
     plan = _plan(config.files, config.out, _compressed, (f"files {SUFFIX}", ".png"))
     return _each(plan, write)
+
+
+def _needed(run: Path, blob: bytes, given: tuple[str | None, bool]) -> str:
+    """What reads a file that --prior and --lossless as given do not; "" if it is damaged."""
+    from narrows.cli.prior import load
+    from narrows.codec.codec import MODEL, fingerprint
+    from narrows.codec.container import CODES, CodecError, unpack
+
+    try:
+        header, _ = unpack(blob)
+    except CodecError:
+        return ""
+    own = b""
+    for name in (None, *sorted(path.name for path in (run / "priors").glob("*"))):
+        try:
+            model = load(str(run), name)
+        except (ValueError, OSError):
+            continue  # a damaged prior is not the one that reads it
+        own = fingerprint(model, model.prior)
+        if own == header.fingerprint:
+            needed = f"--prior {name}" if name else "no --prior"
+            if header.mode != CODES:
+                needed += " and --lossless true"
+            asked = (name, header.mode != CODES)
+            return "" if asked == given else f"; this file needs {needed}"
+    if own[:MODEL] != header.fingerprint[:MODEL]:
+        return f"; it was written by another model than that of {run}: give the run that wrote it"
+    return (
+        f"; no prior in {run / 'priors'} wrote it, so that one was fitted anew or removed: restore "
+        "it, or fit it with the settings and seed of then"
+    )
 
 
 def _add_out(parser: ArgumentParser) -> None:

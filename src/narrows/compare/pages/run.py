@@ -6,6 +6,7 @@ from pathlib import Path
 from narrows.compare.pages import gallery
 from narrows.data.dataset import Dataset
 from narrows.report import Column, Page, Section, Table, labelled, rate_distortion
+from narrows.saving.trust import trust_options
 from narrows.training import Run
 from narrows.training.run import environment
 
@@ -76,7 +77,8 @@ def write(
 
 def write_one(run: Run, data: Dataset, *, folder: Path) -> Path:
     """Writes `report.html` of a single run to its folder."""
-    name, command = type(run.model.bottleneck).__name__, f"narrows train {folder / 'config.yaml'}"
+    name = type(run.model.bottleneck).__name__
+    command = f"narrows train {folder / 'config.yaml'}{trust_options(folder)}"
     title, path = f"{name} on {data.name}", folder / "report.html"
     return write(path, title, data=data, runs={name: run}, command=command)
 
