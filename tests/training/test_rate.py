@@ -222,6 +222,18 @@ def test_a_run_that_ends_elsewhere_says_so(small):
     assert any("asked for 3 bits per dimension, ended at" in sentence for sentence in run.advice)
 
 
+def test_a_warm_up_of_beta_changes_nothing_and_is_advised_against(small):
+    runs = []
+    for callbacks in ([], [nw.training.LinearBeta(until=0.5)]):
+        torch.manual_seed(0)
+        model = model_of(nw.Variational(4))
+        rate = nw.Rate(0.5)
+        runs.append(nw.fit(model, small, epochs=3, rate=rate, callbacks=callbacks, show=False))
+    assert equal(runs[0].model.state_dict(), runs[1].model.state_dict())
+    told = [any("leave its warm-up" in sentence for sentence in run.advice) for run in runs]
+    assert told == [False, True]
+
+
 def test_the_live_line_shows_asked_and_present_rate(small, capsys):
     fitted(nw.Variational(4), small, 0.5, epochs=1, show=True)
     assert re.search(r"[\d.]+ bits per dimension, asked 0\.5", capsys.readouterr().err)

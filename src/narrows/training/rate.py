@@ -86,7 +86,8 @@ class Rate(Callback):
         self._offset = 0.0  # log of the validation rate over the moving average
         self._push = 0.0
         self._stuck = 0
-        self._late = self._blind = False
+        self._late = self._blind = self._overruled = False
+        self._last = 1.0  # beta as it was left
 
     def prepare(self, model: Autoencoder) -> None:
         """Makes the bits of a model's codes known and steerable while it trains; `fit` calls it.
@@ -119,15 +120,18 @@ class Rate(Callback):
         self._weight, self._mean = None, None
         self._offset, self._push, self._stuck = 0.0, 0.0, 0
         self._blind = not _steerable(model)
+        self._last = float(model.beta)
+        self._overruled = False
 
     def before_step(self, model: Autoencoder, progress: float) -> None:
         """Sets the weight, which starts at the model's own."""
         self._late = progress >= 0.5
         if self._blind:
             return
+        own = model.bottleneck.rate_weight
+        self._overruled |= own is None and model.beta != self._last
         if self._weight is None:
-            own = model.bottleneck.rate_weight
-            self._weight = self._bounded(float(model.beta) if own is None else own)
+            self._weight = self._bounded(self._last if own is None else own)
         self._set(model, self._weight)
 
     def after_step(self, model: Autoencoder, loss: Loss) -> None:
@@ -199,14 +203,19 @@ class Rate(Callback):
         return {**asked, "rate_weight": self._weight * math.exp(self._push)}
 
     def advice(self, validation: Mapping[str, float]) -> list[str]:
-        """Says so where the run ended elsewhere than asked."""
-        found = validation["bits_per_dimension"]
-        if abs(found / self.bits_per_dim - 1) <= 0.02:
-            return []
-        return [
-            f"asked for {self.bits_per_dim:g} bits per dimension, ended at {found:.4g} on "
-            "validation data: train for more epochs"
-        ]
+        """Says so where the run ended elsewhere than asked, or beta was set in vain."""
+        found, sentences = validation["bits_per_dimension"], []
+        if self._overruled:
+            sentences.append(
+                "Rate sets beta at each step, and so does another callback, to no effect: leave "
+                "its warm-up or schedule out"
+            )
+        if abs(found / self.bits_per_dim - 1) > 0.02:
+            sentences.append(
+                f"asked for {self.bits_per_dim:g} bits per dimension, ended at {found:.4g} on "
+                "validation data: train for more epochs"
+            )
+        return sentences
 
     def state(self) -> dict[str, Any]:
         """Its weight, moving average, correction, push, and steps at a bound."""
@@ -220,6 +229,8 @@ class Rate(Callback):
         self._weight, self._mean = state["weight"], state["mean"]
         self._offset, self._push = state["offset"], state["push"]
         self._stuck = state["stuck"]
+        if self._weight is not None:
+            self._last = self._weight * math.exp(self._push)
 
     def _bounded(self, weight: float) -> float:
         return min(max(weight, self.bounds[0]), self.bounds[1])
@@ -227,7 +238,7 @@ class Rate(Callback):
     def _set(self, model: Autoencoder, weight: float) -> None:
         weight *= math.exp(self._push)
         if model.bottleneck.rate_weight is None:
-            model.beta = weight
+            model.beta = self._last = weight
         else:
             model.bottleneck.set_rate_weight(weight)
 
