@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
@@ -32,21 +32,7 @@ def run(arguments: list[str]) -> None:
         "prior", f"Fit a prior to the codes of a run's model. Kinds:\n\n{kinds}"
     )
     trained.add_options(parser)
-    parser.add_argument(
-        "--kind", type=str, required=True,
-        help="one of these, a YAML file of your own, or the class path of your own prior",
-    )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=None, help="passes, if trained by gradient")
-    parser.add_argument("--width", type=int, default=None, help="hidden width of the network")
-    parser.add_argument(
-        "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
-    )
-    parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
-    parser.add_argument("--components", type=int, default=None, help="components of a mixture")
-    parser.add_argument(
-        "--prior-options", type=dict, default={}, help="other arguments of the prior's class"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the fit")
+    _add_options(parser)
     config = parsing.parse(parser, arguments)
     recipe = _recipe(config)
     loaded, data = trained.load(config)
@@ -64,6 +50,24 @@ def run(arguments: list[str]) -> None:
     print("next:")
     print(f"  narrows sample {config.run} --prior {recipe.name}{trust}")
     print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}{trust}")
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--kind", type=str, required=True,
+        help="one of these, a YAML file of your own, or the class path of your own prior",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=None, help="passes, if trained by gradient")
+    parser.add_argument("--width", type=int, default=None, help="hidden width of the network")
+    parser.add_argument(
+        "--conditional", type=bool, default=False, help="condition pixelcnn on the data's labels"
+    )
+    parser.add_argument("--step", type=float, default=None, help="quantisation step of values")
+    parser.add_argument("--components", type=int, default=None, help="components of a mixture")
+    parser.add_argument(
+        "--prior-options", type=dict, default={}, help="other arguments of the prior's class"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the fit")
 
 
 def _recipe(config: Namespace) -> "PriorRecipe":

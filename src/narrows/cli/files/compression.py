@@ -119,11 +119,7 @@ def decompress(arguments: list[str]) -> int:
         except (CodecError, TypeError) as error:
             given = (config.prior, config.lossless)
             raise CodecError(f"{error}{_needed(Path(config.run), blob, given)}") from error
-        places = [target]
-        if len(images) != 1:
-            width = len(str(len(images)))
-            names = (f"{target.stem}-{n + 1:0{width}}.png" for n in range(len(images)))
-            places = [target.with_name(name) for name in names]
+        places = _numbered(target, len(images))
         for place in places:
             _check_free(place)
         for image, place in zip(images, places, strict=True):
@@ -132,6 +128,13 @@ def decompress(arguments: list[str]) -> int:
 
     plan = _plan(config.files, config.out, _compressed, (f"files {SUFFIX}", ".png"))
     return _each(plan, write)
+
+
+def _numbered(target: Path, count: int) -> list[Path]:
+    """Where each of several images goes; one keeps the name."""
+    width = len(str(count))
+    names = (f"{target.stem}-{n + 1:0{width}}.png" for n in range(count))
+    return [target] if count == 1 else [target.with_name(name) for name in names]
 
 
 def _needed(run: Path, blob: bytes, given: tuple[str | None, bool]) -> str:
