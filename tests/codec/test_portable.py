@@ -14,7 +14,7 @@ from narrows.codec import Codec, CodecError, container
 from narrows.codec.entropy import Reader, Writer
 from narrows.codec.rounding import Networks, Rounding
 from narrows.functional.conditionals import Conditional
-from narrows.likelihoods import DiscretizedLogisticMixture
+from narrows.likelihoods import Categorical256, DiscretizedLogisticMixture, Normal
 
 READER = """
 import sys
@@ -36,8 +36,11 @@ def written(train_briefly, digits, tmp_path_factory):
     """Models as training in the channels-last format leaves them, saved beside their files."""
     folder = tmp_path_factory.mktemp("lossless")
     bottlenecks = {"vq": VectorQuantizer(16, 8), "vae": Variational(4), "spike": SpikeAndSlab(4)}
-    for name, bottleneck in bottlenecks.items():
-        model = train_briefly(bottleneck, DiscretizedLogisticMixture(3), steps=30)
+    likelihoods = {"normal": Normal(), "given": Normal(0.1), "categorical": Categorical256()}
+    cases = {name: (made, DiscretizedLogisticMixture(3)) for name, made in bottlenecks.items()}
+    cases |= {name: (Variational(4), made) for name, made in likelihoods.items()}
+    for name, (bottleneck, likelihood) in cases.items():
+        model = train_briefly(bottleneck, likelihood, steps=30)
         model.to(memory_format=torch.channels_last)
         codec = Codec(model, lossless=True)
         for count in (1, 7, 256) if name == "vae" else (7,):
@@ -63,7 +66,7 @@ def test_lossless_files_are_read_by_another_process_with_other_kernels(written, 
         command, capture_output=True, text=True, check=False, env={**os.environ, **settings}
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.split()) == 5
+    assert len(done.stdout.split()) == 8
 
 
 def test_notes_decide_where_machines_differ():
