@@ -47,8 +47,7 @@ def run(arguments: list[str]) -> None:
         f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"
     )
     trust = trust_options(folder)  # the model's own parts and the prior's
-    print("next:")
-    print(f"  narrows sample {config.run} --prior {recipe.name}{trust}")
+    print(f"next:\n  narrows sample {config.run} --prior {recipe.name}{trust}")
     print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}{trust}")
 
 

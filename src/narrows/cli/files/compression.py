@@ -42,8 +42,8 @@ def compress(arguments: list[str]) -> int:
         type=bool,
         default=False,
         help="keep every pixel: each file is decoded and compared before it is written and success "
-        "reported. It is read by this model and prior under any processor setting, number of "
-        "threads and batch size (docs/files.md says what is guaranteed)",
+        "reported. It needs this model and prior, and is tested to be read under other vector "
+        "instructions, threads and batch sizes of one machine (see docs/files.md)",
     )
     _add_out(parser)
     config = parsing.parse(parser, arguments)
