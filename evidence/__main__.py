@@ -2,7 +2,7 @@
 
 Without arguments it writes every table, number and plot of README and docs that comes from the
 ledger; with `--check` it writes nothing and fails if something would change. `collect` appends
-the runs of a folder that `narrows compare` wrote, under the name of a comparison.
+the runs of a folder that `narrows compare` or `narrows choose` wrote, under a name.
 """
 
 import argparse
@@ -49,12 +49,14 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     commands = parser.add_subparsers(dest="command")
-    collecting = commands.add_parser("collect", help="append the runs of a comparison")
-    collecting.add_argument("folder", type=Path, help="that narrows compare wrote")
-    collecting.add_argument("name", help="of the comparison")
+    collecting = commands.add_parser(
+        "collect", help="append the runs of a comparison, or the races of a choice"
+    )
+    collecting.add_argument("folder", type=Path, help="that narrows compare or choose wrote")
+    collecting.add_argument("name", help="of the comparison or choice")
     given = parser.parse_args()
     if given.command == "collect":
-        print(f"appended {collect(given.folder, given.name)} runs")
+        print(f"appended {collect(given.folder, given.name)} lines")
         return 0
     changed = [(p, c) for p, c in made() if not p.is_file() or p.read_bytes() != c]
     for path, content in changed:

@@ -1,4 +1,4 @@
-"""From a folder that `narrows compare` wrote to lines of the ledger."""
+"""From a folder that `narrows compare` or `narrows choose` wrote to lines of the ledger."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ SWEPT = re.compile(r"[a-z]\w*(\.[a-z_]\w*)+")
 
 
 def collect(folder: Path, name: str, ledger: Path = FOLDER) -> int:
-    """Appends a comparison and its runs.
+    """Appends a comparison and its runs, or the races of a choice.
 
     Args:
         folder: with `results.csv` and `metrics.json`.
@@ -22,11 +22,13 @@ def collect(folder: Path, name: str, ledger: Path = FOLDER) -> int:
         ledger: folder of the ledgers.
 
     Returns:
-        How many runs were appended.
+        How many runs, or races, were appended.
     """
+    summary = json.loads((folder / "metrics.json").read_text())
+    if "races" in summary:
+        return _races(summary, name, ledger)
     with (folder / "results.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if not row.get("prior")]
-    summary = json.loads((folder / "metrics.json").read_text())
     train, test, judged = summary["examples"]
     about = {
         "comparison": name,
@@ -44,6 +46,16 @@ def collect(folder: Path, name: str, ledger: Path = FOLDER) -> int:
     for run in found:
         append("runs", run, ledger)
     return len(found)
+
+
+def _races(summary: Mapping[str, Any], name: str, ledger: Path) -> int:
+    """One line for each rate."""
+    shared = {key: summary[key] for key in ("command", "data", "train", "epochs")}
+    for race, sentence in zip(summary["races"], summary["answers"], strict=True):
+        about = {"choice": name, "bits_per_dimension": race["bits_per_dimension"], **shared}
+        figures = {**race, "answer": sentence}
+        append("choices", now(about, figures, seconds=summary["seconds"]), ledger)
+    return len(summary["races"])
 
 
 def _by_run(rows: list[dict[str, str]]) -> list[list[dict[str, str]]]:

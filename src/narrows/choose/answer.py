@@ -68,7 +68,7 @@ def _answer(choice: Choice, rate: float, verdict: Verdict) -> str:
                 "It is not decided: more --minutes will tell"
             )
     else:
-        parts.append("), which leads after one run each: nothing is known of chance yet")
+        parts.append("), which leads, from too few runs at this rate to tell it from chance")
     improving = _improving(choice, rate, verdict)
     tail = f" {improving}" if improving else ""
     return f"{''.join(parts)}.{tail}"
@@ -156,15 +156,21 @@ def write(choice: Choice, data: Dataset, *, out: Path, command: str) -> Path:
     )
     out.mkdir(parents=True, exist_ok=True)
     tables.write(rows(choice), out)
-    write_json(out / "metrics.json", summary(choice))
+    about = {"command": command, "data": data.name, "train": _trained_on(choice, data)}
+    write_json(out / "metrics.json", summary(choice) | about)
     made.write(out / "report.md")
     return made.write(out / "report.html")
+
+
+def _trained_on(choice: Choice, data: Dataset) -> int:
+    return min(int(choice.options.get("train_examples", len(data.train))), len(data.train))
 
 
 def summary(choice: Choice) -> dict[str, object]:
     """The answer as plain data."""
     return {
         "answer": sentences(choice),
+        "answers": [_answer(choice, rate, one) for rate, one in choice.verdicts.items()],
         "seconds": choice.seconds,
         "epochs": [heat.epochs for heat in choice.heats],
         "races": [
@@ -179,6 +185,7 @@ def summary(choice: Choice) -> dict[str, object]:
                     for c, by_seed in verdict.finishes.items()
                 },
                 "dropped": [[one.label, one.heat, one.by] for one in verdict.dropped],
+                "refused": {c: why for (r, c), why in choice.refused.items() if r == rate},
                 "gains": gains(choice, rate, verdict),
             }
             for rate, verdict in choice.verdicts.items()

@@ -191,7 +191,7 @@ class _Procedure:
         """Probes, and races until all are decided or the time is over."""
         self._probe()
         stopped = False
-        with executor or Local(self.workers, fresh=True) as trainer:
+        with executor or Local(self.workers, fresh=self.workers == 1) as trainer:
             races, requests = self._start()
             try:
                 while requests:
