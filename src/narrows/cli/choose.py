@@ -13,7 +13,7 @@ from narrows.training.run import fresh
 
 CONTENDERS = (
     "ae", "vae", "vae-laplace", "vq", "vq-entropy", "rvq", "fsq", "simvq", "rounded",
-    "sparse-omp", "sparse-lasso", "sparse-topk",
+    "rounded-hyper", "sparse-omp", "sparse-lasso", "sparse-topk",
 )  # fmt: skip
 """One recipe a family, and its variants that were made for a rate."""
 

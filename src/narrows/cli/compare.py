@@ -20,7 +20,7 @@ from narrows.training.run import fresh
 
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison
-    from narrows.compare.plan import Plan
+    from narrows.compare.plan import Plan, Sweep
     from narrows.training.priors import PriorRecipe
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
@@ -163,19 +163,10 @@ def _run(config: Namespace, command: str) -> int:
 
 def _plan(config: Namespace) -> "Plan":
     """What the command line asks for."""
-    from narrows.compare.asked import RATE
     from narrows.compare.plan import AfterTraining, Plan
-    from narrows.compare.sweeps import automatic
 
     files = labels(config.recipes)
-    sweep: dict[str, Sequence[str]] = {}
-    for word in config.sweep or []:
-        if word == "auto":
-            sweep |= automatic(files)
-        else:
-            name, values = pair(word, "--sweep")
-            _check_owner(name, files)
-            sweep[name] = _values(values)
+    sweep = _sweep(config, files)
     try:
         steps = [float(word) for word in config.steps.split(",")]
     except ValueError:
@@ -185,9 +176,6 @@ def _plan(config: Namespace) -> "Plan":
     if config.files < 1:
         raise UsageError(f"--files must be at least 1, got {config.files}")
     if config.at:
-        if sweep:
-            raise UsageError("--at trains for rates, and --sweep for arguments: give one of them")
-        sweep[RATE] = [f"{rate:g}" for rate in rates(config.at, "--at")]
         steps = [1.0]
     return Plan(
         recipes=files,
@@ -202,6 +190,26 @@ def _plan(config: Namespace) -> "Plan":
             files=config.files,
         ),
     )
+
+
+def _sweep(config: Namespace, files: Mapping[str, Path]) -> "Sweep":
+    """What is varied: the words of --sweep, or the rates of --at."""
+    from narrows.compare.asked import RATE
+    from narrows.compare.sweeps import automatic
+
+    found: dict[str, Sequence[str]] = {}
+    for word in config.sweep or []:
+        if word == "auto":
+            found |= automatic(files)
+        else:
+            name, values = pair(word, "--sweep")
+            _check_owner(name, files)
+            found[name] = _values(values)
+    if config.at and found:
+        raise UsageError("--at trains for rates, and --sweep for arguments: give one of them")
+    if config.at:
+        found[RATE] = [f"{rate:g}" for rate in rates(config.at, "--at")]
+    return found
 
 
 def _check_owner(name: str, files: Mapping[str, Path]) -> None:
