@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,8 @@ def _improving(choice: Choice, rate: float, verdict: Verdict) -> str:
 def command(choice: Choice, rate: float, label: str) -> str:
     """What trains a contender as the last heat did."""
     task = next(run.task for heat in reversed(choice.heats) for run in heat.of(label, rate))
-    options = " ".join(f"--{name} {value}" for name, value in task.words.items())
-    return f"narrows train {task.recipe_name} --data {task.data} {options}"
+    options = [word for name, value in task.words.items() for word in (f"--{name}", value)]
+    return shlex.join(["narrows", "train", task.recipe_name, "--data", task.data, *options])
 
 
 def write(choice: Choice, data: Dataset, *, out: Path, command: str) -> Path:

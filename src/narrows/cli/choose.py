@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.cli import parsing
 from narrows.cli.compare import default_jobs, labels, pair, rates
 from narrows.cli.main import INTERRUPTED, UsageError
+from narrows.saving.trust import trusting_words
 from narrows.training.run import fresh
 
 CONTENDERS = (
@@ -30,7 +31,7 @@ Runs are kept in OUT/runs: the same command goes on where it was stopped, also w
 def run(arguments: list[str]) -> int:
     """Runs the races, writes the page; exit code 1 if no rate has an answer."""
     config = parsing.parse(_parser(), arguments)
-    return _run(config, shlex.join(["narrows", "choose", *arguments]))
+    return _run(config, shlex.join(["narrows", "choose", *arguments, *trusting_words()]))
 
 
 def _parser() -> ArgumentParser:
