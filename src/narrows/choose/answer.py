@@ -58,10 +58,10 @@ def _answer(choice: Choice, rate: float, verdict: Verdict) -> str:
             f"): {found.mean:.2f} dB{_fewer(choice, rate, first, found.mean)} ahead of {second}, "
             f"the next, and {_between(found.low, found.high)}; {_SURE}"
         )
-    elif rivals and all(c in rivals for c in others):
-        most = max(-verdict.leads[c].low for c in others)
-        names = ", ".join(others)
-        if verdict.ended and most < CLOSE:
+    elif known := [label for label in others if label in rivals]:
+        most = max(-rivals[label].low for label in known)
+        names = ", ".join(known)
+        if verdict.ended and most < CLOSE and known == others:
             parts.append(f"), or {names}: the best is at most {most:.2f} dB better; {_SURE}")
         else:
             parts.append(
@@ -305,7 +305,7 @@ def _race(choice: Choice, rate: float, verdict: Verdict) -> Table:
         rows[label] = row
     caption = (
         "Contenders, the best first; intervals of quality and bits over seeds, at 95 % each; that "
-        "of the difference, paired on seeds and test examples, holds for all of the race together."
+        "of the difference, paired on seeds and test examples, holds for the whole race."
     )
     return Table(caption, _COLUMNS, rows, corner="recipe")
 

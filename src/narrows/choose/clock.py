@@ -18,7 +18,7 @@ from narrows.training.fit import fit
 from narrows.training.optimization import Optimization
 from narrows.training.rate import Rate
 
-START = 4.0
+START = 2.0
 """Seconds of a run before its first step and after its last, unless measured."""
 _BATCHES = 8  # of a probe
 

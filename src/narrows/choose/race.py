@@ -1,10 +1,11 @@
 """A race of contenders at one rate: short runs, then longer ones, seed by seed, until decided.
 
-Every interval that the race looks at, of any pair at any time, holds with a probability of at
-least 1 - ERROR taken together: the error is shared out among all looks and all pairs (Bonferroni).
-So whoever is dropped is worse than who dropped it, and whoever is called best is, but for that
-error. What no interval covers is training that was too short: a contender is dropped after short
-runs only if it lies behind by more than an allowance.
+All intervals that the race looks at between the true best and any other, at any time, hold together
+with a probability of at least 1 - ERROR: the error is shared out among all looks and all rivals
+(Bonferroni). So, but for that error, the best is never dropped, who is left alone is the best, and
+no one is better than the first by more than the interval between the two allows. What no interval
+covers is training that was too short: a contender is dropped after short runs only if it lies
+behind by more than an allowance.
 """
 
 import itertools
@@ -291,9 +292,8 @@ def _of_examples(pairs: Sequence[tuple[Finish, Finish]]) -> float:
 
 
 def _level(left: Sequence[str], heat: Heat) -> float:
-    """The error of one interval: a share of that of the race."""
-    pairs = math.comb(len(left), 2)
-    return ERROR * heat.share / heat.looks / max(pairs, 1)
+    """The error of one interval: a share of that of the race, one for each rival of the best."""
+    return ERROR * heat.share / heat.looks / max(len(left) - 1, 1)
 
 
 def _close(left: Sequence[str], finishes: Finishes, heat: Heat) -> bool:
