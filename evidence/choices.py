@@ -19,8 +19,12 @@ def table(name: str, folder: Path = FOLDER) -> str:
     for run in races(name, folder):
         figures, rate = run.figures, run.configuration["bits_per_dimension"]
         left = {label: (heat, by) for label, heat, by in figures["dropped"]}
-        order = [label for label, by_seed in figures["quality"].items() if by_seed]
-        values = {label: [*figures["quality"][label].values()] for label in order}
+        values = {
+            label: near
+            for label, by_seed in figures["quality"].items()
+            if (near := [value for value in by_seed.values() if value is not None])
+        }
+        order = [*values]
         order.sort(key=lambda label: -interval(values[label])[0])
         order += [label for label in reversed(left) if label not in order]
         for label in order:

@@ -15,7 +15,7 @@ def race(rate, **more):
         "decided": "rounded",
         "ended": True,
         "leads": {"vae": [1.25, 0.5]},
-        "quality": {"vae": {"0": 20.0, "1": 20.5}, "rounded": {"0": 21.25, "1": 21.75}},
+        "quality": {"vae": {"0": 20.0, "1": 20.5}, "rounded": {"0": 21.25, "1": 21.75, "2": None}},
         "dropped": [["vq", 0, "rounded"], ["fsq", 0, ""], ["vae", 1, "rounded"]],
         "refused": {"fsq": "asked for 9 bits per dimension; the nearest ..."},
         "gains": {"rounded": 0.3},
