@@ -194,6 +194,16 @@ def test_the_same_question_again_runs_nothing(data, tmp_path):
     assert nothing.jobs == []
 
 
+def test_with_the_time_spent_what_was_run_still_answers(data, tmp_path):
+    choice, _ = chosen(Scripted(QUALITY), data, tmp_path)
+    state = json.loads((tmp_path / "choose.json").read_text())
+    (tmp_path / "choose.json").write_text(json.dumps({**state, "spent": 600.0}))
+    nothing = Scripted(QUALITY, interrupt_after=0)
+    again, _ = chosen(nothing, data, tmp_path)
+    assert again.verdicts[0.5].leads == choice.verdicts[0.5].leads
+    assert nothing.jobs == []
+
+
 def test_another_question_in_the_same_folder_is_refused(data, tmp_path):
     chosen(Scripted(QUALITY), data, tmp_path)
     with pytest.raises(ValueError, match="the answer to another question; give another --out"):

@@ -12,7 +12,7 @@ import numpy as np
 from narrows.autoencoder import Autoencoder
 from narrows.choose.procedure import Choice, Runs
 from narrows.choose.race import CLOSE, ERROR, Verdict, mean
-from narrows.compare.asked import WRITTEN, reached
+from narrows.compare.asked import WRITTEN, at_asked, reached
 from narrows.compare.formats import Format, formats
 from narrows.compare.pages import formats as formats_page
 from narrows.compare.pages import gallery, tables
@@ -112,12 +112,14 @@ def gains(choice: Choice, rate: float, verdict: Verdict) -> dict[str, float]:
     if verdict.heat == 0 or choice.heats[1].epochs <= choice.heats[0].epochs:
         return {}
     doublings = math.log2(choice.heats[1].epochs / choice.heats[0].epochs)
-    short, found = reached(choice.heats[0].outcomes), {}
+    short, found = reached(choice.heats[0].outcomes), dict[str, float]()
+    slopes = {label: choice.slope(label, rate) for label in verdict.finishes}
+    before = at_asked(short, rate, slopes).values
     for label, by_seed in verdict.finishes.items():
-        before = short.get(label, {}).get(rate, {})
-        shared = before.keys() & by_seed.keys()
-        if shared:
-            change = [by_seed[seed].quality - before[seed].quality for seed in shared]
+        shared = before.get(label, {}).keys() & by_seed.keys()
+        change = [by_seed[seed].quality - before[label][seed] for seed in shared]
+        change = [one for one in change if math.isfinite(one)]
+        if change:
             found[label] = float(np.mean(change)) / doublings
     return found
 

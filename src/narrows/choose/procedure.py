@@ -275,11 +275,14 @@ class _Procedure:
         jobs = [job for rate, request in now.items() for job in self._jobs(rate, request, epochs)]
         if heat == 0 and len(self.question.rates) == 1:
             jobs += [wider(job) for job in jobs if job.seed == 0]
-        late = heat > 0 and self._seconds(now, epochs) > self.left
-        outcomes = [] if late else trainer.run(
-            jobs, self.root, report=lambda outcome: self._report(outcome, heat),
-            go_on=lambda: self.left > 0,
-        )  # fmt: skip
+        missing = any(kept(job, self.root) is None for job in jobs)
+        late = heat > 0 and missing and self._seconds(now, epochs) > self.left
+        outcomes = trainer.run(
+            jobs,
+            self.root,
+            report=lambda outcome: self._report(outcome, heat),
+            go_on=lambda: self.left > 0 and not late,
+        )
         self._add(heat, epochs, outcomes)
         self._learn(now, outcomes, epochs)
         self.state.save(self.out / STATE, self.question, time.monotonic() - self.began)
@@ -287,7 +290,7 @@ class _Procedure:
         following = {rate: request for rate, request in requests.items() if rate not in now}
         for rate in now:
             found = self._finishes(rate, outcomes)
-            if late or len(outcomes) < len(jobs):
+            if len(outcomes) < len(jobs):
                 self._end(rate, races[rate], Stop(found))
             elif request := self._send(rate, races[rate], found):
                 following[rate] = request
