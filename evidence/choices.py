@@ -6,6 +6,7 @@ from evidence.ledger import FOLDER, Run, latest
 from evidence.pages import grid
 from narrows.compare.statistics import interval
 from narrows.report.markdown import paragraph
+from narrows.training.rate import UNREACHED
 
 
 def answers(name: str, folder: Path = FOLDER) -> str:
@@ -82,6 +83,6 @@ def _state(label: str, left: dict[str, tuple[int, str]], refused: dict[str, str]
     heat, by = left[label]
     if not by:
         return (
-            "did not reach the rate" if "asked for" in refused.get(label, "") else "no run finished"
+            "did not reach the rate" if UNREACHED in refused.get(label, "") else "no run finished"
         )
     return f"left {'after short runs' if heat == 0 else 'in the last heat'}, behind {by}"

@@ -66,7 +66,7 @@ def _answer(choice: Choice, rate: float, verdict: Verdict) -> str:
         else:
             parts.append(
                 f"), which leads, though {names} may be better by up to {most:.2f} dB; {_SURE}. "
-                "It is not decided: more --minutes will tell"
+                f"It is not decided{'' if verdict.ended else ': more --minutes give more seeds'}"
             )
     else:
         parts.append("), which leads, from too few runs at this rate to tell it from chance")
@@ -84,7 +84,7 @@ def _fewer(choice: Choice, rate: float, label: str, lead: float) -> str:
     gain = choice.slope(label, rate)
     if not gain > 0 or lead <= 0:
         return ""
-    return f" (some {1 - 2 ** (-lead / gain):.0%} of the bytes)"
+    return f" (worth some {1 - 2 ** (-lead / gain):.0%} of the bytes)"
 
 
 def _nobody(choice: Choice, rate: float, verdict: Verdict) -> str:
@@ -104,7 +104,7 @@ def _no_rival(verdict: Verdict) -> str:
             f"after short runs all others were far behind, {nearest.label} the least, by "
             f"{nearest.lead.mean:.2f} dB ({_between(nearest.lead.low, nearest.lead.high)}); {_SURE}"
         )
-    return "no other recipe reaches this rate"
+    return "no other recipe finished a run at this rate"
 
 
 def gains(choice: Choice, rate: float, verdict: Verdict) -> dict[str, float]:
@@ -297,7 +297,8 @@ def _race(choice: Choice, rate: float, verdict: Verdict) -> Table:
             "state": "in the race",
         }
         if label in left:
-            row["state"] = f"left after {len(runs)} seeds, behind {left[label].by}"
+            why = f"behind {left[label].by}" if left[label].by else "far from the rate"
+            row["state"] = f"left after {len(runs)} seeds, {why}"
         if verdict.finishes.get(label):
             qualities = [run.quality for run in verdict.finishes[label].values()]
             row["quality"] = _spread([quality for quality in qualities if math.isfinite(quality)])

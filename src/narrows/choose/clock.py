@@ -95,6 +95,7 @@ class Probe(Task):
             whole.shape,
             bottleneck=build(parts["bottleneck"]),
             network=build(self.network) if self.network else None,
+            likelihood=build(parts["likelihood"]) if "likelihood" in parts else None,
         )
         run = fit(
             model, data, epochs=2, batch_size=self.batch_size, rate=Rate(self.rate),

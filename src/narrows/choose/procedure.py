@@ -100,11 +100,16 @@ class Choice:
 
     def slope(self, label: str, rate: float) -> float:
         """A contender's gain in dB for each doubling of the bits; NaN if unknown."""
-        for heat in reversed(self.heats):
-            gain = slopes(reached(heat.outcomes), rate).get(label, math.nan)
-            if math.isfinite(gain):
-                return gain
-        return math.nan
+        return known_slope(self.heats, label, rate)
+
+
+def known_slope(heats: Sequence[Runs], label: str, rate: float) -> float:
+    """A contender's slope in the longest runs that tell it, dB for each doubling of the bits."""
+    for heat in reversed(heats):
+        gain = slopes(reached(heat.outcomes), rate).get(label, math.nan)
+        if math.isfinite(gain):
+            return gain
+    return math.nan
 
 
 def choose(
@@ -178,7 +183,6 @@ class _Procedure:
         self.refused: dict[tuple[float, str], str] = {}
         self.heats: list[Runs] = []
         self.verdicts: dict[float, Verdict] = {}
-        self.slopes: dict[tuple[float, str], float] = {}
         self.done = 0
 
     @property
@@ -290,9 +294,8 @@ class _Procedure:
         following = {rate: request for rate, request in requests.items() if rate not in now}
         for rate in now:
             found = self._finishes(rate, outcomes)
-            if len(outcomes) < len(jobs):
-                self._end(rate, races[rate], Stop(found))
-            elif request := self._send(rate, races[rate], found):
+            sent = found if len(outcomes) == len(jobs) else Stop(found)
+            if request := self._send(rate, races[rate], sent):
                 following[rate] = request
         return following
 
@@ -304,9 +307,9 @@ class _Procedure:
                 jobs = self._jobs(rate, request, epochs)
                 outcomes = [outcome for job in jobs if (outcome := kept(job, self.root))]
                 self._add(request.heat, epochs, outcomes)
-                self._end(rate, races[rate], Stop(self._finishes(rate, outcomes)))
+                self._send(rate, races[rate], Stop(self._finishes(rate, outcomes)))
             else:
-                self._end(rate, races[rate], Stop())
+                self._send(rate, races[rate], Stop())
 
     def _add(self, heat: int, epochs: int, outcomes: Sequence[Outcome[Asked]]) -> None:
         """Puts outcomes to those of their heat."""
@@ -314,18 +317,13 @@ class _Procedure:
             self.heats.append(Runs(epochs))
         self.heats[heat] = Runs(epochs, [*self.heats[heat].outcomes, *outcomes])
 
-    def _send(self, rate: float, one: Race, found: Finishes) -> Request | None:
+    def _send(self, rate: float, one: Race, found: Finishes | Stop) -> Request | None:
+        """What the race asks for next; None, and its verdict is known, if it has ended."""
         try:
             return one.send(found)
         except StopIteration as end:
             self.verdicts[rate] = end.value
             return None
-
-    def _end(self, rate: float, one: Race, stop: Stop) -> None:
-        try:
-            one.send(stop)
-        except StopIteration as end:
-            self.verdicts[rate] = end.value
 
     def _epochs(self, heat: int, requests: Mapping[float, Request]) -> int:
         """Of each run of a heat; settled when it begins, and kept."""
@@ -381,14 +379,14 @@ class _Procedure:
     def _finishes(self, rate: float, outcomes: Sequence[Outcome[Asked]]) -> Finishes:
         """Brought to the rate along each contender's own slope; NaN too far from it."""
         runs = reached([outcome for outcome in outcomes if outcome.task.rate == rate])
-        slopes = {label: self.slopes.get((rate, label), math.nan) for label in runs}
+        own = {label: known_slope(self.heats, label, rate) for label in runs}
         found: dict[str, dict[int, Finish]] = {}
-        for label, by_seed in at_asked(runs, rate, slopes).values.items():
+        for label, by_seed in at_asked(runs, rate, own).values.items():
             for seed, quality in by_seed.items():
                 run = runs[label][rate][seed]
                 near = abs(math.log(run.bits / rate)) < math.log1p(FAR)
-                kept = Finish(quality if near else math.nan, run.squares)
-                found.setdefault(label, {})[seed] = kept
+                finish = Finish(quality if near else math.nan, run.squares)
+                found.setdefault(label, {})[seed] = finish
         return found
 
     def _learn(
@@ -402,11 +400,6 @@ class _Procedure:
                 errors = [outcome.error for outcome in own if outcome.error]
                 if errors:
                     self.refused[rate, label] = errors[0]
-        runs = reached(self.heats[-1].outcomes)
-        for rate in self.question.rates:
-            for label, gain in slopes(runs, rate).items():
-                if math.isfinite(gain):
-                    self.slopes[rate, label] = gain
 
     def _report(self, outcome: Outcome[Asked], heat: int) -> None:
         task, figures = outcome.task, outcome.figures

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from narrows.cli import parsing
-from narrows.cli.compare import default_jobs, labels, pair, rates
+from narrows.cli.compare import add_workers, default_jobs, labels, pair, rates
 from narrows.cli.main import INTERRUPTED, UsageError
 from narrows.saving.trust import trusting_words
 from narrows.training.run import fresh
@@ -48,14 +48,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--set", type=str, action="append", help="ARG=VALUE for all runs, as fit.batch_size=128"
     )
-    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
-    parser.add_argument(
-        "--ray",
-        type=str,
-        default=None,
-        metavar="ADDRESS",
-        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
-    )
+    add_workers(parser)
     parser.add_argument("--out", type=str, default=None, help="folder; default runs/choose, ...")
     return parser
 

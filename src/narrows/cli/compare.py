@@ -41,14 +41,7 @@ def _parser() -> ArgumentParser:
     parser = parsing.parser("compare", _ABOUT)
     _add_runs(parser)
     _add_rates(parser)
-    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
-    parser.add_argument(
-        "--ray",
-        type=str,
-        default=None,
-        metavar="ADDRESS",
-        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
-    )
+    add_workers(parser)
     parser.add_argument(
         "--skip-measures",
         action="store_true",
@@ -59,6 +52,18 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
     return parser
+
+
+def add_workers(parser: ArgumentParser) -> None:
+    """How many processes train, and where."""
+    parser.add_argument("--jobs", type=int, default=None, help="processes; default one a core")
+    parser.add_argument(
+        "--ray",
+        type=str,
+        default=None,
+        metavar="ADDRESS",
+        help="run on a Ray cluster: auto, ray://HOST:10001, or local (pip install narrows[ray])",
+    )
 
 
 def _add_runs(parser: ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from narrows.priors.base import Prior
 from narrows.tasks import Outcome, Result
 from narrows.training.evaluation import latents, quality
 from narrows.training.priors.fitting import mean_bits
+from narrows.training.rate import UNREACHED
 
 J = TypeVar("J", bound=Job)
 RATE = "rate"
@@ -32,7 +33,6 @@ WRITTEN = 500
 SQUARES = "squares"
 """Name of the array with the squared error of each test example in the file."""
 _OPTION = "data-options."
-_UNREACHED = "asked for"
 _STEPS = 12  # halvings of the interval in which the step lies
 
 
@@ -88,7 +88,7 @@ def wider(job: J) -> J:
 def out_of_reach(outcome: Outcome[Job]) -> bool:
     """Whether a run failed because its model does not reach the rate."""
     asked = isinstance(outcome.task, Asked)
-    return asked and outcome.error is not None and _UNREACHED in outcome.error
+    return asked and outcome.error is not None and UNREACHED in outcome.error
 
 
 @torch.no_grad()

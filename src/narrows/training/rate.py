@@ -23,6 +23,10 @@ _TRIALS, _NEAR, _FAR = 24, 0.005, 32.0  # of a step: log rate over what is asked
 _START = 0.1  # weight of a choice that did not pay for its bits before
 
 
+UNREACHED = "asked for"
+"""How every RateUnreachableError begins, by which a process that reads the text knows it."""
+
+
 class RateUnreachableError(RuntimeError):
     """A rate that the model does not reach; says which is the nearest."""
 
@@ -99,7 +103,7 @@ class Rate(Callback):
         most = _most(model)
         if self.bits_per_dim > most:
             raise RateUnreachableError(
-                f"asked for {self.bits_per_dim:g} bits per dimension, and the codes hold at most "
+                f"{UNREACHED} {self.bits_per_dim:g} bits per dimension, and the codes hold at most "
                 f"{most:.4g} ({model.bottleneck.codes} on sites {model.sites}); take more sites, "
                 "more numbers or codes a site, or ask for less"
             )
@@ -149,7 +153,7 @@ class Rate(Callback):
         self._stuck = self._stuck + 1 if self._late and self._weight in self.bounds else 0
         if self._stuck >= _PATIENCE and abs(error) > 0.02:
             raise RateUnreachableError(
-                f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that this model "
+                f"{UNREACHED} {self.bits_per_dim:g} bits per dimension; the nearest that this model "
                 f"reached is {self._mean * math.exp(self._offset):.4g}, the weight of the rate "
                 f"being at its bound {self._weight:g}; ask for that, or change what the code holds"
             )
@@ -189,7 +193,7 @@ class Rate(Callback):
         log_factor, error = _root(log_ratio, farthest=_FAR if self._blind else 1.0)
         if self._blind and abs(error) > 0.02:
             raise RateUnreachableError(
-                f"asked for {self.bits_per_dim:g} bits per dimension; the nearest that a step of "
+                f"{UNREACHED} {self.bits_per_dim:g} bits per dimension; the nearest that a step of "
                 f"{type(plain).__name__} leads to is {self.bits_per_dim * math.exp(error):.4g}; "
                 "ask for that, or change what the code holds"
             )
