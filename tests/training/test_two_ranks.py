@@ -22,9 +22,6 @@ import narrows as nw
 from narrows.training.checkpoint import load_checkpoint
 from tests.training import ranks_program as program
 
-# The fixture trains for a minute on two cores: on one worker of `make test`, not on each.
-pytestmark = pytest.mark.xdist_group("two ranks")
-
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):

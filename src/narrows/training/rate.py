@@ -153,8 +153,8 @@ class Rate(Callback):
         self._stuck = self._stuck + 1 if self._late and self._weight in self.bounds else 0
         if self._stuck >= _PATIENCE and abs(error) > 0.02:
             raise RateUnreachableError(
-                f"{UNREACHED} {self.bits_per_dim:g} bits per dimension; the nearest that this model "
-                f"reached is {self._mean * math.exp(self._offset):.4g}, the weight of the rate "
+                f"{UNREACHED} {self.bits_per_dim:g} bits per dimension; the nearest that this "
+                f"model reached is {self._mean * math.exp(self._offset):.4g}, the weight of the rate "
                 f"being at its bound {self._weight:g}; ask for that, or change what the code holds"
             )
 
