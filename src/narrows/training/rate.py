@@ -154,8 +154,9 @@ class Rate(Callback):
         if self._stuck >= _PATIENCE and abs(error) > 0.02:
             raise RateUnreachableError(
                 f"{UNREACHED} {self.bits_per_dim:g} bits per dimension; the nearest that this "
-                f"model reached is {self._mean * math.exp(self._offset):.4g}, the weight of the rate "
-                f"being at its bound {self._weight:g}; ask for that, or change what the code holds"
+                f"model reached is {self._mean * math.exp(self._offset):.4g}, the weight of the "
+                f"rate being at its bound {self._weight:g}; ask for that, or change what the code "
+                "holds"
             )
 
     def after_epoch(self, model: Autoencoder, row: Mapping[str, float]) -> bool:
