@@ -23,8 +23,6 @@ PLOTS: Mapping[str, Callable[[], Picture]] = {
     "sparse-mnist": lambda: benchmarks.sparse_plot("mnist"),
     "sparse-cifar10": lambda: benchmarks.sparse_plot("cifar10"),
     "compare-digits": lambda: comparisons.plot("digits"),
-    "compare-mnist": lambda: comparisons.plot("mnist"),
-    "compare-cifar10": lambda: comparisons.plot("cifar10"),
     "rate-distortion-mnist": lambda: rate_distortion.plot("mnist"),
     "rate-distortion-cifar10": lambda: rate_distortion.plot("cifar10"),
 }

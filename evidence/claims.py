@@ -11,7 +11,7 @@ from evidence.pages import ROOT, grid
 from reproductions import CLAIMS, Claim, Scale
 from reproductions.claim import Former, Plain, Size
 from reproductions.examination import shared
-from reproductions.page import RULE, floors, numbers
+from reproductions.page import RULE, numbers
 from reproductions.training import Setting
 from reproductions.verdict import Estimate, Verdict, holm, judge, p_value, together
 
@@ -57,18 +57,9 @@ class Judged:
                 return "undertrained"
         return together(self.verdicts())
 
-    def floors(self) -> list[str]:
-        """Sentences on the models behind the claim."""
-        if self.run is None:
-            return []
-        figures = self.run.figures
-        if "models" not in figures:
-            return ["Measured before models were held to a floor: no verdict is drawn."]
-        return floors(figures["models"], figures["shortfalls"], figures["advice"])
-
 
 def page() -> str:
-    """Everything about every claim."""
+    """What the pages of the documents leave out: dates, p values, cost, notes, pictures."""
     judged = [find(claim) for claim in CLAIMS]
     theirs = [one for one in judged if not one.claim.ours]
     ours = [one for one in judged if one.claim.ours]
@@ -79,16 +70,25 @@ def page() -> str:
         f"{len(theirs)} claims: {said}.", RULE, _listed(theirs),
         "Tests of our own repairs and ideas, which no document states:", _listed(ours),
     ]  # fmt: skip
-    ps = _adjusted()
-    return "\n\n".join([*parts, *(_section(one, ps) for one in judged)])
+    return "\n\n".join(
+        [*parts, "## Notes, and hypotheses that were changed", *filter(None, map(_notes, judged))]
+    )
 
 
 def _listed(judged: Sequence[Judged]) -> str:
-    rows = [
-        [one.claim.document, f"[{one.claim.name}](#{one.claim.name})", one.verdict]
-        for one in judged
-    ]
-    return grid(["document", "claim", "verdict"], rows)
+    head = ["claim", "place", "verdict", "stated", "values", "Holm's p", "trials, minutes, commit"]
+    ps = _adjusted()
+    rows = []
+    for one in judged:
+        claim = one.claim
+        known = [ps.get((claim.name, h.quantity), "–") for h in claim.hypotheses]
+        values = {row[3] for row in _rows(one)}
+        rows.append([
+            f"[{claim.name}](../documents/{claim.document}.md)", f"{claim.document}, {claim.place}",
+            one.verdict, ", ".join(sorted({str(h.since) for h in claim.hypotheses})),
+            ", ".join(sorted(values)), ", ".join(known), _cost(one.run) if one.run else "–",
+        ])  # fmt: skip
+    return grid(head, rows)
 
 
 def _adjusted() -> dict[tuple[str, str], str]:
@@ -236,28 +236,13 @@ def _rows(one: Judged) -> list[list[str]]:
     return rows
 
 
-def _section(one: Judged, ps: Mapping[tuple[str, str], str]) -> str:
-    claim = one.claim
-    lines = []
-    for hypothesis, row in zip(claim.hypotheses, _rows(one), strict=False):
-        quantity, side, measured, values, verdict = row
-        line = f"- {quantity}: {side}, stated {hypothesis.since}; "
-        if one.run is not None:
-            p = ps.get((claim.name, quantity), "–")
-            line += f"measured {measured}, {values} values, p {p}: "
-        lines.append(f"{line}{verdict}")
+def _notes(one: Judged) -> str:
     parts = [
-        f"## {claim.name}",
-        f"Document {claim.document}, {claim.place}: {claim.says}",
-        f"**{one.verdict}**",
-        "\n".join(lines),
-        *one.floors(),
-        *(_struck(former) for former in claim.former),
-        *(_pictures(claim.name, one.run.figures["pictures"]) if one.run else []),
-        *claim.notes,
-        *([_cost(one.run)] if one.run else []),
+        *(_struck(former) for former in one.claim.former),
+        *(_pictures(one.claim.name, one.run.figures["pictures"]) if one.run else []),
+        *one.claim.notes,
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join([f"**{one.claim.name}.** {parts[0]}", *parts[1:]]) if parts else ""
 
 
 def _struck(former: Former) -> str:
@@ -276,9 +261,5 @@ def _pictures(name: str, known: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cost(run: Run) -> str:
-    processor, cores = run.hardware["processor"], run.hardware["cores"]
     assert run.seconds is not None
-    return (
-        f"{run.figures['trials']} trials, {run.seconds / 60:.1f} minutes of one core, narrows "
-        f"{run.versions['narrows']} at {run.commit}, {processor}, {cores} cores"
-    )
+    return f"{run.figures['trials']}, {run.seconds / 60:.1f}, {run.commit}"
