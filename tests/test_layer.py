@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
 import narrows as nw
@@ -221,6 +222,85 @@ def test_without_any_optimiser_update_is_called_by_hand():
     assert updates(model) == 1
 
 
+def test_averaged_copies_follow_the_weights_and_learn_nothing_themselves():
+    plain, model = Small(quantizer()), Small(quantizer())
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+    for one in (plain, model):
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        for seed in range(3):
+            step(one, optimizer, batch(seed))
+            if one is model:
+                average.update_parameters(model)
+                average.eval()(batch(9))
+    assert close(states(plain), states(model))
+    vectors = average.module.layer.bottleneck.codebook.vectors
+    assert not torch.equal(vectors, model.layer.bottleneck.codebook.vectors)
+
+
+def test_an_optimiser_may_be_made_before_the_layer():
+    early = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    model, later = Small(quantizer()), Small(quantizer())
+    early.add_param_group({"params": list(model.parameters())})
+    for one, optimizer in ((model, early), (later, torch.optim.SGD(later.parameters(), lr=0.1))):
+        for seed in range(3):
+            step(one, optimizer, batch(seed))
+    assert updates(model) == 3
+    assert close(states(model), states(later))
+
+
+def test_evaluation_between_backward_and_step_changes_nothing():
+    plain, model = Small(quantizer()), Small(quantizer())
+    for one in (plain, model):
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        for seed in range(3):
+            one(batch(seed)).backward()
+            if one is model:
+                model.eval()(batch(9))
+                model.train()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert close(states(plain), states(model))
+
+
+def test_a_frozen_layer_passes_gradients_and_learns_nothing():
+    model = Small(quantizer())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    step(model, optimizer, batch())
+    model.layer.freeze()
+    before = [s.clone() for s in states(model.layer)]
+    encoder = model.encoder.weight.detach().clone()
+    step(model, optimizer, batch(1))
+    assert all(torch.equal(a, b) for a, b in zip(before, states(model.layer), strict=True))
+    assert not torch.equal(encoder, model.encoder.weight)
+    model.layer.unfreeze()
+    step(model, optimizer, batch(2))
+    assert updates(model) == 2
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_given_codewords_and_a_stopped_run_go_on_from_what_was_saved(frozen):
+    def made():
+        model = Small(quantizer())
+        model.layer.bottleneck.set_codewords(torch.eye(16)[:, :4] + 1)
+        if frozen:
+            model.layer.freeze()
+        return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+    whole, stopped = made(), made()
+    for seed in range(4):
+        step(*whole, batch(seed))
+    for seed in range(2):
+        step(*stopped, batch(seed))
+    again = made()
+    for new, old in zip(again, stopped, strict=True):
+        new.load_state_dict(copy.deepcopy(old.state_dict()))
+    for seed in range(2, 4):
+        step(*again, batch(seed))
+    assert close(states(whole[0]), states(again[0]), 0)
+    given = torch.eye(16)[:, :4] + 1
+    assert torch.equal(again[0].layer.bottleneck.codebook.vectors, given) == frozen
+
+
 def test_a_copy_is_a_layer_of_its_own():
     model = Small(quantizer())
     model(batch()).backward()
@@ -341,6 +421,29 @@ def test_a_padded_batch_equals_the_unpadded_one(family):
         assert close([out.bits], [plain.bits], 1e-5)
 
 
+@pytest.mark.parametrize("family", PER_SITE)
+def test_images_of_different_sizes_in_one_batch_equal_their_sites_alone(family):
+    x = features(family, 3, 4, 5)
+    mask = torch.zeros(3, 4, 5, dtype=torch.bool)
+    for image, (height, width) in enumerate([(4, 2), (1, 5), (0, 0)]):  # the last is padding
+        mask[image, :height, :width] = True
+    (_, out, _), (_, alone, _) = trained_on(family, x, mask), trained_on(family, x[mask])
+    assert close([out.z[mask], 2 * out.loss], [alone.z, 13 * alone.loss])
+    if out.bits is not None:
+        assert close([out.bits], [torch.stack([b.sum() for b in alone.bits.split([8, 5, 0])])])
+
+
+def test_one_precision_goes_through_a_mask_and_nan_outside_it_is_refused():
+    layer = nw.Layer(quantizer())
+    x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0)).half()
+    x[0, :, 2:] = torch.nan
+    out = layer(x, torch.tensor([2, 6, 6]))
+    assert out.z.dtype == torch.float16
+    assert bool(out.z.isfinite().all())
+    with pytest.raises(ValueError, match="4 of 60 features are NaN"):
+        layer(x, torch.tensor([3, 6, 6]))
+
+
 # Under a mask, how many stages are sent is drawn for each site, else for each example.
 @pytest.mark.parametrize("family", [name for name in PER_SITE if name != "residual"])
 def test_a_mask_of_all_sites_changes_nothing(family):
@@ -359,6 +462,12 @@ def test_examples_that_are_coded_whole_are_masked_whole():
     mask[1] = False
     out = layer(x.masked_fill(~mask[..., None], torch.nan), mask)
     assert close([out.z[[0, 2]]], [layer(x[[0, 2]]).z])
+    (learnt, _, scale), (own, _, known) = (
+        trained_on("sparse image", x, mask),
+        trained_on("sparse image", x[[0, 2]]),
+    )
+    assert close(states(learnt), states(own))
+    assert close([scale], [known])
     mask[0, 0] = False
     with pytest.raises(ValueError, match="mask whole examples"):
         layer(x, mask)

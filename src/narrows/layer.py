@@ -139,7 +139,9 @@ class Layer(Following):
                 "gradient; use a reparameterised estimator (GumbelSoftmax), or nw.Autoencoder"
             )
         rate = self._rate(latent, tuple(used.shape[1:-1]))
-        loss = self._loss(latent, rate) / (batch if self.per == "example" else used.numel())
+        # An example of nothing but padding is none.
+        examples = batch if keep is None else keep.reshape(batch, -1).any(1).sum()
+        loss = self._loss(latent, rate) / (examples if self.per == "example" else used.numel())
         z, code = latent.z, latent.code
         if keep is not None:
             z, rate = _spread(z, keep, 0), _per_example(rate, keep)
