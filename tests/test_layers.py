@@ -17,6 +17,7 @@ LAYERS = [
     {"latent", "bottlenecks", "priors", "likelihoods", "networks"},
     {"autoencoder", "passes", "layer", "objectives"},
     {"codec", "data", "export", "generation", "metrics", "testing"},
+    {"interop"},
     {"training"},
     {"report"},
     {"compare"},

@@ -9,6 +9,7 @@ from narrows import export as export
 from narrows import functional as functional
 from narrows import generation as generation
 from narrows import hub as hub
+from narrows import interop as interop
 from narrows import kernels as kernels
 from narrows import likelihoods as likelihoods
 from narrows import metrics as metrics

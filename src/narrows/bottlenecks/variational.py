@@ -196,6 +196,12 @@ def positive(raw: Tensor) -> Tensor:
     return F.softplus(raw + _RAW_OF_ONE) + SMALLEST_SCALE
 
 
+def unbounded(scale: Tensor) -> Tensor:
+    """The feature that `positive` makes this scale of."""
+    above = (scale - SMALLEST_SCALE).clamp_min(1e-6)
+    return above + torch.log(-torch.expm1(-above)) - _RAW_OF_ONE
+
+
 def _quantiles(family: Family, count: int = 32) -> Tensor:
     """Midpoint quantiles of the standard noise: nodes that integrate KL without chance.
 
