@@ -1,6 +1,5 @@
 """What a trained model must show before a verdict may rest on it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.data.dataset import Dataset
-from narrows.saving.writing import write_json
+from narrows.saving.writing import read_json, write_json
 from narrows.training import Run
 
 FILE = "floor.json"
@@ -123,4 +122,7 @@ def write(folder: Path, floor: Floor) -> None:
 
 def read(folder: Path) -> list[Floor]:
     """The floors of all models of a trial, in the order of their folders' names."""
-    return [Floor(**json.loads(path.read_text())) for path in sorted(folder.rglob(FILE))]
+    return [
+        Floor(**read_json(path, "delete it, and measure again"))
+        for path in sorted(folder.rglob(FILE))
+    ]

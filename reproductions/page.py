@@ -1,6 +1,7 @@
 """What came of the claims, as a page, as pictures, as JSON and as lines of the ledger."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from narrows.report import Block, Column, Gallery, Page, Picture, Section, Table
 from narrows.report.table import format_cell
-from narrows.saving.writing import write_bytes, write_json
+from narrows.saving.writing import write_bytes, write_text
 from narrows.training.run import environment
 from reproductions.claim import Former
 from reproductions.examination import Examined, Finding
@@ -45,7 +46,8 @@ def write(examined: Sequence[Examined], out: Path, command: str) -> Path:
         The page.
     """
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "claims.json", [as_json(one) for one in examined])
+    found = [as_json(one) for one in examined]
+    write_text(out / "claims.json", json.dumps(found, indent=1) + "\n")
     (out / "claims").mkdir(exist_ok=True)
     for one in examined:
         for index, (data, _, _) in enumerate(pictures(one.figures), 1):

@@ -16,6 +16,7 @@ from narrows.choose.procedure import Question, choose, network
 from narrows.cli.recipes import find
 from narrows.compare.asked import SQUARES, Asked
 from narrows.compare.bench import Source
+from narrows.saving.writing import read_json, write_json
 from narrows.tasks import Cost, Executor, Outcome
 from narrows.tasks.task import keep
 
@@ -196,8 +197,8 @@ def test_the_same_question_again_runs_nothing(data, tmp_path):
 
 def test_with_the_time_spent_what_was_run_still_answers(data, tmp_path):
     choice, _ = chosen(Scripted(QUALITY), data, tmp_path)
-    state = json.loads((tmp_path / "choose.json").read_text())
-    (tmp_path / "choose.json").write_text(json.dumps({**state, "spent": 600.0}))
+    state = read_json(tmp_path / "choose.json", "")
+    write_json(tmp_path / "choose.json", {**state, "spent": 600.0})
     nothing = Scripted(QUALITY, interrupt_after=0)
     again, _ = chosen(nothing, data, tmp_path)
     assert again.verdicts[0.5].leads == choice.verdicts[0.5].leads

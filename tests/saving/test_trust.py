@@ -15,9 +15,18 @@ import narrows as nw
 from narrows.cli.main import main
 from narrows.saving.trust import refuse_strangers, trust_options, trusting
 
-ROOT = Path(__file__).parents[1]
+SOURCE = Path(nw.__file__).parents[1]
+"""Other processes run the code that is tested, not what else is installed."""
 EVIL = 'from pathlib import Path\nPath(__file__).with_name("EXECUTED").write_text("")\n'
 MINE = "from narrows.bottlenecks import Identity\nclass Mine(Identity):\n    pass\n"
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    """No module of a test is known to the next one; torn down after `monkeypatch`."""
+    yield
+    for name in ("users_part", "shown_part"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +61,7 @@ def poison(path: Path, *place: str, value: object) -> None:
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
+    content.pop("checksum", None)  # an enemy could compute it
     path.write_text(json.dumps(content) if json_file else yaml.safe_dump(content))
 
 
@@ -61,7 +71,7 @@ def process(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-P", "-c", code, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
     )
@@ -194,7 +204,7 @@ def test_what_the_user_trusts_is_built(tmp_path, monkeypatch):
     code = "import narrows as nw, users_part as u\nnw.Autoencoder((4,), u.Mine(2)).save('model')"
     subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, check=True,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}"},
+        env={**os.environ, "PYTHONPATH": f"{SOURCE}:{tmp_path}"},
     )  # fmt: skip
     folder = tmp_path / "model"
     with pytest.raises(ValueError, match=r"made of users_part.Mine.*--trust users_part"):

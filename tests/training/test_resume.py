@@ -188,6 +188,8 @@ print("kills", kills)
     figures = [
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "killed")
     ]
+    for figure in figures:  # the history holds times
+        del figure["history"], figure["checksum"]
     assert figures[0] == figures[1]
 
 

@@ -80,7 +80,17 @@ def _plain(text: str) -> str:
     return re.sub(abstract, "it names no class; give its class_path first", text)
 
 
-_RECIPE = {"model", "fit", "data", "data_root", "data_options", "out", "format", "config"}
+_RECIPE = {
+    "model",
+    "fit",
+    "data",
+    "data_root",
+    "data_options",
+    "out",
+    "format",
+    "config",
+    "checksum",
+}
 _PART = {"class_path", "init_args", "dict_kwargs"}
 
 

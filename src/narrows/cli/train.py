@@ -88,6 +88,7 @@ def parser() -> ArgumentParser:
     result.add_argument("--config", action="config", help="a YAML file, over the recipe's values")
     result.add_function_arguments(parts, "model", as_group=False)
     result.add_argument("--format", type=int, default=FORMAT, help=argparse.SUPPRESS)
+    result.add_argument("--checksum", type=str, default="", help=argparse.SUPPRESS)
     result.add_argument("--data", type=str, default="digits", help="`narrows data` lists them")
     result.add_argument("--data-root", type=str, default=None, help="folder looked in first")
     result.add_argument(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from narrows.kernels.compile import function
+from narrows.kernels.compile import function, parts
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
 _PAIRS = 1 << 16  # differences of a row and a code taken at a time
@@ -62,8 +62,12 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
     compiled = function("nearest", "nearest", rows, codes)
     if compiled is not None:
         index = torch.empty(len(rows), dtype=torch.int64)
-        verdict = compiled(rows, codes, len(rows), *codes.shape, torch.get_num_threads(), index)
-        _refuse(verdict, len(rows))
+        bad, threads = 0, torch.get_num_threads()
+        for some in parts(len(rows), codes.numel()):
+            number = some.stop - some.start
+            verdict = compiled(rows[some], codes, number, *codes.shape, threads, index[some])
+            bad = -1 if verdict < 0 else bad + verdict
+        _refuse(bad, len(rows))
         return index
     with torch.autocast(rows.device.type, enabled=False):
         return search_by_torch(rows, codes)

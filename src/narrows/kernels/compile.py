@@ -43,6 +43,8 @@ _FLAGS = (
     ("-mcpu=native",),
     (),
 )
+# Of one call, for each thread; fewer rows than the least would be packing and little else.
+_OPERATIONS, _LEAST_ROWS = 2.0**32, 64
 _lock = threading.Lock()
 
 
@@ -85,6 +87,18 @@ def function(kernel: str, name: str, *tensors: Tensor) -> Callable[..., int] | N
         return compiled(*map(_as_c, held))
 
     return call
+
+
+def parts(rows: int, cost: float) -> Iterator[slice]:
+    """Rows for one call at a time, as Python hears of Ctrl-C only between calls.
+
+    Args:
+        rows: how many there are.
+        cost: operations that one takes, about; a part is a second or two of one thread.
+    """
+    step = torch.get_num_threads() * max(_LEAST_ROWS, int(_OPERATIONS / cost))
+    for start in range(0, max(rows, 1), step):
+        yield slice(start, min(start + step, rows))
 
 
 def _as_c(value: Tensor | float | None) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:

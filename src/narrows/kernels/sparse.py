@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from narrows.kernels.compile import function
+from narrows.kernels.compile import function, parts
 
 # Up to here the atoms' Gram matrix (64 MB in float32) is cheaper than going through the signals.
 _LARGEST_GRAM = 4096
 # Signals of a thread in one call of the lasso.
-_TILE = 256
+_TILE = 32
 # One pass over the correlations for each atom: beyond so many a partial sort is faster.
 _FEW = 32
 
@@ -26,20 +26,11 @@ def omp(
     atoms, values = _code(signals, k)
     squares = signals.new_empty(n)
     threads = torch.get_num_threads()
-    call(
-        signals,
-        dictionary,
-        gram,
-        n,
-        dim,
-        size,
-        k,
-        float(tolerance),
-        threads,
-        atoms,
-        values,
-        squares,
-    )
+    for rows in parts(n, size * (dim + k * (k if gram is not None else dim))):
+        call(
+            *(signals[rows], dictionary, gram, rows.stop - rows.start, dim, size, k),
+            *(float(tolerance), threads, atoms[rows], values[rows], squares[rows]),
+        )
     return atoms, values, squares
 
 
@@ -52,9 +43,14 @@ def select(
         return None
     signals, dictionary = signals.detach(), dictionary.detach()
     (n, dim), size = signals.shape, len(dictionary)
-    code = _code(signals, k)
-    call(signals, dictionary, n, dim, size, k, nonnegative, torch.get_num_threads(), *code)
-    return code
+    atoms, values = _code(signals, k)
+    threads = torch.get_num_threads()
+    for rows in parts(n, size * (dim + k)):
+        call(
+            *(signals[rows], dictionary, rows.stop - rows.start, dim, size, k, nonnegative),
+            *(threads, atoms[rows], values[rows]),
+        )
+    return atoms, values
 
 
 def lasso(
@@ -82,13 +78,14 @@ def lasso(
     objective, gap = signals.new_empty(2, n)
     converged = torch.empty(n, dtype=torch.bool)
     first = (None, None) if start is None else (start[0], start[1].to(signals.dtype))
-    correlations, penalty = signals @ dictionary.T, penalty.to(signals.dtype)
+    penalty = penalty.to(signals.dtype)
     threads = torch.get_num_threads()
     for some in range(0, n, _TILE * threads):  # between the calls Python hears of Ctrl-C
         rows = slice(some, min(some + _TILE * threads, n))
         given = [None if part is None else part[rows] for part in first]
         call(
-            *(signals[rows], dictionary, correlations[rows], gram, rows.stop - some, dim, size),
+            *(signals[rows], dictionary, signals[rows] @ dictionary.T, gram),
+            *(rows.stop - some, dim, size),
             *(penalty[rows], float(ridge), float(budget[0]), nonnegative, budget[1], width),
             *(*given, 0 if start is None else start[0].shape[1], threads),
             *(atoms[rows], values[rows], objective[rows], gap[rows], converged[rows]),
@@ -116,10 +113,13 @@ def solve_on_support(
     n, width = right.shape
     gram = dictionary @ dictionary.T if _worth_a_gram(n, width, size) else None
     solution = right.new_empty(right.shape)
-    call(
-        *(dictionary, gram, n, dim, size, atoms, active, right),
-        *(width, float(ridge), torch.get_num_threads(), solution),
-    )
+    threads = torch.get_num_threads()
+    for rows in parts(n, max(width, 1) ** 2 * (width + dim)):
+        call(
+            *(dictionary, gram, rows.stop - rows.start, dim, size),
+            *(atoms[rows], active[rows], right[rows], width, float(ridge), threads),
+            solution[rows],
+        )
     return solution.to(dtype)
 
 

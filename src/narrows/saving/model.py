@@ -10,7 +10,7 @@ from torch import nn
 from narrows.recorded import FORMAT, build, spec
 from narrows.saving.trust import read_model
 from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
-from narrows.saving.writing import sealed, write_json
+from narrows.saving.writing import write_json
 
 MODEL, WEIGHTS = FILES = ("model.json", "model.safetensors")
 """Names of the files in a model's folder."""
@@ -35,7 +35,7 @@ class Saved(nn.Module):
         content = {name: spec(part) for name, part in self.parts().items()}
         content["format"] = FORMAT
         content[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
-        write_json(folder / MODEL, sealed(content))
+        write_json(folder / MODEL, content)
         return folder
 
     @classmethod

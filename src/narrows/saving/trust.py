@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from narrows.recorded import Recorded, check_format
-from narrows.saving.writing import check_seal, read_json, read_yaml
+from narrows.saving.writing import check_keys, read_json, read_yaml
 
 VARIABLE = "NARROWS_TRUST"
 """Environment variable with the trusted modules, between commas."""
@@ -98,7 +98,8 @@ def read_model(path: Path, trust: str | Sequence[str] = ()) -> dict[str, Any]:
     content = read_json(path, remedy)
     check_format(content, path)
     refuse_strangers(content, path, trust=trust)
-    return check_seal(content, path, keys=_PARTS, remedy=remedy)
+    check_keys(content, path, remedy, needed=(), optional=_PARTS)
+    return content
 
 
 def read_configuration(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from narrows.saving.writing import file_checksum
+from narrows.saving.writing import file_checksum, whole
 
 CHECKSUM = "sha256"
 """Key of `model.json` under which the checksum of the weights stands."""
@@ -34,14 +34,21 @@ _MAKERS = {
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
     """Writes a state whole or not at all; returns the file's checksum."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.touch()
-    mode = partial.stat().st_mode  # safetensors gives its files another than the user's own
-    save_file({name: value.detach().contiguous() for name, value in state.items()}, partial)
-    partial.chmod(mode)
-    checksum = file_checksum(partial)
-    partial.replace(path)
-    return checksum
+    with whole(path) as partial:
+        tensors = {name: value.detach().contiguous() for name, value in state.items()}
+        write_tensors(partial, tensors)
+        return file_checksum(partial)
+
+
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], header: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file of the mode that all files of the user have."""
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = path.stat().st_mode  # the library gives its files another, and may put a new one here
+    save_file(tensors, path, header)
+    path.chmod(mode)
 
 
 def read_weights(path: Path, checksum: object) -> dict[str, Tensor]:

@@ -40,38 +40,47 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
 SEAL = "checksum"
-"""Key of a JSON file under which the checksum of all else in it stands."""
+"""Key of a JSON or YAML file under which the checksum of all else in it stands."""
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data with their own checksum, which `check_seal` verifies."""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file with its checksum, whole or not at all."""
+    write_text(path, json.dumps(_sealed(content), indent=1) + "\n")
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a YAML file with its checksum, whole or not at all."""
+    write_text(path, yaml.safe_dump(_sealed(content), sort_keys=False))
+
+
+def check_keys(
+    content: Mapping[str, Any],
+    path: Path,
+    remedy: str,
+    *,
+    needed: Iterable[str],
+    optional: Iterable[str] = (),
+) -> None:
+    """Refuses a file without its keys, or with others: damage, such as to the checksum's name.
+
+    Raises:
+        ValueError: with the file, the key and the remedy.
+    """
+    missing = [f"it has no {key!r}" for key in needed if key not in content]
+    known = {*needed, *optional}
+    strange = [f"it has an unknown key {key!r}" for key in content if key not in known]
+    if missing or strange:
+        raise ValueError(f"{path} is damaged ({[*missing, *strange][0]}): {remedy}")
+
+
+def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, SEAL: _content_checksum(content)}
 
 
-def check_seal(
-    content: Mapping[str, Any], path: Path, *, keys: Iterable[str], remedy: str
-) -> dict[str, Any]:
-    """What was sealed; without a seal (of early files of 0.2.0, or edited ones) as it is.
-
-    Args:
-        content: of the file.
-        path: of the file, for the message.
-        keys: that such a file has; others are damage, such as to the name of the seal.
-        remedy: what the user can do if it is damaged.
-
-    Raises:
-        ValueError: with the file, the fault and the remedy.
-    """
+def _unsealed(content: dict[str, Any], path: Path, remedy: str) -> dict[str, Any]:
+    """What was sealed; without a checksum (early files of 0.2.0, recipes) as it is."""
     kept = {key: value for key, value in content.items() if key != SEAL}
-    strange = [key for key in kept if key not in keys]
-    if strange:
-        raise ValueError(f"{path} is damaged (it has an unknown key {strange[0]!r}): {remedy}")
     if content.get(SEAL, "") not in ("", _content_checksum(kept)):
         raise ValueError(
             f"{path} is damaged or was edited (its checksum is not that of its content): {remedy}; "
@@ -86,13 +95,8 @@ def _content_checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def write_yaml(path: Path, value: object) -> None:
-    """Writes a YAML file whole or not at all."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False))
-
-
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """The object that a JSON file holds, less its checksum.
 
     Args:
         path: of the file.
@@ -102,9 +106,10 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         ValueError: with the file, the fault and the remedy.
     """
     try:
-        return _mapping(json.loads(path.read_bytes()))
+        content = _mapping(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({_fault(path, error)}): {remedy}") from error
+    return _unsealed(content, path, remedy)
 
 
 def read_rows(path: Path, remedy: str) -> list[dict[str, Any]]:
@@ -118,9 +123,10 @@ def read_rows(path: Path, remedy: str) -> list[dict[str, Any]]:
 def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
     """The mapping that a YAML file holds; arguments and errors as `read_json` has them."""
     try:
-        return _mapping(yaml.safe_load(path.read_bytes()))
+        content = _mapping(yaml.safe_load(path.read_bytes()))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({_fault(path, error)}): {remedy}") from error
+    return _unsealed(content, path, remedy)
 
 
 def file_checksum(path: Path) -> str:

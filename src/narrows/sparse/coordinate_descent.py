@@ -7,9 +7,8 @@ from torch.nn.functional import pad
 from narrows.kernels import sparse as kernels
 from narrows.sparse.penalty import L1, certified, certify, check_lasso
 from narrows.sparse.products import correlations_at, solve_on_support
-from narrows.sparse.solution import SparseSolution, canonical, check_finite, from_dense
+from narrows.sparse.solution import SparseSolution, canonical, check_finite, from_dense, tile_length
 
-_TILE = 512
 _CHECK_EVERY = 25
 _SETTLE = 4
 # A signal whose objective does not fall in so many checks is given up.
@@ -93,7 +92,7 @@ def descend(
     codes = signals.new_zeros(len(signals), len(dictionary))
     if start is not None:
         codes.scatter_add_(1, *start)
-    tile = _TILE if signals.device.type == "cpu" else max(len(signals), 1)
+    tile = tile_length(signals)
     tiles = zip(signals.split(tile), weights.split(tile), codes.split(tile), strict=True)
     dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
     solution = certified(signals, dictionary, dense, weights, penalty, budget[0])

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from narrows.sparse.penalty import L1, certified, certify, check_lasso
-from narrows.sparse.solution import SparseSolution, check_finite
+from narrows.sparse.solution import SparseSolution, check_finite, tile_length
 
 # Signals that go through the iterations together: their codes then stay in the cache.
-_TILE = 512
 # A certificate costs about as much as two steps.
 _CHECK_EVERY = 10
 
@@ -60,7 +59,7 @@ def fista(
         weights = penalty.resolve(signals, dictionary)
         steps = _Steps(dictionary, penalty)
         codes = signals.new_zeros(len(signals), len(dictionary)) if start is None else start.clone()
-        tile = _TILE if signals.device.type == "cpu" else max(len(signals), 1)
+        tile = tile_length(signals)
         for i in range(0, len(signals), tile):
             part = slice(i, i + tile)
             codes[part] = steps.run(

@@ -11,6 +11,7 @@ from narrows.sparse.solution import (
     check_count,
     check_finite,
     check_problem,
+    tile_length,
 )
 
 
@@ -24,7 +25,7 @@ def omp(signals: Tensor, dictionary: Tensor, *, k: int, tolerance: float = 0.0) 
     early when its squared residual is at most `tolerance`, or what is left is rounding.
 
     On the CPU compiled, with a Cholesky factor that grows with the support; otherwise in torch,
-    batched, with an orthonormal basis that does (memory n k dim).
+    batched, with an orthonormal basis that does.
 
     Args:
         signals: `[n, dim]`.
@@ -115,7 +116,12 @@ def pursue(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`omp` without its checks: atoms, values `[n, k]`, canonical, and squared residuals `[n]`."""
     code = kernels.omp(signals, dictionary, k, tolerance)
-    return _pursue(signals, dictionary, k, tolerance) if code is None else code
+    if code is not None:
+        return code
+    tiles = signals.split(tile_length(signals))
+    found = [_pursue(tile, dictionary, k, tolerance) for tile in tiles]
+    atoms, values, squares = (torch.cat(some) for some in zip(*found, strict=True))
+    return atoms, values, squares
 
 
 def _pursue(

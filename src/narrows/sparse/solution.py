@@ -9,6 +9,7 @@ from narrows.codes import Atoms
 
 # Compiled and reduced-precision norms differ from 1 by their rounding, never by this much.
 _UNIT_TOLERANCE = 1e-3
+_TILE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,13 @@ def from_dense(codes: Tensor) -> Atoms:
     width = max(int((codes != 0).sum(-1).max()), 1) if len(codes) else 1
     atoms = codes.abs().topk(width, dim=-1, sorted=False).indices
     return canonical(atoms, codes.gather(-1, atoms))
+
+
+def tile_length(signals: Tensor) -> int:
+    """Signals that torch works on at once: few on a CPU, which saves memory and hears Ctrl-C."""
+    if signals.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _TILE
+    return max(len(signals), 1)
 
 
 def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> None:

@@ -14,6 +14,7 @@ from narrows.sparse.solution import (
     check_count,
     check_finite,
     check_problem,
+    tile_length,
 )
 
 
@@ -30,11 +31,16 @@ def strongest(
         code = kernels.select(signals, dictionary, k, nonnegative)
         if code is not None:
             return code
-        correlations = signals @ dictionary.T
-        score = correlations if nonnegative else correlations.abs()
-        atoms = score.topk(k, dim=-1, sorted=False).indices
-        values = correlations.gather(-1, atoms)
-        return canonical(atoms, values.clamp_min(0) if nonnegative else values)
+        tiles = signals.split(tile_length(signals))
+        found = [_largest(tile @ dictionary.T, k, nonnegative) for tile in tiles]
+        return torch.cat([atoms for atoms, _ in found]), torch.cat([values for _, values in found])
+
+
+def _largest(correlations: Tensor, k: int, nonnegative: bool) -> tuple[Tensor, Tensor]:
+    score = correlations if nonnegative else correlations.abs()
+    atoms = score.topk(k, dim=-1, sorted=False).indices
+    values = correlations.gather(-1, atoms)
+    return canonical(atoms, values.clamp_min(0) if nonnegative else values)
 
 
 def top_k(

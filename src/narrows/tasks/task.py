@@ -16,19 +16,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from narrows.saving.writing import (
-    SEAL,
-    check_seal,
-    file_checksum,
-    read_json,
-    sealed,
-    write_json,
-)
+from narrows.saving.writing import check_keys, file_checksum, read_json, write_json
 from narrows.tasks.source import source_hash
 
 Result = Mapping[str, float | np.ndarray]
 """Figures by name, and small arrays."""
 RECORD = "result.json"
+_KEYS = ("task", "configuration", "source", "cost", "figures", "files")
 
 
 class Task(ABC):
@@ -200,7 +194,7 @@ def keep(outcome: Outcome[T]) -> None:
         "figures": outcome.figures,
         "files": _checksums(outcome.folder, [*(["arrays.npz"] if arrays else []), *task.files]),
     }
-    write_json(outcome.folder / RECORD, sealed(record))
+    write_json(outcome.folder / RECORD, record)
 
 
 def kept(task: T, root: Path) -> Outcome[T] | None:
@@ -221,9 +215,7 @@ def kept(task: T, root: Path) -> Outcome[T] | None:
 def _read(task: T, folder: Path) -> Outcome[T]:
     """A kept outcome; raises an error if it is not as it was written."""
     record = read_json(folder / RECORD, "it is not used")
-    if SEAL not in record:
-        raise ValueError(f"{folder / RECORD} is damaged (it has no checksum)")
-    record = check_seal(record, folder / RECORD, keys=record, remedy="it is not used")
+    check_keys(record, folder / RECORD, "it is not used", needed=_KEYS)
     for name, checksum in record["files"].items():
         if not (folder / name).is_file() or file_checksum(folder / name) != checksum:
             raise ValueError(f"{folder / name} is gone or damaged (its checksum differs)")

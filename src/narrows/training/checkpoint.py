@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from narrows.saving.weights import write_tensors
+from narrows.saving.writing import whole
 from narrows.training.pack import State, pack, unpack
 
 FORMAT = "narrows-checkpoint-1"
@@ -48,22 +49,17 @@ def save_checkpoint(folder: Path, state: State, which: str = LAST) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = checkpoint_path(folder, which)
-    scratch = folder / f".{which}.{os.getpid()}.tmp"
     try:
-        write_state(scratch, state)
-        if which == LAST and target.exists():
-            _link(target, checkpoint_path(folder, PREVIOUS))
-        scratch.replace(target)
+        with whole(target) as scratch:
+            write_state(scratch, state)
+            if which == LAST and target.exists():
+                _link(target, checkpoint_path(folder, PREVIOUS))
         sync_folder(folder)
     except OSError as error:
         kept = f"; {target} of before is kept" if target.exists() else ""
         reason = error.strerror or str(error)
         text = f"the checkpoint could not be written ({reason}){kept}"
         raise OSError(error.errno, text) from error
-    finally:
-        scratch.unlink(missing_ok=True)
-    for leftover in folder.glob(".*.tmp"):  # of runs that were killed while writing
-        leftover.unlink(missing_ok=True)
     return target
 
 
@@ -103,7 +99,7 @@ def checkpoint_path(folder: Path, which: str = LAST) -> Path:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Writes one file and waits until the disk has it; not atomic by itself."""
+    """Writes one file; not atomic by itself."""
     tensors, plain = pack(state)
     text = json.dumps(plain)
     header = {
@@ -113,11 +109,9 @@ def write_state(path: Path, state: State) -> None:
         "versions": json.dumps(versions()),
     }
     try:
-        save_file(tensors, path, header)
+        write_tensors(path, tensors, header)
     except SafetensorError as error:  # how a full disk shows
         raise OSError(None, str(error)) from error
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def read_state(path: Path) -> State:
@@ -178,7 +172,7 @@ def sync_folder(folder: Path) -> None:
 
 def _link(source: Path, target: Path) -> None:
     """Gives a file a second name, replacing what has that name; copies where links fail."""
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    scratch = target.with_name(f".{target.name}.partial")
     scratch.unlink(missing_ok=True)
     try:
         os.link(source, scratch)

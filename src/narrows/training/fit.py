@@ -19,8 +19,8 @@ from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.saving.trust import trust_options
 from narrows.saving.writing import (
     FolderInUseError,
+    file_checksum,
     read_yaml,
-    sealed,
     sole_writer,
     write_json,
     write_text,
@@ -325,8 +325,9 @@ def _finish(training: _Training, folder: Path | None) -> Run:
             "validation": validation,
             "test": test,
             "advice": advice,
+            "history": file_checksum(folder / "metrics.jsonl"),
         }
-        write_json(folder / "metrics.json", sealed(figures))
+        write_json(folder / "metrics.json", figures)
     loop.fabric.barrier()
     return Run(model, validation, test, training.history, name, folder, advice)
 

@@ -13,7 +13,7 @@ import torch
 
 from narrows.autoencoder import Autoencoder
 from narrows.saving.trust import trust_options
-from narrows.saving.writing import LOCK, check_seal, read_json, read_rows
+from narrows.saving.writing import LOCK, check_keys, file_checksum, read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +57,32 @@ class Run:
                 f"expected the folder of a finished run, but '{folder}' has no metrics.json; "
                 "give the folder that `narrows train --out` wrote"
             )
-        figures = check_seal(read_json(path, _REMEDY), path, keys=_FIGURES, remedy=_REMEDY)
-        missing = [key for key in ("validation", "test", "data", "advice") if key not in figures]
-        if missing:
-            raise ValueError(f"{path} is damaged (it has no {missing[0]!r}): {_REMEDY}")
+        figures = read_json(path, _REMEDY)
+        check_keys(figures, path, _REMEDY, needed=_FIGURES, optional=_MORE)
         return cls(
             model=Autoencoder.load(folder, trust=trust),
             validation=figures["validation"],
             test=figures["test"],
-            history=read_rows(folder / "metrics.jsonl", _REMEDY),
+            history=_history(folder / "metrics.jsonl", figures.get("history")),
             data=figures["data"],
             folder=folder,
             advice=figures["advice"],
         )
 
 
-_FIGURES = ("data", "data_name", "examples", "units", "validation", "test", "advice")
+_FIGURES = ("data", "validation", "test", "advice")
+_MORE = ("data_name", "examples", "units", "history")
 _REMEDY = "take the run's folder from a whole copy, or train anew"
+
+
+def _history(path: Path, checksum: str | None) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl`, which are those that were written; early runs have no sum."""
+    rows = read_rows(path, _REMEDY)
+    if checksum not in (None, file_checksum(path)):
+        raise ValueError(
+            f"{path} is damaged or was edited (its checksum is not that in metrics.json): {_REMEDY}"
+        )
+    return rows
 
 
 def claim_folder(out: str | Path) -> Path:
