@@ -81,16 +81,8 @@ def _plain(text: str) -> str:
 
 
 _RECIPE = {
-    "model",
-    "fit",
-    "data",
-    "data_root",
-    "data_options",
-    "out",
-    "format",
-    "config",
-    "checksum",
-}
+    "model", "fit", "data", "data_root", "data_options", "out", "format", "config", "checksum",
+}  # fmt: skip
 _PART = {"class_path", "init_args", "dict_kwargs"}
 
 
