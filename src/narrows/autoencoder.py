@@ -56,6 +56,7 @@ class _Options(TypedDict, total=False):
     likelihood: Likelihood | None
     beta: float
     objective: "Objective | None"
+    images: bool | None
 
 
 class Objective(Recorded, ABC):
@@ -80,15 +81,19 @@ class Autoencoder(Shared, Following):
     nats, the same expression in training and in evaluation.
 
     Args:
-        shape: shape of one example: `(channels, height, width)` in [0, 1], or `(d,)`.
+        shape: shape of one example: `(channels, height, width)`, `(d,)`, or a sequence,
+            `(channels, t)` for `Conv` and `(t, d)` for `Transformer`.
         bottleneck: the part that differs.
         network: description of encoder and decoder; default `Conv()` for images, `Mlp()` else.
         likelihood: p(x | decoder output); default `Normal("optimal")`.
         beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
             sets it between steps.
         objective: what training minimises in place of the formula; None for the formula.
+        images: True for images in [0, 1], False for data in their own units, which `fit` has the
+            model standardise; None takes `(1, height, width)` and `(3, height, width)` for images.
 
     Attributes:
+        takes_images: True for images, whose values lie in [0, 1].
         micro_batch: of how many examples encoder and decoder hold activations at a time while
             a gradient is taken; None (at first) for the whole batch. With a number they compute
             each part again when its gradient is asked for, and loss and gradient remain those
@@ -120,6 +125,7 @@ class Autoencoder(Shared, Following):
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
         objective: Objective | None = None,
+        images: bool | None = None,
     ) -> None:
         super().__init__()
         network = network or (Conv() if len(shape) == 3 else Mlp())
@@ -127,6 +133,7 @@ class Autoencoder(Shared, Following):
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
+        self.takes_images: bool = _is_picture(self.shape) if images is None else images
         self.network: Network = network
         self.beta: float = float(beta)
         self.objective: Objective | None = objective
@@ -137,16 +144,12 @@ class Autoencoder(Shared, Following):
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
         if likelihood.any_unit and not self.takes_images:
-            self.encoder = nn.Sequential(Standardize(self.shape), self.encoder)
-            self.decoder = nn.Sequential(self.decoder, Restore(self.shape))
+            axis = network.features_axis
+            self.encoder = nn.Sequential(Standardize(self.shape, axis), self.encoder)
+            self.decoder = nn.Sequential(self.decoder, Restore(self.shape, axis))
         self.likelihood: Likelihood = likelihood
         self.prior: Prior = bottleneck.default_prior(self.sites)
         self.micro_batch: int | None = None
-
-    @property
-    def takes_images(self) -> bool:
-        """True for grey or colour images, whose values lie in [0, 1]."""
-        return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     @property
     def whole_batch(self) -> bool:
@@ -166,7 +169,7 @@ class Autoencoder(Shared, Following):
         Args:
             shape: `(channels, height, width)`.
             bottleneck: the latent.
-            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
+            options: `network`, `likelihood`, `beta`, ..., as the constructor takes them.
 
         Raises:
             ValueError: if `shape` does not have three positive entries.
@@ -185,7 +188,7 @@ class Autoencoder(Shared, Following):
         Args:
             d: width of one vector.
             bottleneck: the latent.
-            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
+            options: `network`, `likelihood`, `beta`, ..., as the constructor takes them.
 
         Raises:
             ValueError: if `d` is not a positive integer.
@@ -293,8 +296,8 @@ class Autoencoder(Shared, Following):
 
         Encoder and decoder then work on (x - mean) / scale, with one scale for all features, and
         the variance of the likelihood is relative to it: data of any unit and offset train
-        alike. `narrows.fit` does it for data in their own units, unless it has been done. Grey
-        and colour images, and likelihoods of [0, 1], are left as they are.
+        alike. `narrows.fit` does it for data in their own units, unless it has been done. Images
+        in [0, 1], and likelihoods of [0, 1], are left as they are.
 
         Args:
             mean: of each feature of the training set (`Dataset.means`).
@@ -305,6 +308,14 @@ class Autoencoder(Shared, Following):
             for part in ends:
                 part.learn(mean, variance)
             self.likelihood.learn_unit(ends[0].scale.item())
+
+    @property
+    def unit(self) -> Tensor:
+        """The training set's standard deviation that `learn_units` was given; 1 before, a scalar."""
+        found = next(
+            (part for part in self.encoder.modules() if isinstance(part, Standardize)), None
+        )
+        return torch.ones(()) if found is None else found.scale
 
     def draw(
         self, x: Tensor, draws: int, *, target: Tensor | None = None
@@ -384,13 +395,16 @@ class Autoencoder(Shared, Following):
     def parts(self) -> Mapping[str, object]:
         """What the constructor takes, and the prior, which may have been fitted."""
         names = ("network", "bottleneck", "likelihood", "beta", "objective", "prior")
-        return {"shape": list(self.shape)} | {name: getattr(self, name) for name in names}
+        found = {"shape": list(self.shape)} | {name: getattr(self, name) for name in names}
+        usual = self.takes_images == _is_picture(self.shape)
+        return found if usual else found | {"images": self.takes_images}
 
     @classmethod
     def made_of(cls, parts: Mapping[str, Any]) -> Self:
         """The model of such parts, with new weights."""
         names = ("bottleneck", "network", "likelihood", "beta", "objective")
-        model = cls(tuple(parts["shape"]), **{name: parts[name] for name in names})
+        options = {name: parts[name] for name in names}
+        model = cls(tuple(parts["shape"]), **options, images=parts.get("images"))
         model.prior = parts["prior"]
         return model
 
@@ -420,6 +434,11 @@ class Autoencoder(Shared, Following):
             )
         like = next(self.encoder.parameters(), x)
         return x.to(like.dtype)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """True for shapes that are taken for grey or colour images unless it is said otherwise."""
+    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def refuse_range(x: Tensor) -> None:

@@ -171,3 +171,51 @@ def test_latents_in_their_own_units_are_standardised_by_channel():
         runs.append(nw.fit(model, data, epochs=3, show=False).test)
     assert "psnr" not in runs[0]
     assert runs[1]["nmse"] == pytest.approx(runs[0]["nmse"], rel=0.03)
+
+
+SEQUENCES = {
+    "nct": ((90, 2, 16), nw.Conv(hidden=8, residual_hidden=4, downsamplings=1)),
+    "ntd": ((90, 16, 3), nw.Transformer(patch=2, dim=8, depth=1, heads=2)),
+    "own": ((90, 1, 8, 8), nw.Conv(hidden=8, residual_hidden=4, downsamplings=1)),
+}
+
+
+def trained_on(values, layout: str, network: nw.Network) -> nw.Run:
+    data = nw.data.from_array(values, layout=layout)
+    torch.manual_seed(0)
+    model = nw.Autoencoder(data.shape, nw.Identity(4), network=network, images=False)
+    optimization = nw.Optimization(learning_rate=1e-2)
+    return nw.fit(model, data, epochs=6, batch_size=16, optimization=optimization, show=False)
+
+
+@pytest.mark.parametrize("layout", SEQUENCES)
+@pytest.mark.parametrize(("scale", "shift"), [(1e-3, 0.0), (1.0, 1000.0)])
+def test_the_unit_of_sequences_and_maps_changes_nothing(layout, scale, shift):
+    shape, network = SEQUENCES[layout]
+    draws = torch.randn(shape, generator=torch.Generator().manual_seed(0)).cumsum(-1)
+    draws = (256 * draws).round() / 256  # which 1,000 more can hold
+    plain = trained_on(draws, layout, network)
+    moved = trained_on(scale * draws + shift, layout, network)
+    assert plain.test["nmse"] < 0.95
+    assert moved.test["nmse"] == pytest.approx(plain.test["nmse"], rel=1e-3)
+    assert ("lsd" in plain.test) == (layout == "nct")
+
+
+def test_a_model_of_maps_in_their_own_units_is_saved_as_one(tmp_path):
+    data = nw.data.from_array(torch.randn(60, 1, 8, 8) * 50 + 7, layout="own")
+    model = nw.Autoencoder(data.shape, nw.Identity(2), network=nw.Conv(8), images=False)
+    nw.fit(model, data, epochs=1, show=False)
+    again = nw.Autoencoder.load(model.save(tmp_path / "model"))
+    x = data.test.batch(torch.arange(3))
+    assert not again.takes_images
+    torch.testing.assert_close(again.reconstruct(x), model.reconstruct(x), rtol=0, atol=0)
+
+
+def test_own_units_and_axes_that_the_model_does_not_expect_are_refused():
+    maps = nw.data.from_array(torch.randn(60, 1, 8, 8), layout="own")
+    with pytest.raises(ValueError, match="images=False"):
+        nw.fit(nw.Autoencoder(maps.shape, nw.Identity(2)), maps, epochs=1, show=False)
+    rows = nw.data.from_array(torch.randn(60, 8, 12), layout="ntd")
+    model = nw.Autoencoder(rows.shape, nw.Identity(2), network=nw.Conv(8))
+    with pytest.raises(ValueError, match=r"takes sequences \[n, channels, t\].*layout='nct'"):
+        nw.fit(model, rows, epochs=1, show=False)

@@ -96,6 +96,7 @@ class Probe(Task):
             bottleneck=build(parts["bottleneck"]),
             network=build(self.network) if self.network else None,
             likelihood=build(parts["likelihood"]) if "likelihood" in parts else None,
+            images=False if whole.own_units else None,
         )
         run = fit(
             model, data, epochs=2, batch_size=self.batch_size, rate=Rate(self.rate),

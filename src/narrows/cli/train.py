@@ -12,9 +12,10 @@ from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.compare.pages import run as page
+from narrows.data.dataset import Dataset
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
-from narrows.networks import Network
+from narrows.networks import Network, Transformer
 from narrows.recorded import FORMAT
 from narrows.saving.trust import trust_options
 from narrows.training.fit import fit
@@ -139,21 +140,31 @@ def train(
     from narrows.autoencoder import Autoencoder
 
     data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
-    if free_network and len(data.shape) != 3:
-        config.model.network = None  # the default for vectors
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
-    model = Autoencoder(data.shape, **vars(made.model))
+    if free_network and not _suits(made.model.network, data):
+        # Sequences [n, t, d] have their transformer, vectors the default.
+        made.model.network = Transformer(patch=1) if len(data.shape) == 2 else None
+    images = False if data.own_units else None
+    model = Autoencoder(data.shape, images=images, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
     if rank() == 0:
         page.write_one(run, data, folder=out)
     return run
 
 
+def _suits(network: Network | None, data: Dataset) -> bool:
+    """Whether a recipe's network takes examples of this shape."""
+    if len(data.shape) == 2 and network is not None:
+        return network.features_axis == data.train.features
+    return len(data.shape) == 3
+
+
 _SHOWN: Sequence[tuple[str, str]] = (
     ("nmse", "NMSE (MSE over the training data's variance)"),
     ("psnr", "PSNR, dB"),
     ("snr", "SNR, dB (the training data's variance over MSE)"),
+    ("lsd", "log-spectral distance, dB"),
     ("nll", "-log p(x | z), nats per example"),
     ("bits_per_example", "rate, bits per example"),
     ("bits_per_dimension", "rate, bits per dimension"),

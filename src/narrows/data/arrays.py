@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from narrows.data.checks import (
+    IMAGES,
     Layout,
     channels_first,
     check_type,
@@ -85,9 +86,9 @@ def from_array(
         array: the examples.
         labels: `[n]` classes, integers or names; the split is stratified by them. None: no labels.
         name: shown with every number.
-        layout: what the axes are; "auto" infers it where only one reading is possible; "own" is
-            for data other than images, in their own units: latents `[n, channels, height,
-            width]`, sequences `[n, t, d]`.
+        layout: what the axes are; "auto" infers it where only one reading is possible. Data in
+            their own units: "nct" for sequences `[n, channels, t]`, "ntd" for `[n, t, d]`, "own"
+            for maps and latents `[n, channels, height, width]`.
         fractions: shares of the examples for validation and test.
         seed: of the split.
 
@@ -126,12 +127,13 @@ def divide(
     values = _numbers(array)
     check_type(values, layout)
     chosen = choose_layout(values.shape, layout)
-    images = chosen not in ("nd", "own")
+    images = chosen in IMAGES
     low, high = check_values(values, images=images)
     names, numbers = _classes(labels, len(values), tuple(map(str, classes)))
     rows = division.rows(len(values), numbers)
     stored = channels_first(values, chosen)
-    whole = _whole(stored, None if numbers is None else torch.from_numpy(numbers), images=images)
+    features = None if images else int(chosen == "ntd")
+    whole = _whole(stored, None if numbers is None else torch.from_numpy(numbers), features)
     train, held, test = (whole.take(torch.from_numpy(part)) for part in rows)
     kind = "images" if images else "vectors" if values.ndim == 2 else "examples in their own units"
     note = (
@@ -150,23 +152,25 @@ def _numbers(array: ArrayLike | Tensor) -> Array:
     return (tensor.float() if foreign else tensor).numpy()
 
 
-def _whole(values: Array, labels: Tensor | None, *, images: bool) -> Split:
+def _whole(values: Array, labels: Tensor | None, features: int | None) -> Split:
     """All examples, in memory or where a mapped array has them."""
     if isinstance(values, np.memmap):
         if not values.dtype.isnative:
             raise ValueError(f"a mapped array must have this machine's byte order: {values.dtype}")
         rows = torch.arange(len(values))
-        return MappedSplit(torch.from_numpy(values), rows, labels=labels, own_units=not images)
-    if values.dtype == bool:
+        return MappedSplit(torch.from_numpy(values), rows, labels=labels, features=features)
+    if features is not None and values.ndim > 2:
+        values = values.astype(np.float32)
+    elif values.dtype == bool:
         values = values.astype(np.uint8) * np.uint8(255)
-    elif images and values.dtype.kind == "f":
+    elif features is None and values.dtype.kind == "f":
         scaled = values.astype(np.float32, copy=False) * np.float32(255)
         # Half a float32 step of 255 is 8e-6: closer than this, v was k/255 when it was made.
         exact = np.abs(scaled - np.rint(scaled)).max() < 3e-5
         values = np.rint(scaled).astype(np.uint8) if exact else values
     if values.dtype != np.uint8:
         values = values.astype(np.float32)
-    return Split(torch.from_numpy(np.ascontiguousarray(values)), labels, not images)
+    return Split(torch.from_numpy(np.ascontiguousarray(values)), labels, features)
 
 
 def _classes(

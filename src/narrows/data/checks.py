@@ -7,18 +7,21 @@ import numpy as np
 from narrows.autoencoder import to_unit
 from narrows.data.dataset import Array
 
-Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "own"]
+Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "nct", "ntd", "own"]
 FEWEST = 10  # below this a validation and a test split would say nothing
 LARGEST = 1e15  # in magnitude: sums of squares fit in float32
 _CHANNELS = (1, 3)
-_AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2}
+_AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2, "nct": 3, "ntd": 3}
+IMAGES = ("nchw", "nhwc", "nhw")
+"""Layouts of images; all others are of data in their own units."""
 
 
 def check_type(values: Array, layout: Layout) -> None:
     """Refuses dtypes that cannot be examples, and too few examples."""
     kind, levels = values.dtype.kind, values.dtype == np.uint8
-    if kind not in "bfu" or (kind == "u" and not levels and layout == "own"):
-        convert = ".astype('uint8')" if kind in "iu" and layout != "own" else ".astype('float32')"
+    own = layout in ("own", "nct", "ntd")
+    if kind not in "bfu" or (kind == "u" and not levels and own):
+        convert = ".astype('uint8')" if kind in "iu" and not own else ".astype('float32')"
         raise ValueError(
             f"expected uint8 with 0..255, bool, or floats, got {values.dtype}; convert with "
             f"{convert} once the values are in that range"
@@ -43,7 +46,7 @@ def choose_layout(shape: tuple[int, ...], layout: Layout) -> Layout:
     if layout == "auto":
         return infer_layout(shape)
     if layout == "own" and len(shape) > 1:
-        return layout
+        return {2: "nd", 3: "ntd"}.get(len(shape), layout)  # pyright: ignore[reportReturnType]
     if layout not in _AXES:
         raise ValueError(f"expected a layout of auto, own, {', '.join(_AXES)}, got {layout!r}")
     if len(shape) != _AXES[layout]:
@@ -67,7 +70,7 @@ def infer_layout(shape: tuple[int, ...]) -> Layout:
             raise ValueError(
                 f"shape {shape} is one image of [height, width, channels] or {shape[0]} images "
                 f"of {shape[1]}x{shape[2]}; add the missing axis, or pass layout='nhw', or "
-                "layout='own' for data other than images"
+                "layout='nct' (sequences [n, channels, t]) or layout='own' ([n, t, d])"
             )
         return "nhw"
     if len(shape) == 4:
@@ -114,7 +117,8 @@ def check_values(values: Array, *, images: bool) -> tuple[float, float]:
     if images and values.dtype.kind == "f" and (low < 0 or high > 1):
         raise ValueError(
             f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; "
-            f"{to_unit(low, high)}, or pass layout='own' for data other than images"
+            f"{to_unit(low, high)}, or for other data pass layout='nct' or 'ntd' (sequences) or "
+            "layout='own' (maps)"
         )
     if images and values.dtype == np.uint8 and high == 1:
         raise ValueError(

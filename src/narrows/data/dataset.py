@@ -28,15 +28,17 @@ class Split:
         images: `[n, channels, height, width]`, uint8 with 0..255 or float32 with [0, 1]; or
             vectors `[n, d]`, float32 in their own units, or uint8; or float32 `[n, t, d]`.
         labels: `[n]` int64 class numbers, or None.
-        own_units: False if values are those of images, in [0, 1].
+        features: of data in their own units, which axis of an example holds the features; None for
+            images in [0, 1]. Data that cannot be images have the last one by default.
     """
 
     images: Tensor
     labels: Tensor | None = None
-    own_units: bool = False
+    features: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "own_units", self.own_units or self.images.dim() != 4)
+        if self.features is None and self.images.dim() != 4:
+            object.__setattr__(self, "features", self.images.dim() - 2)
         floats = self.images.dtype == torch.float32
         if self.images.dim() not in (2, 4) and not (floats and self.images.dim() > 2):
             raise ValueError(
@@ -72,8 +74,13 @@ class Split:
         return f"{type(self).__name__}({len(self)} x {self.shape}, {self.dtype}{labels})"
 
     @property
+    def own_units(self) -> bool:
+        """False if values are those of images, in [0, 1]."""
+        return self.features is not None
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example: `(channels, height, width)` or `(d,)`."""
+        """Shape of one example: `(channels, height, width)`, `(d,)`, ..."""
         return tuple(self._storage.shape[1:])
 
     @property
@@ -112,11 +119,11 @@ class Split:
     def to(self, device: torch.device | str) -> "Split":
         """The same split on another device."""
         labels = None if self.labels is None else self.labels.to(device)
-        return Split(self.images.to(device), labels, self.own_units)
+        return Split(self.images.to(device), labels, self.features)
 
     def take(self, index: Tensor) -> "Split":
         """The examples of these rows as a split of their own."""
-        return Split(self.stored(index), self.batch_labels(index), self.own_units)
+        return Split(self.stored(index), self.batch_labels(index), self.features)
 
     def head(self, n: int) -> "Split":
         """The first n examples."""
@@ -151,6 +158,7 @@ class Dataset:
         classes: class names by label, or None.
         note: one sentence on where it came from, how it was read and how it was split.
         origin: what was asked for, and what was left out.
+        rate: samples per second of sound, `[channels, samples]`; None for other data.
     """
 
     name: str
@@ -160,6 +168,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     note: str = ""
     origin: Origin = field(default_factory=Origin)
+    rate: int | None = None
 
     def __post_init__(self) -> None:
         for part, split in (("validation", self.validation), ("test", self.test)):
@@ -213,7 +222,7 @@ class Dataset:
     def means(self) -> Tensor:
         """Mean of each feature over the training split, in float64.
 
-        Features are the last axis, or the channels of `(channels, height, width)`; the shape is
+        Features are the axis that `Split.features` names, the channels of images; the shape is
         such that it broadcasts over examples.
         """
         return _feature_moments(self.train)[0]
@@ -256,17 +265,19 @@ def _chunks(split: Split) -> Iterator[Tensor]:
 
 def _feature_moments(split: Split) -> tuple[Tensor, float]:
     """Mean of each feature, and the mean over features of the variance about it, in float64."""
-    maps = len(split.shape) == 3  # their features are the channels, else the last axis
+    axis = split.features or 0
 
     def rows() -> Iterator[Tensor]:
         for part in _chunks(split):
             values = as_unit(part).double().unflatten(0, (-1, *split.shape))
-            yield (values.movedim(1, -1) if maps else values).flatten(0, -2)
+            yield values.movedim(1 + axis, -1).flatten(0, -2)
 
     count = sum(len(part) for part in rows())
     mean = torch.stack([part.sum(0) for part in rows()]).sum(0) / count
     squares = sum(float((part - mean).square().sum()) for part in rows())
-    return mean.view(-1, 1, 1) if maps else mean, squares / (count * len(mean))
+    shape = [1] * len(split.shape)
+    shape[axis] = len(mean)
+    return mean.view(shape), squares / (count * len(mean))
 
 
 def _variance(split: Split) -> float:

@@ -20,7 +20,7 @@ class MappedSplit(Split):
         rows: `[n]` int64, those of this split.
         labels: `[n]` int64 class numbers of these rows, or None.
         device: where batches are made.
-        own_units: False if values are those of images, in [0, 1].
+        features: as those of `Split`.
     """
 
     source: Tensor
@@ -34,15 +34,14 @@ class MappedSplit(Split):
         *,
         labels: Tensor | None = None,
         device: torch.device | str = "cpu",
-        own_units: bool = False,
+        features: int | None = None,
     ) -> None:
+        label = None if labels is None else labels[:1]
+        checked = Split(_converted(source[: min(1, len(rows))]), label, features)
         self.__dict__.update(  # the class is frozen
             source=source, rows=rows, labels=labels, target=torch.device(device),
-            own_units=own_units or source.dim() != 4,
+            features=checked.features,
         )  # fmt: skip
-        Split(
-            _converted(source[: min(1, len(rows))]), None if labels is None else labels[:1]
-        )  # its checks
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,9 +82,7 @@ class MappedSplit(Split):
     def _with(
         self, rows: Tensor, *, labels: Tensor | None, device: torch.device | str
     ) -> "MappedSplit":
-        return MappedSplit(
-            self.source, rows, labels=labels, device=device, own_units=self.own_units
-        )
+        return MappedSplit(self.source, rows, labels=labels, device=device, features=self.features)
 
 
 def _converted(rows: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import signal
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -46,10 +46,31 @@ def _formats() -> tuple[str, ...]:
     return tuple(kind for kind in FORMATS if kind in Image.OPEN)
 
 
-def picture_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Pictures below a folder, sorted, links followed; with the reason if one cannot be read.
+def picture_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Pictures below a folder, as `files_below` finds them."""
+    return files_below(folder, _picture_kind)
+
+
+def _picture_kind(end: str) -> str | None:
+    if end in endings():
+        return ""
+    if end in _UNREAD or (mimetypes.guess_type(f"x{end}")[0] or "").startswith("image/"):
+        return f"files {end} are not read; convert to .png"
+    return None
+
+
+def files_below(
+    folder: Path, kind: Callable[[str], str | None], above: tuple[Path, ...] = ()
+) -> Iterator[tuple[Path, str]]:
+    """Files below a folder, sorted, links followed; with the reason if one cannot be read.
 
     Subfolders that cannot be read, and links to a folder that they are in, are among them.
+
+    Args:
+        folder: where to look.
+        kind: of a name's ending, in lower case: "" for files to read, the reason why they are not
+            read, or None for files that are passed over in silence.
+        above: folders that this one is in.
     """
     real = folder.resolve()
     if real in above:
@@ -65,11 +86,9 @@ def picture_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from picture_files(path, (*above, real))
-        elif end in endings():
-            yield path, ""
-        elif end in _UNREAD or (mimetypes.guess_type(f"x{end}")[0] or "").startswith("image/"):
-            yield path, f"files {end} are not read; convert to .png"
+            yield from files_below(path, kind, (*above, real))
+        elif (reason := kind(end)) is not None:
+            yield path, reason
 
 
 def read_picture(

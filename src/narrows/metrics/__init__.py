@@ -17,6 +17,7 @@ from narrows.metrics.dictionaries import linear_dictionary as linear_dictionary
 from narrows.metrics.dictionaries import self_expression as self_expression
 from narrows.metrics.dictionaries import subspace_clusters as subspace_clusters
 from narrows.metrics.distortion import denoising as denoising
+from narrows.metrics.distortion import log_spectral_distance as log_spectral_distance
 from narrows.metrics.distortion import mse as mse
 from narrows.metrics.distortion import nmse as nmse
 from narrows.metrics.distortion import psnr as psnr

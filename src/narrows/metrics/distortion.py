@@ -1,4 +1,4 @@
-"""How far reconstructions are from images: MSE, NMSE, PSNR, SSIM; and after denoising."""
+"""How far reconstructions are from data: MSE, NMSE, PSNR, SSIM, spectra; and after denoising."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from narrows.functional import spectra
 from narrows.functional.corruption import corrupt
 from narrows.metrics.classifier import in_batches
 
 WINDOW, SIGMA = 11, 1.5
 """Of the Gaussian window of SSIM, in pixels, as published."""
+SILENCE = 1e-3
+"""Magnitude that counts as silence, over that of the training set's level: -60 dB."""
 
 
 def mse(x: Tensor, y: Tensor) -> Tensor:
@@ -87,6 +90,35 @@ def ssim(x: Tensor, y: Tensor, *, peak: float = 1.0) -> Tensor:
     light = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return (light * structure).flatten(1).mean(1).to(dtype)
+
+
+def log_spectral_distance(
+    x: Tensor, y: Tensor, *, window: int = 256, deviation: float = 1.0
+) -> Tensor:
+    """Log-spectral distance of sequences, `[batch]` in dB; 0 for equal ones.
+
+    Mean over frames of sqrt(mean over frequencies of (20 log10(|X| / |Y|))^2), with Hann windows
+    that begin every quarter of their length. What lies 60 dB below white noise of the training
+    set's level counts as silence.
+
+    Args:
+        x: originals `[batch, channels, t]`.
+        y: reconstructions.
+        window: length of a frame in samples.
+        deviation: the training set's standard deviation (`Dataset.variance ** 0.5`).
+
+    Raises:
+        ValueError: if the shapes differ or are not those of sequences.
+
+    Source: Gray & Markel (1976).
+    """
+    if x.shape != y.shape or x.dim() != 3:
+        raise ValueError(
+            "expected two batches of sequences [batch, channels, t], got "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    x, y = (part / deviation for part in (x.double(), y.double()))
+    return spectra.log_spectral_distance(x, y, window, floor=SILENCE)
 
 
 def _windowed(images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a network is: a description from which an encoder and its decoder are made."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -11,9 +12,15 @@ class Network(Recorded, ABC):
     """Describes an encoder and the decoder that belongs to it; holds no weights.
 
     The same description serves every bottleneck, so that models differ there only. Data come
-    as images `[batch, channels, height, width]` or vectors `[batch, d]`; `shape` is that of
-    one example, `(channels, height, width)` or `(d,)`.
+    as images `[batch, channels, height, width]`, vectors `[batch, d]` or sequences; `shape` is
+    that of one example, such as `(channels, height, width)` or `(d,)`.
+
+    Attributes:
+        features_axis: of sequences, 0 if an example is `(channels, t)`, 1 if it is `(t, d)`; None
+            if the network takes either.
     """
+
+    features_axis: ClassVar[int | None] = None
 
     @abstractmethod
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,23 +61,34 @@ def at_least(minimum: int, owner: str, **values: int) -> None:
             raise ValueError(f"{owner}: {name} must be at least {minimum}, got {value}")
 
 
-def grid(owner: str, shape: tuple[int, ...], stride: int) -> tuple[int, int]:
-    """Height and width in sites of stride x stride pixels that cover an image.
+def grid(
+    owner: str, shape: tuple[int, ...], stride: int, *, sequences: bool = False
+) -> tuple[int, ...]:
+    """Height and width in sites of stride x stride pixels, or the number of sites of a sequence.
+
+    Args:
+        owner: who asks.
+        shape: `(channels, height, width)`, or with `sequences` also `(channels, t)`.
+        stride: pixels or steps per site along each axis.
+        sequences: whether the owner takes sequences.
 
     Raises:
-        TypeError: if the data are not images.
-        ValueError: if the image is smaller than one site.
+        TypeError: if the data are neither.
+        ValueError: if an example is smaller than one site.
     """
-    if len(shape) != 3:
+    if len(shape) not in ((2, 3) if sequences else (3,)):
+        also = " or sequences of shape (channels, t)" * sequences
         raise TypeError(
-            f"{owner}: expected images of shape (channels, height, width), got shape "
+            f"{owner}: expected images of shape (channels, height, width){also}, got shape "
             f"{tuple(shape)}; use narrows.networks.Mlp for vectors"
         )
-    _, height, width = shape
-    if min(height, width) < stride:
+    sizes = shape[1:]
+    if min(sizes) < stride:
+        what = f"an image of {sizes[0]} x {sizes[1]} pixels" if len(sizes) == 2 else (
+            f"a sequence of {sizes[0]} steps"
+        )  # fmt: skip
         raise ValueError(
-            f"{owner}: an image of {height} x {width} pixels is smaller than one site of "
-            f"{stride} x {stride}; use fewer downsamplings, a smaller patch or "
-            "narrows.networks.Mlp"
+            f"{owner}: {what} is smaller than one site of {' x '.join([str(stride)] * len(sizes))}"
+            "; use fewer downsamplings, a smaller patch or narrows.networks.Mlp"
         )
-    return -(-height // stride), -(-width // stride)
+    return tuple(-(-size // stride) for size in sizes)

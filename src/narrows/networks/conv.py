@@ -1,7 +1,9 @@
 """The convolutional networks of the VQ-VAE."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ class Conv(Network):
     downsamplings a site covers 4x4 pixels. Images of any size of at least one site: the border
     is repeated up to whole sites in the encoder and cut off in the decoder.
 
+    Sequences `(channels, t)`, such as sound, take the same layers along their one axis: kernels
+    of 4, 3 and 1 steps, and sites of `2**downsamplings` steps.
+
     Args:
         hidden: channels of the layers; those at half resolution have half as many when there
             are several downsamplings.
@@ -28,7 +33,7 @@ class Conv(Network):
 
     Raises:
         TypeError: for vectors.
-        ValueError: for images smaller than a site, or sizes below 1.
+        ValueError: for images or sequences smaller than a site, or sizes below 1.
 
     Source: van den Oord, Vinyals & Kavukcuoglu (2017), section 4.1, as built in Sonnet's
         `vqvae_example.ipynb`. The 1x1 to the features is its `pre_vq_conv`.
@@ -40,7 +45,11 @@ class Conv(Network):
         torch.Size([2, 7, 7, 5])
         >>> network.decoder((3, 27, 27), features=5, channels=3)(torch.rand(2, 7, 7, 5)).shape
         torch.Size([2, 3, 27, 27])
+        >>> network.encoder((1, 500), features=5)(torch.rand(2, 1, 500)).shape
+        torch.Size([2, 125, 5])
     """
+
+    features_axis: ClassVar[int | None] = 0
 
     hidden: int = 128
     residual_layers: int = 2
@@ -55,12 +64,12 @@ class Conv(Network):
 
     @property
     def stride(self) -> int:
-        """Pixels per site along each side."""
+        """Pixels or steps per site along each axis."""
         return 2**self.downsamplings
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width divided by the stride, rounded up."""
-        return grid("Conv", shape, self.stride)
+        """The axes after the channels divided by the stride, rounded up."""
+        return grid("Conv", shape, self.stride, sequences=True)
 
     def _widths(self, data_channels: int) -> list[int]:
         """Channels at each resolution, from the data's to that of the sites."""
@@ -68,33 +77,47 @@ class Conv(Network):
         return [data_channels, *halves, *[self.hidden] * (self.downsamplings - len(halves))]
 
     def encoder(self, shape: tuple[int, ...], features: int) -> nn.Module:
-        """Images `[batch, channels, height, width]` -> `[batch, *sites, features]`."""
-        self.sites(shape)
+        """Data `[batch, *shape]` -> `[batch, *sites, features]`."""
+        axes = len(self.sites(shape))
+        conv = _CONV[axes]
         widths = self._widths(shape[0])
         layers: list[nn.Module] = [Pad(shape, self.stride)]
         for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [conv(before, after, 4, stride=2, padding=1), nn.ReLU()]
         return nn.Sequential(
             *layers,
-            nn.Conv2d(widths[-1], self.hidden, 3, padding=1),
-            ResidualStack(self.hidden, self.residual_layers, self.residual_hidden),
-            nn.Conv2d(self.hidden, features, 1),
+            conv(widths[-1], self.hidden, 3, padding=1),
+            self._stack(axes),
+            conv(self.hidden, features, 1),
             ChannelsLast(),
         )
 
     def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
-        """Z `[batch, *sites, features]` -> `[batch, channels, height, width]`."""
+        """Z `[batch, *sites, features]` -> `[batch, channels, *shape[1:]]`."""
+        sites = self.sites(shape)
+        conv, transposed = _CONV[len(sites)], _TRANSPOSED[len(sites)]
         layers: list[nn.Module] = [
-            ChannelsFirst(self.sites(shape), features),
-            nn.Conv2d(features, self.hidden, 3, padding=1),
-            ResidualStack(self.hidden, self.residual_layers, self.residual_hidden),
+            ChannelsFirst(sites, features),
+            conv(features, self.hidden, 3, padding=1),
+            self._stack(len(sites)),
         ]
         if not self.downsamplings:
-            return nn.Sequential(*layers, nn.Conv2d(self.hidden, channels, 3, padding=1))
+            return nn.Sequential(*layers, conv(self.hidden, channels, 3, padding=1))
         widths = self._widths(channels)[::-1]
         for before, after in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [transposed(before, after, 4, stride=2, padding=1), nn.ReLU()]
         return nn.Sequential(*layers[:-1], Crop(shape, self.stride))
+
+    def _stack(self, axes: int) -> "ResidualStack":
+        return ResidualStack(self.hidden, self.residual_layers, self.residual_hidden, axes=axes)
+
+
+_CONV: Mapping[int, type[nn.Conv1d | nn.Conv2d]] = {1: nn.Conv1d, 2: nn.Conv2d}
+_TRANSPOSED: Mapping[int, type[nn.ConvTranspose1d | nn.ConvTranspose2d]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+}
+"""Layers by the number of axes along which they go."""
 
 
 class ResidualStack(nn.Module):
@@ -104,22 +127,24 @@ class ResidualStack(nn.Module):
         hidden: channels of x.
         layers: number of residual blocks.
         inner: channels between the two convolutions of a block.
+        axes: 2 for images, 1 for sequences.
     """
 
-    def __init__(self, hidden: int, layers: int, inner: int) -> None:
+    def __init__(self, hidden: int, layers: int, inner: int, *, axes: int = 2) -> None:
         super().__init__()
+        conv = _CONV[axes]
         self.blocks: nn.ModuleList = nn.ModuleList(
             nn.Sequential(
                 nn.ReLU(),
-                nn.Conv2d(hidden, inner, 3, padding=1, bias=False),
+                conv(hidden, inner, 3, padding=1, bias=False),
                 nn.ReLU(),
-                nn.Conv2d(inner, hidden, 1, bias=False),
+                conv(inner, hidden, 1, bias=False),
             )
             for _ in range(layers)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `[batch, hidden, height, width]` to the same shape."""
+        """Maps `[batch, hidden, ...]` to the same shape."""
         for block in self.blocks:
             x = x + block(x)
         return F.relu(x)

@@ -1,4 +1,4 @@
-"""Between images of any size and a grid of sites: padding, cropping, the order of axes."""
+"""Between images or sequences of any size and sites: padding, cropping, the order of axes."""
 
 import torch
 import torch.nn.functional as F
@@ -12,25 +12,29 @@ def _margins(size: int, stride: int) -> tuple[int, int]:
 
 
 class Pad(nn.Module):
-    """Checks a batch of images and repeats their border until the stride divides the sides.
+    """Checks a batch of images or sequences and repeats borders until the stride divides the sides.
 
     The border is repeated, not filled with 0, so that no edge appears that the image lacks.
 
     Args:
-        shape: `(channels, height, width)` of every image.
+        shape: `(channels, height, width)` of every image, `(channels, t)` of every sequence.
         stride: pixels per site along each side.
     """
 
     def __init__(self, shape: tuple[int, ...], stride: int) -> None:
         super().__init__()
         self.shape: tuple[int, ...] = tuple(shape)
-        self.margins: tuple[int, ...] = (*_margins(shape[2], stride), *_margins(shape[1], stride))
+        self.margins: tuple[int, ...] = tuple(
+            margin for size in shape[:0:-1] for margin in _margins(size, stride)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[batch, channels, height, width]` -> padded, in channels-last memory."""
+        """Data `[batch, *shape]` -> padded, images in channels-last memory."""
         check_batch(images, self.shape)
         if any(self.margins):
             images = F.pad(images, self.margins, mode="replicate")
+        if images.dim() != 4:
+            return images
         # Convolutions keep the memory format of their input: the sites' features then lie
         # side by side, and moving channels last is a view.
         return images.contiguous(memory_format=torch.channels_last)
@@ -40,45 +44,49 @@ class Crop(nn.Module):
     """Cuts off what `Pad` added.
 
     Args:
-        shape: `(channels, height, width)` of the images before padding.
+        shape: of one example before padding.
         stride: pixels per site along each side.
     """
 
     def __init__(self, shape: tuple[int, ...], stride: int) -> None:
         super().__init__()
         self.shape = shape
-        self.start: tuple[int, ...] = tuple(_margins(size, stride)[0] for size in shape[1:])
+        starts = [_margins(size, stride)[0] for size in shape[1:]]
+        self.kept: tuple[slice, ...] = tuple(
+            slice(start, start + size) for start, size in zip(starts, shape[1:], strict=True)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of whole sites -> `[batch, channels, height, width]`."""
-        (top, left), (_, height, width) = self.start, self.shape
-        return images[..., top : top + height, left : left + width]
+        """Data of whole sites -> `[batch, channels, *shape[1:]]`."""
+        return images[(..., *self.kept)]
 
 
 class ChannelsLast(nn.Module):
-    """`[batch, features, height, width]` -> `[batch, height, width, features]`, a view."""
+    """`[batch, features, *sites]` -> `[batch, *sites, features]`, a view."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """Moves the channels to the last axis."""
-        return maps.permute(0, 2, 3, 1)
+        return maps.movedim(1, -1)
 
 
 class ChannelsFirst(nn.Module):
-    """`[batch, height, width, features]` -> `[batch, features, height, width]`, a view.
+    """`[batch, *sites, features]` -> `[batch, features, *sites]`, a view.
 
     Args:
-        sites: height and width of the grid of sites.
+        sites: shape of the grid of sites.
         features: width of the last axis.
+        name: of what comes, for messages.
     """
 
-    def __init__(self, sites: tuple[int, ...], features: int) -> None:
+    def __init__(self, sites: tuple[int, ...], features: int, name: str = "z") -> None:
         super().__init__()
         self.shape: tuple[int, ...] = (*sites, features)
+        self.name: str = name
 
     def forward(self, z: Tensor) -> Tensor:
         """Checks the shape and moves the channels before the sites."""
-        check_batch(z, self.shape, "z")
-        return z.permute(0, 3, 1, 2)
+        check_batch(z, self.shape, self.name)
+        return z.movedim(-1, 1)
 
 
 def check_batch(batch: Tensor, shape: tuple[int, ...], name: str = "data") -> None:

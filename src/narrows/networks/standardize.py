@@ -8,11 +8,12 @@ class Standardize(nn.Module):
     """(x - mean) / scale, with statistics that are saved with the model; at first the identity.
 
     The mean is each feature's own. The scale is one for all features, so that distances, and with
-    them errors, keep their proportions. Features are the last axis of an example, or the channels
-    of `(channels, height, width)`.
+    them errors, keep their proportions. Features are the channels of `(channels, height, width)`,
+    the numbers of a vector, and of a sequence the axis that is named.
 
     Args:
         shape: of one example.
+        axis: of the features of a sequence, 0 or 1; None if the data say it when they are learned.
 
     Example:
         >>> x = torch.tensor([[1000.0, 2.0], [1002.0, 2.0]])
@@ -25,9 +26,9 @@ class Standardize(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], axis: int | None = None) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(feature_shape(shape)))
+        self.register_buffer("mean", torch.zeros(feature_shape(shape, axis)))
         self.register_buffer("scale", torch.ones(()))
 
     @property
@@ -58,6 +59,9 @@ class Restore(Standardize):
         return self.mean + self.scale * x
 
 
-def feature_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def feature_shape(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
     """Shape of one number for each feature, which broadcasts over examples of a shape."""
-    return (shape[0], 1, 1) if len(shape) == 3 else shape[-1:]
+    if len(shape) == 2 and axis is None:
+        return shape
+    features = axis if len(shape) == 2 else 0
+    return tuple(size if place == features else 1 for place, size in enumerate(shape))

@@ -1,6 +1,8 @@
 """Pre-norm transformers over patches."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +20,18 @@ class Transformer(Network):
     W' LN(x_n). The decoder has its own blocks and turns every token into a patch of output.
     Every site sees the whole image.
 
+    Of a sequence `(t, d)` a patch is `patch` successive steps with all their d features.
+
     Args:
-        patch: pixels per site along each side.
+        patch: pixels per site along each side, or steps per site.
         dim: width of the tokens.
         depth: blocks in the encoder, and as many in the decoder.
         heads: attention heads; must divide `dim`.
 
     Raises:
         TypeError: for vectors.
-        ValueError: for images smaller than a patch, sizes below 1, or heads not dividing dim.
+        ValueError: for images or sequences smaller than a patch, sizes below 1, or heads not
+            dividing dim.
 
     Source: Dosovitskiy et al. (2021), equations 1-4, without the class token.
 
@@ -35,7 +40,11 @@ class Transformer(Network):
         >>> network = Transformer(patch=4, dim=16, depth=1, heads=2)
         >>> network.encoder((1, 20, 36), features=5)(torch.rand(2, 1, 20, 36)).shape
         torch.Size([2, 5, 9, 5])
+        >>> network.encoder((20, 7), features=5)(torch.rand(2, 20, 7)).shape
+        torch.Size([2, 5, 5])
     """
+
+    features_axis: ClassVar[int | None] = 1
 
     patch: int = 4
     dim: int = 128
@@ -52,41 +61,68 @@ class Transformer(Network):
             )
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width divided by the patch's side, rounded up."""
-        return grid("Transformer", shape, self.patch)
+        """Height and width, or steps, divided by the patch's side, rounded up."""
+        return grid("Transformer", _channels_first(shape), self.patch, sequences=True)
 
     def encoder(self, shape: tuple[int, ...], features: int) -> nn.Module:
-        """Images `[batch, channels, height, width]` -> `[batch, *sites, features]`."""
-        height, width = self.sites(shape)
+        """Data `[batch, *shape]` -> `[batch, *sites, features]`."""
+        sites, inner = self.sites(shape), _channels_first(shape)
+        conv = nn.Conv2d if len(sites) == 2 else nn.Conv1d
+        turned = [] if inner == shape else [ChannelsFirst(shape[:1], shape[1], "data")]
         return nn.Sequential(
-            Pad(shape, self.patch),
-            nn.Conv2d(shape[0], self.dim, self.patch, stride=self.patch),
+            *turned,
+            Pad(inner, self.patch),
+            conv(inner[0], self.dim, self.patch, stride=self.patch),
             ChannelsLast(),
-            nn.Flatten(1, 2),
-            *self._blocks(height * width),
+            nn.Flatten(1, len(sites)),
+            *self._blocks(math.prod(sites)),
             nn.Linear(self.dim, features),
-            nn.Unflatten(1, (height, width)),
+            nn.Unflatten(1, sites),
         )
 
     def decoder(self, shape: tuple[int, ...], features: int, *, channels: int) -> nn.Module:
-        """Z `[batch, *sites, features]` -> `[batch, channels, height, width]`."""
-        height, width = self.sites(shape)
-        return nn.Sequential(
-            ChannelsFirst((height, width), features),
+        """Z `[batch, *sites, features]` -> `[batch, channels, *shape[1:]]`."""
+        sites = self.sites(shape)
+        numbers = (channels if len(sites) == 2 else shape[1]) * self.patch ** len(sites)
+        body = [
+            ChannelsFirst(sites, features),
             ChannelsLast(),
-            nn.Flatten(1, 2),
+            nn.Flatten(1, len(sites)),
             nn.Linear(features, self.dim),
-            *self._blocks(height * width),
-            nn.Linear(self.dim, channels * self.patch**2),
-            nn.Unflatten(1, (height, width)),
-            ChannelsFirst((height, width), channels * self.patch**2),
-            nn.PixelShuffle(self.patch),
-            Crop(shape, self.patch),
+            *self._blocks(math.prod(sites)),
+            nn.Linear(self.dim, numbers),
+        ]
+        if len(sites) == 2:
+            return nn.Sequential(
+                *body,
+                nn.Unflatten(1, sites),
+                ChannelsFirst(sites, numbers),
+                nn.PixelShuffle(self.patch),
+                Crop(shape, self.patch),
+            )
+        steps, width = shape
+        if channels != steps:
+            raise TypeError(
+                f"Transformer gives one number per value of a sequence {shape}, but the "
+                f"likelihood asks for {channels} x {width}; use narrows.likelihoods.Normal"
+            )
+        return nn.Sequential(
+            *body,
+            nn.Unflatten(2, (self.patch, width)),
+            nn.Flatten(1, 2),
+            ChannelsFirst((sites[0] * self.patch,), width),
+            Crop((width, steps), self.patch),
+            ChannelsLast(),
         )
 
     def _blocks(self, tokens: int) -> list[nn.Module]:
         blocks = [Block(self.dim, self.heads) for _ in range(self.depth)]
         return [Positions(tokens, self.dim), *blocks, nn.LayerNorm(self.dim)]
+
+
+def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`(t, d)` as `(d, t)`; images have their channels first."""
+    return shape[::-1] if len(shape) == 2 else shape
 
 
 class Positions(nn.Module):

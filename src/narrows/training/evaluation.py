@@ -10,6 +10,7 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder, refuse_range
 from narrows.data.dataset import Split
 from narrows.latent import Latent
+from narrows.metrics.distortion import log_spectral_distance
 from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
 
@@ -50,7 +51,8 @@ def evaluate(
 
     Returns:
         `mse` (squared unit of the data, per value), `nmse` (mse / variance), `psnr` (dB) of
-        images in [0, 1] or `snr` (variance / mse, dB) of other data, `nll` (nats per example),
+        images in [0, 1] or `snr` (variance / mse, dB) of other data, `lsd` (log-spectral distance,
+        dB) of sequences `[n, channels, t]`, `nll` (nats per example),
         `bits_per_example` and `bits_per_dimension` (over all values of an
         example) where the code has a rate, `loss` (nats per example), and the bottleneck's own
         summary.
@@ -63,6 +65,8 @@ def evaluate(
     sums: dict[str, float] = {}
     totals: dict[str, Tensor] = {}
     device = next(model.parameters()).device
+    sound = len(split.shape) == 2 and split.features == 0
+    deviation = variance**0.5 if sound else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         done = 0
@@ -73,7 +77,7 @@ def evaluate(
             if not split.own_units:
                 refuse_range(x)
             done += latent.batch
-            for name, value in _measure(model, x, latent).items():
+            for name, value in _measure(model, x, latent, spectral=deviation).items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum().item()
             for name, value in latent.stats.items():
                 value = value.double()  # float32 totals of a large set would drift
@@ -85,8 +89,10 @@ def evaluate(
     )
 
 
-def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]:
-    """Per-example figures of one batch: squared errors, nats."""
+def _measure(
+    model: Autoencoder, x: Tensor, latent: Latent, *, spectral: float | None
+) -> dict[str, Tensor]:
+    """Per-example figures of one batch: squared errors, nats; of sequences distances of spectra."""
     figures: dict[str, Tensor] = {}
     stored = model.prior.stored(latent)
     if stored.posterior is not None:
@@ -95,7 +101,10 @@ def _measure(model: Autoencoder, x: Tensor, latent: Latent) -> dict[str, Tensor]
     else:
         z = model.bottleneck.embed(stored.code)
     output = model.decoder(z)
-    figures["mse"] = (model.likelihood.mean(output) - x).square().flatten(1).mean(1)
+    mean = model.likelihood.mean(output)
+    figures["mse"] = (mean - x).square().flatten(1).mean(1)
+    if spectral is not None:
+        figures["lsd"] = log_spectral_distance(x, mean, deviation=spectral)
     figures["nll"] = -model.likelihood.log_prob(x, output)
     with contextlib.suppress(NoRateError):  # a plain code before its prior is fitted
         figures["rate"] = model.prior.rate(stored)

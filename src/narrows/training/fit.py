@@ -392,6 +392,7 @@ def _checked(
             f"the model was built for examples of shape {model.shape}, {data.name} has "
             f"{tuple(data.shape)}; build it with the data's shape: for_images(data.shape, ...)"
         )
+    _check_units(model, data)
     for split in (data.train, data.validation, data.test):
         if not split.own_units and split.dtype == torch.float32:
             for start in range(0, len(split), 256):
@@ -402,3 +403,20 @@ def _checked(
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
     return data
+
+
+def _check_units(model: Autoencoder, data: Dataset) -> None:
+    """Refuses data in their own units for a model of images, and features on another axis."""
+    if data.own_units and model.takes_images:
+        raise ValueError(
+            f"{data.name} has its own units, and the model takes images in [0, 1]; build it with "
+            "images=False"
+        )
+    axis = model.network.features_axis
+    if len(data.shape) == 2 and axis not in (None, data.train.features):
+        names = ("[n, channels, t]", "[n, t, d]")
+        raise ValueError(
+            f"{type(model.network).__name__} takes sequences {names[axis or 0]}, {data.name} has "
+            f"{names[data.train.features or 0]}; load the data with layout="
+            f"{('nct', 'ntd')[axis or 0]!r} if its axes are so, or use another network"
+        )

@@ -67,7 +67,7 @@ def load(
     files = {
         path.relative_to(folder).as_posix(): (path, why) for path, why in picture_files(folder)
     }
-    splits = _splits(files)
+    splits = named_splits(files)
     strays = _strays(list(files), splits)
     for name, (path, reason) in files.items():
         if reason or name in strays:
@@ -77,7 +77,7 @@ def load(
     gathered.check(str(folder))
     kept = [PurePosixPath(name) for name in gathered.names]
     parents = [PurePosixPath(*path.parts[1 if splits else 0 : -1]).as_posix() for path in kept]
-    parts = np.array([splits[_top(path)] for path in kept]) if splits else None
+    parts = np.array([splits[top_folder(path)] for path in kept]) if splits else None
     data = divide(
         gathered.images(),
         None if "." in parents or len(set(parents)) < 2 else np.array(parents),
@@ -97,14 +97,16 @@ def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _top(path: PurePosixPath) -> str:
+def top_folder(path: PurePosixPath) -> str:
     """The subfolder that a picture is in, or below."""
     return path.parts[0] if len(path.parts) > 1 else ""
 
 
-def _splits(names: Iterable[str]) -> dict[str, str]:
+def named_splits(names: Iterable[str]) -> dict[str, str]:
     """The part that each subfolder is, if the subfolders are splits."""
-    found = {top: SPLITS.get(top.lower(), "") for top in {_top(PurePosixPath(n)) for n in names}}
+    found = {
+        top: SPLITS.get(top.lower(), "") for top in {top_folder(PurePosixPath(n)) for n in names}
+    }
     parts = [part for part in found.values() if part]
     if "train" not in parts or len(parts) < 2:
         return {}
@@ -115,7 +117,7 @@ def _splits(names: Iterable[str]) -> dict[str, str]:
 
 def _strays(names: Sequence[str], splits: Mapping[str, str]) -> set[str]:
     """Pictures beside the splits, or beside the class folders if they are few."""
-    tops = {name: _top(PurePosixPath(name)) for name in names}
+    tops = {name: top_folder(PurePosixPath(name)) for name in names}
     if splits:
         return {name for name, top in tops.items() if top not in splits}
     beside = {name for name, top in tops.items() if not top}

@@ -3,6 +3,7 @@
 import io
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +12,11 @@ from numpy.typing import NDArray
 
 from narrows.data.checks import FEWEST
 from narrows.data.pictures import UnusableImageError, read_picture
+
+
+def listed(skipped: Sequence[str]) -> str:
+    """The first few of what was left out, in words."""
+    return "; ".join(skipped[:5]) + ("; ..." if len(skipped) > 5 else "")
 
 
 class Gathered:
@@ -64,14 +70,15 @@ class Gathered:
                 "scale and crop them to NxN"
             )
         found = len(self.names) + len(self.skipped)
-        listed = "; ".join(self.skipped[:5]) + ("; ..." if len(self.skipped) > 5 else "")
         if len(self.names) < FEWEST:
-            left = f", of which {len(self.skipped)} cannot be used ({listed})" if listed else ""
+            left = ""
+            if self.skipped:
+                left = f", of which {len(self.skipped)} cannot be used ({listed(self.skipped)})"
             raise ValueError(
                 f"too few pictures: at least {FEWEST} are needed, {place!r} has {found}{left}"
             )
-        if listed:
-            text = f"{len(self.skipped)} of {found} files were left out: {listed}"
+        if self.skipped:
+            text = f"{len(self.skipped)} of {found} files were left out: {listed(self.skipped)}"
             warnings.warn(text, stacklevel=4)
 
     def images(self) -> NDArray[np.uint8]:
