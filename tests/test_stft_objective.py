@@ -18,7 +18,7 @@ def test_the_total_is_the_bound_and_the_mean_distance_per_value():
     x = torch.randn(5, 2, 96)
     ours, plain = model(MultiResolutionSTFT(0.5, (16, 32))), model(None)
     loss, bound = ours.loss(x), plain.loss(x)
-    both = [stft_loss(x, bound.output, window, floor=0.01) for window in (16, 32)]
+    both = [stft_loss(x, bound.output, window=window, floor=0.01) for window in (16, 32)]
     distance = torch.stack(both).mean(0)
     torch.testing.assert_close(loss.terms["stft"], distance)
     torch.testing.assert_close(loss.total, bound.total + 0.5 * 192 * distance.mean())

@@ -56,7 +56,6 @@ class _Options(TypedDict, total=False):
     likelihood: Likelihood | None
     beta: float
     objective: "Objective | None"
-    images: bool | None
 
 
 class Objective(Recorded, ABC):
@@ -89,11 +88,9 @@ class Autoencoder(Shared, Following):
         beta: weight of the rate; 1 is the evidence lower bound. A plain attribute: a schedule
             sets it between steps.
         objective: what training minimises in place of the formula; None for the formula.
-        images: True for images in [0, 1], False for data in their own units, which `fit` has the
-            model standardise; None takes `(1, height, width)` and `(3, height, width)` for images.
 
     Attributes:
-        takes_images: True for images, whose values lie in [0, 1].
+        takes_images: True for grey or colour images, whose values lie in [0, 1].
         micro_batch: of how many examples encoder and decoder hold activations at a time while
             a gradient is taken; None (at first) for the whole batch. With a number they compute
             each part again when its gradient is asked for, and loss and gradient remain those
@@ -125,7 +122,6 @@ class Autoencoder(Shared, Following):
         likelihood: Likelihood | None = None,
         beta: float = 1.0,
         objective: Objective | None = None,
-        images: bool | None = None,
     ) -> None:
         super().__init__()
         network = network or (Conv() if len(shape) == 3 else Mlp())
@@ -133,7 +129,7 @@ class Autoencoder(Shared, Following):
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
-        self.takes_images: bool = _is_picture(self.shape) if images is None else images
+        self.takes_images: bool = _is_picture(self.shape)
         self.network: Network = network
         self.beta: float = float(beta)
         self.objective: Objective | None = objective
@@ -143,11 +139,9 @@ class Autoencoder(Shared, Following):
         self.decoder: nn.Module = network.decoder(
             self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
         )
-        if likelihood.any_unit and not self.takes_images:
-            axis = network.features_axis
-            self.encoder = nn.Sequential(Standardize(self.shape, axis), self.encoder)
-            self.decoder = nn.Sequential(self.decoder, Restore(self.shape, axis))
         self.likelihood: Likelihood = likelihood
+        if likelihood.any_unit and not self.takes_images:
+            self._standardize()
         self.prior: Prior = bottleneck.default_prior(self.sites)
         self.micro_batch: int | None = None
 
@@ -169,7 +163,7 @@ class Autoencoder(Shared, Following):
         Args:
             shape: `(channels, height, width)`.
             bottleneck: the latent.
-            options: `network`, `likelihood`, `beta`, ..., as the constructor takes them.
+            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
 
         Raises:
             ValueError: if `shape` does not have three positive entries.
@@ -188,7 +182,7 @@ class Autoencoder(Shared, Following):
         Args:
             d: width of one vector.
             bottleneck: the latent.
-            options: `network`, `likelihood`, `beta`, ..., as the constructor takes them.
+            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
 
         Raises:
             ValueError: if `d` is not a positive integer.
@@ -196,6 +190,40 @@ class Autoencoder(Shared, Following):
         if not isinstance(d, SupportsIndex) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
         return cls((int(d),), bottleneck, **options)
+
+    @classmethod
+    def for_own_units(
+        cls, shape: tuple[int, ...], bottleneck: Bottleneck, **options: Unpack[_Options]
+    ) -> Self:
+        """An autoencoder for data in their own units, which `fit` has it standardise.
+
+        It differs from the constructor's where the shape is that of a grey or colour image:
+        spectrograms, depth, fields, latents.
+
+        Args:
+            shape: of one example.
+            bottleneck: the latent.
+            options: `network`, `likelihood`, `beta` and `objective`, as the constructor takes them.
+
+        Raises:
+            ValueError: if the likelihood is one of images in [0, 1].
+        """
+        model = cls(shape, bottleneck, **options)
+        if not model.likelihood.any_unit:
+            raise ValueError(
+                f"{type(model.likelihood).__name__} is for data in [0, 1]; use "
+                "narrows.likelihoods.Normal for data in their own units"
+            )
+        if model.takes_images:
+            model.takes_images = False
+            model._standardize()
+        return model
+
+    def _standardize(self) -> None:
+        """Has encoder and decoder work in the unit of the training set; see `learn_units`."""
+        axis = self.network.features_axis
+        self.encoder = nn.Sequential(Standardize(self.shape, axis), self.encoder)
+        self.decoder = nn.Sequential(self.decoder, Restore(self.shape, axis))
 
     # One way for data to flow.
 
@@ -311,10 +339,9 @@ class Autoencoder(Shared, Following):
 
     @property
     def unit(self) -> Tensor:
-        """The training set's standard deviation that `learn_units` was given; 1 before, a scalar."""
-        found = next(
-            (part for part in self.encoder.modules() if isinstance(part, Standardize)), None
-        )
+        """The training set's standard deviation as `learn_units` was given it; 1 before."""
+        ends = (part for part in self.encoder.modules() if isinstance(part, Standardize))
+        found = next(ends, None)
         return torch.ones(()) if found is None else found.scale
 
     def draw(
@@ -397,14 +424,14 @@ class Autoencoder(Shared, Following):
         names = ("network", "bottleneck", "likelihood", "beta", "objective", "prior")
         found = {"shape": list(self.shape)} | {name: getattr(self, name) for name in names}
         usual = self.takes_images == _is_picture(self.shape)
-        return found if usual else found | {"images": self.takes_images}
+        return found if usual else found | {"own_units": True}
 
     @classmethod
     def made_of(cls, parts: Mapping[str, Any]) -> Self:
         """The model of such parts, with new weights."""
         names = ("bottleneck", "network", "likelihood", "beta", "objective")
-        options = {name: parts[name] for name in names}
-        model = cls(tuple(parts["shape"]), **options, images=parts.get("images"))
+        make = cls.for_own_units if parts.get("own_units") else cls
+        model = make(tuple(parts["shape"]), **{name: parts[name] for name in names})
         model.prior = parts["prior"]
         return model
 

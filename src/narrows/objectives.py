@@ -154,7 +154,7 @@ class MultiResolutionSTFT(Objective):
             )
         bound = model.bound(x)
         one, two = (part.float() / model.unit for part in (x, model.likelihood.mean(bound.output)))
-        each = [stft_loss(one, two, window, floor=self.floor) for window in self.windows]
+        each = [stft_loss(one, two, window=window, floor=self.floor) for window in self.windows]
         distance = torch.stack(each).mean(0)
         total = bound.total + self.weight * math.prod(model.shape) * distance.mean()
         return replace(bound, total=total, terms={**bound.terms, "stft": distance})

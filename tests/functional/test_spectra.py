@@ -19,7 +19,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_the_loss_of_a_scaled_signal_is_known(gain):
     x = noise(3, 2, 300)
     expected = abs(1 - gain) + abs(math.log(gain))
-    loss = stft_loss(x, gain * x, 64, floor=1e-9)
+    loss = stft_loss(x, gain * x, window=64, floor=1e-9)
     torch.testing.assert_close(loss, torch.full((3,), expected, dtype=torch.float64))
 
 
@@ -28,7 +28,7 @@ def test_the_distance_of_a_gain_is_the_gain_in_decibel(decibel):
     x = noise(3, 1, 300)
     y = 10 ** (decibel / 20) * x
     expected = torch.full((3,), abs(decibel), dtype=torch.float64)
-    torch.testing.assert_close(log_spectral_distance(x, y, 32, floor=1e-9), expected)
+    torch.testing.assert_close(log_spectral_distance(x, y, window=32, floor=1e-9), expected)
     torch.testing.assert_close(measured(x, y, deviation=1e-6), expected)
 
 
@@ -52,17 +52,17 @@ def test_magnitudes_are_those_of_scipy():
 
 def test_silence_is_as_far_from_a_tone_as_the_floor_allows():
     silent, tone = torch.zeros(1, 1, 256).double(), torch.ones(1, 1, 256).double()
-    assert log_spectral_distance(silent, silent, 32, floor=1e-3).item() == 0
+    assert log_spectral_distance(silent, silent, window=32, floor=1e-3).item() == 0
     loudest = magnitudes(tone, 32, floor=1e-3).max().item()
-    distance = log_spectral_distance(silent, tone, 32, floor=1e-3).item()
+    distance = log_spectral_distance(silent, tone, window=32, floor=1e-3).item()
     assert 0 < distance <= 20 * math.log10(loudest / 1e-3)
 
 
 def test_the_gradient_is_that_of_finite_differences_and_finite_at_silence():
     x, y = noise(2, 1, 24), noise(2, 1, 24, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda y: stft_loss(x, y, 8, floor=1e-6), y)
+    assert torch.autograd.gradcheck(lambda y: stft_loss(x, y, window=8, floor=1e-6), y)
     silent = torch.zeros(1, 1, 24, requires_grad=True)
-    stft_loss(torch.zeros(1, 1, 24), silent, 8, floor=0.01).sum().backward()
+    stft_loss(torch.zeros(1, 1, 24), silent, window=8, floor=0.01).sum().backward()
     assert silent.grad is not None
     assert bool(silent.grad.isfinite().all())
 

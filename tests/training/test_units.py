@@ -183,7 +183,7 @@ SEQUENCES = {
 def trained_on(values, layout: str, network: nw.Network) -> nw.Run:
     data = nw.data.from_array(values, layout=layout)
     torch.manual_seed(0)
-    model = nw.Autoencoder(data.shape, nw.Identity(4), network=network, images=False)
+    model = nw.Autoencoder.for_own_units(data.shape, nw.Identity(4), network=network)
     optimization = nw.Optimization(learning_rate=1e-2)
     return nw.fit(model, data, epochs=6, batch_size=16, optimization=optimization, show=False)
 
@@ -203,7 +203,7 @@ def test_the_unit_of_sequences_and_maps_changes_nothing(layout, scale, shift):
 
 def test_a_model_of_maps_in_their_own_units_is_saved_as_one(tmp_path):
     data = nw.data.from_array(torch.randn(60, 1, 8, 8) * 50 + 7, layout="own")
-    model = nw.Autoencoder(data.shape, nw.Identity(2), network=nw.Conv(8), images=False)
+    model = nw.Autoencoder.for_own_units(data.shape, nw.Identity(2), network=nw.Conv(8))
     nw.fit(model, data, epochs=1, show=False)
     again = nw.Autoencoder.load(model.save(tmp_path / "model"))
     x = data.test.batch(torch.arange(3))
@@ -213,7 +213,7 @@ def test_a_model_of_maps_in_their_own_units_is_saved_as_one(tmp_path):
 
 def test_own_units_and_axes_that_the_model_does_not_expect_are_refused():
     maps = nw.data.from_array(torch.randn(60, 1, 8, 8), layout="own")
-    with pytest.raises(ValueError, match="images=False"):
+    with pytest.raises(ValueError, match="for_own_units"):
         nw.fit(nw.Autoencoder(maps.shape, nw.Identity(2)), maps, epochs=1, show=False)
     rows = nw.data.from_array(torch.randn(60, 8, 12), layout="ntd")
     model = nw.Autoencoder(rows.shape, nw.Identity(2), network=nw.Conv(8))

@@ -91,12 +91,12 @@ class Probe(Task):
         data = subset(whole, train_examples=_BATCHES * self.batch_size, test_examples=16)
         parts = yaml.safe_load(self.recipe_text)["model"]
         torch.manual_seed(0)
-        model = Autoencoder(
+        make = Autoencoder.for_own_units if whole.own_units else Autoencoder
+        model = make(
             whole.shape,
             bottleneck=build(parts["bottleneck"]),
             network=build(self.network) if self.network else None,
             likelihood=build(parts["likelihood"]) if "likelihood" in parts else None,
-            images=False if whole.own_units else None,
         )
         run = fit(
             model, data, epochs=2, batch_size=self.batch_size, rate=Rate(self.rate),

@@ -145,8 +145,8 @@ def train(
     if free_network and not _suits(made.model.network, data):
         # Sequences [n, t, d] have their transformer, vectors the default.
         made.model.network = Transformer(patch=1) if len(data.shape) == 2 else None
-    images = False if data.own_units else None
-    model = Autoencoder(data.shape, images=images, **vars(made.model))
+    make = Autoencoder.for_own_units if data.own_units else Autoencoder
+    model = make(data.shape, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
     if rank() == 0:
         page.write_one(run, data, folder=out)

@@ -139,11 +139,13 @@ class Origin:
             the data were made otherwise.
         options: the keyword arguments it was given.
         skipped: what was left out, each with the reason, if anything was.
+        rate: samples per second of sound, `[channels, samples]`; None for other data.
     """
 
     source: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    rate: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +160,6 @@ class Dataset:
         classes: class names by label, or None.
         note: one sentence on where it came from, how it was read and how it was split.
         origin: what was asked for, and what was left out.
-        rate: samples per second of sound, `[channels, samples]`; None for other data.
     """
 
     name: str
@@ -168,7 +169,6 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     note: str = ""
     origin: Origin = field(default_factory=Origin)
-    rate: int | None = None
 
     def __post_init__(self) -> None:
         for part, split in (("validation", self.validation), ("test", self.test)):
@@ -197,6 +197,11 @@ class Dataset:
     def own_units(self) -> bool:
         """False if values are those of images, in [0, 1]."""
         return self.train.own_units
+
+    @property
+    def rate(self) -> int | None:
+        """Samples per second of sound; None for other data."""
+        return self.origin.rate
 
     @property
     def levels(self) -> int | None:

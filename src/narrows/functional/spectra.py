@@ -28,7 +28,7 @@ def magnitudes(x: Tensor, window: int, *, floor: float) -> Tensor:
     return power.clamp(min=floor**2).sqrt().reshape(*x.shape[:-1], *power.shape[1:])
 
 
-def stft_loss(x: Tensor, y: Tensor, window: int, *, floor: float) -> Tensor:
+def stft_loss(x: Tensor, y: Tensor, *, window: int, floor: float) -> Tensor:
     """|| |X| - |Y| || / || |X| || + mean |ln |X| - ln |Y||, `[batch]`, X and Y from `magnitudes`.
 
     Args:
@@ -44,7 +44,7 @@ def stft_loss(x: Tensor, y: Tensor, window: int, *, floor: float) -> Tensor:
     return convergence + (one.log() - two.log()).abs().mean(1)
 
 
-def log_spectral_distance(x: Tensor, y: Tensor, window: int, *, floor: float) -> Tensor:
+def log_spectral_distance(x: Tensor, y: Tensor, *, window: int, floor: float) -> Tensor:
     """Mean over frames of sqrt(mean over frequencies of (20 log10(|X| / |Y|))^2), `[batch]` in dB.
 
     Args:

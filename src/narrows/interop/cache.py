@@ -23,8 +23,8 @@ def cache(
 ) -> Path:
     """Writes what the encoder makes of all examples to a `.npy` file, `[n, channels, *sites]`.
 
-    `narrows compare vq fsq ... --data array:latents.npy --data-options.layout own` then compares
-    bottlenecks on them without the model. Of means and log variances the means are written.
+    `narrows compare vq fsq ... --data array:latents.npy --data-options.layout own` (`nct` for
+    sequences) then compares bottlenecks on them without the model. Of means and log variances the means are written.
 
     Args:
         module: as of `swap`; computes in eval, on the device that it is on.
@@ -74,4 +74,8 @@ def _splits(data: Dataset | Tensor | Array, *, images: bool) -> list[Split]:
     given = torch.as_tensor(data)
     if images:
         refuse_range(given)
-    return [Split(given if given.dtype == torch.uint8 else given.float(), own_units=not images)]
+    return [
+        Split(
+            given if given.dtype == torch.uint8 else given.float(), features=None if images else 0
+        )
+    ]

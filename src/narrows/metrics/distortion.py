@@ -118,7 +118,7 @@ def log_spectral_distance(
             f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
     x, y = (part / deviation for part in (x.double(), y.double()))
-    return spectra.log_spectral_distance(x, y, window, floor=SILENCE)
+    return spectra.log_spectral_distance(x, y, window=window, floor=SILENCE)
 
 
 def _windowed(images: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ _FREE = {"data", "data_root", "data_options", "out"}
 _KEYS = _FREE | {"format", "model", "fit"}
 _PARTS = {
     "format", "shape", "network", "bottleneck", "likelihood", "beta", "objective", "prior",
-    "images", "sha256",
+    "own_units", "sha256",
 }  # fmt: skip
 """What a model.json holds."""
 

@@ -410,7 +410,7 @@ def _check_units(model: Autoencoder, data: Dataset) -> None:
     if data.own_units and model.takes_images:
         raise ValueError(
             f"{data.name} has its own units, and the model takes images in [0, 1]; build it with "
-            "images=False"
+            "Autoencoder.for_own_units"
         )
     axis = model.network.features_axis
     if len(data.shape) == 2 and axis not in (None, data.train.features):

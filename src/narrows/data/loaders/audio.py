@@ -87,7 +87,7 @@ def load(
         f"{sum(counts)} windows of {length} samples ({length / rate:.4g} s at {rate} Hz) of "
         f"{len(files)} files, divided by file, seed {seed}"
     )
-    return replace(data, origin=Origin(skipped=tuple(skipped)), rate=rate, note=note)
+    return replace(data, origin=Origin(skipped=tuple(skipped), rate=rate), note=note)
 
 
 class _File(NamedTuple):
