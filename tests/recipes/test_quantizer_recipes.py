@@ -16,7 +16,8 @@ RECIPES = {
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 OURS = [
     "antony-vqvae", "athayde-vqvae", "fsq", "lfq", "notebook-vq", "notebook-vq-ema", "rounded",
-    "rvq", "simvq", "vq", "vq-ema", "vq-entropy", "vq-fast",
+    "rvq", "semantic-ids", "simvq", "vq", "vq-ema", "vq-entropy",
+    "vq-fast",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "denoise": "add noise to test images, encode and decode them",
     "compress": "write image files as a run's codes, as small as their rate",
     "decompress": "decode compressed files to images",
+    "codes": "write a table of items and their codes, such as semantic identifiers",
     "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
@@ -34,6 +35,7 @@ COMMANDS = {
 _PLACES = {
     **dict.fromkeys(("sample", "interpolate", "traverse", "mask", "denoise"), "generate"),
     **dict.fromkeys(("compress", "decompress"), "files.compression"),
+    "codes": "files.codes",
     "export": "files.export",
     **dict.fromkeys(("evaluate", "report"), "evaluate"),
 }

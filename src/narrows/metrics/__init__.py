@@ -9,8 +9,11 @@ from narrows.metrics.classifier import accuracy as accuracy
 from narrows.metrics.classifier import extract as extract
 from narrows.metrics.classifier import retention as retention
 from narrows.metrics.classifier import train_classifier as train_classifier
-from narrows.metrics.code_information import CodeInformation as CodeInformation
-from narrows.metrics.code_information import code_information as code_information
+from narrows.metrics.codes.identifiers import Identifiers as Identifiers
+from narrows.metrics.codes.identifiers import identifiers as identifiers
+from narrows.metrics.codes.identifiers import tie_breakers as tie_breakers
+from narrows.metrics.codes.information import CodeInformation as CodeInformation
+from narrows.metrics.codes.information import code_information as code_information
 from narrows.metrics.dictionaries import explained_by_atoms as explained_by_atoms
 from narrows.metrics.dictionaries import explained_by_learned_atoms as explained_by_learned_atoms
 from narrows.metrics.dictionaries import linear_dictionary as linear_dictionary

@@ -18,7 +18,7 @@ from narrows.bottlenecks import (
     Variational,
     VectorQuantizer,
 )
-from narrows.metrics.code_information import CodeInformation, code_information
+from narrows.metrics.codes.information import CodeInformation, code_information
 from narrows.metrics.information import class_information, entropies
 from narrows.metrics.probe import decodable_information
 from narrows.priors.base import NoRateError
