@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from narrows.choose.race import (
     CLOSE,
+    ERROR,
     HEATS,
+    PRIOR_FREEDOM,
     Finish,
     Finishes,
     Heat,
@@ -19,7 +22,7 @@ from narrows.choose.race import (
     lead,
     mean,
     race,
-    residual,
+    residuals,
 )
 
 
@@ -53,37 +56,57 @@ def run(truth: dict[str, float], noise: dict[str, float], rng: np.random.Generat
             return end.value
 
 
-def test_lead_equals_students_interval_for_two():
-    from scipy import stats
-
+def test_bounds_of_two_are_those_of_students_paired_interval():
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 0.2, 6), rng.normal(0, 0.2, 6)
-    finishes = of({"a": list(a), "b": list(b)})
-    found = lead(finishes, "a", "b", level=0.03, chance=residual(finishes))
+    found = lead(of({"a": list(a), "b": list(b)}), "a", "b", level=0.015)
     interval = stats.ttest_rel(a, b).confidence_interval(0.97)
     assert found.low == pytest.approx(interval.low)
     assert found.high == pytest.approx(interval.high)
 
 
-def test_residual_is_that_of_two_way_analysis_of_variance():
+def test_residuals_are_those_of_two_way_analysis_of_variance():
     rng = np.random.default_rng(1)
     table = rng.normal(size=(4, 5))
     left = table - table.mean(0) - table.mean(1)[:, None] + table.mean()
-    variance, freedom = residual(of({str(i): list(row) for i, row in enumerate(table)}))
-    assert freedom == 12
-    assert variance == pytest.approx(np.square(left).sum() / 12)
+    found = residuals(of({str(i): list(row) for i, row in enumerate(table)}))
+    for i, row in enumerate(left):
+        assert found[str(i)] == pytest.approx((np.square(row).sum(), 3))
 
 
-def test_residual_with_missing_runs_is_that_of_least_squares():
+def test_residuals_with_missing_runs_are_those_of_least_squares():
     full = {"a": [1.0, 2.0, 4.0], "b": [0.0, 1.5, 2.5], "c": [3.0, 3.5, math.nan]}
-    variance, freedom = residual(of(full))
-    assert freedom == 8 - (3 + 3 - 1)
+    found = residuals(of(full))
     design = np.array([[i == c for i in range(3)] + [j == s for j in range(3)]
                        for c, row in enumerate(full.values()) for s in range(3)
                        if not math.isnan(row[s])], float)  # fmt: skip
     y = np.array([q for row in full.values() for q in row if not math.isnan(q)])
     left = y - design @ np.linalg.pinv(design) @ y
-    assert variance == pytest.approx(np.square(left).sum() / freedom)
+    assert [squares for squares, _ in found.values()] == pytest.approx(
+        [np.square(part).sum() for part in (left[:3], left[3:6], left[6:])]
+    )
+    assert [degrees for _, degrees in found.values()] == pytest.approx([1.2, 1.2, 0.6])
+
+
+def test_bounds_lean_on_the_spread_of_all():
+    """A quiet pair beside a noisy one: its bounds lie between its own spread and that of all."""
+    rng = np.random.default_rng(9)
+    finishes = of({c: list(rng.normal(0, s, 5)) for c, s in {"a": 0.01, "b": 0.01, "c": 1}.items()})
+    chance = residuals(finishes)
+    common = sum(squares for squares, _ in chance.values()) / 8
+    own = [(PRIOR_FREEDOM * common + chance[c][0]) / (PRIOR_FREEDOM + 8 / 3) for c in "ab"]
+    half = lead(finishes, "a", "b", level=0.02).half
+    assert half == pytest.approx(stats.t.isf(0.02, 8) * math.sqrt(sum(own) / 5))
+
+
+def test_bounds_hold_as_often_as_they_say_where_spreads_differ():
+    rng = np.random.default_rng(8)
+    spreads = {"a": 0.2, "b": 0.45, "c": 0.3, "d": 0.6, "e": 0.25}
+    missed = 0
+    for _ in range(1000):
+        drawn = {c: list(rng.normal(0, spread, 4)) for c, spread in spreads.items()}
+        missed += lead(of(drawn), "d", "a", level=0.05).low > 0
+    assert missed <= 71  # 50 are allowed; three standard deviations are 21
 
 
 def test_choice_of_test_examples_widens_the_interval_as_the_bootstrap_says():
@@ -94,19 +117,19 @@ def test_choice_of_test_examples_widens_the_interval_as_the_bootstrap_says():
         return float(-10 * np.log10(squares.mean()))
 
     rows = rng.integers(0, 400, (4000, 400))
-    spread = np.std([decibel(one[r]) - decibel(two[r]) for r in rows])
+    expected = np.std([decibel(one[r]) - decibel(two[r]) for r in rows])
     finishes = {
         "a": {s: Finish(decibel(one), one) for s in range(2)},
         "b": {s: Finish(decibel(two), two) for s in range(2)},
     }
-    found = lead(finishes, "a", "b", level=0.3, chance=(0.0, 10_000))
-    assert found.half / 1.0364 == pytest.approx(spread, rel=0.05)  # z of 85 %
+    found = lead(finishes, "a", "b", level=0.15)
+    assert found.half / stats.t.isf(0.15, 1) == pytest.approx(expected, rel=0.05)
 
 
 def test_nothing_is_known_of_chance_from_one_seed():
     finishes = of({"a": [2.0], "b": [0.0]})
-    assert lead(finishes, "a", "b", level=0.05, chance=residual(finishes)).half == math.inf
-    assert behind(["a", "b"], finishes, HEATS[-1], 1) == []
+    assert lead(finishes, "a", "b", level=0.05).half == math.inf
+    assert behind(["a", "b"], finishes, 1, 0.05) == []
 
 
 def test_who_is_far_behind_after_short_runs_leaves_and_who_is_near_stays():
@@ -119,7 +142,7 @@ def test_who_is_far_behind_after_short_runs_leaves_and_who_is_near_stays():
 
 def test_one_that_is_ahead_for_certain_is_the_answer():
     rng = np.random.default_rng(3)
-    found = run({"a": 1.0, "b": 0.0, "c": 0.1}, dict.fromkeys("abc", 0.02), rng)
+    found = run({"a": 1.0, "b": 0.7, "c": 0.0}, dict.fromkeys("abc", 0.02), rng)
     assert found.best == "a"
     assert found.ended
     assert found.ranking == ("a",)
@@ -139,7 +162,7 @@ def test_a_race_that_never_decides_ends_after_the_most_seeds():
     rng = np.random.default_rng(5)
     found = run({"a": 1.0, "b": 0.98}, dict.fromkeys("ab", 1.0), rng)
     assert found.best is None
-    assert len(found.finishes["a"]) == HEATS[-1].most
+    assert len(found.finishes["a"]) == HEATS[-1].counts[-1]
 
 
 def test_a_contender_without_a_finished_run_is_out():
@@ -172,7 +195,29 @@ def test_no_contender_is_left():
     assert end.value.value.best is None
 
 
-@pytest.mark.parametrize(("heat", "sent"), [(0, {"a": [1.0], "b": [0.5]}), (1, {})])
+def test_a_stop_is_a_last_look():
+    behind = [0.15, 0.25, 0.2, 0.2]
+    going = race(["a", "b"])
+    request, sent = next(going), {"a": [1.0, 1.1], "b": [0.9, 1.0]}
+    while request.seeds != (3, 4):
+        request = going.send(of(sent) if request.heat == 0 else rows(behind, request.seeds))
+    with pytest.raises(StopIteration) as end:
+        going.send(Stop(rows(behind, (3,))))
+    verdict = end.value.value
+    assert verdict.best == "a"
+    assert verdict.ended
+    assert len(verdict.finishes["b"]) == 4
+
+
+def rows(behind: list[float], seeds: tuple[int, ...]) -> Finishes:
+    """Two contenders, of which the second lies behind by so much at each seed."""
+    a, b = {s: Finish(3.0) for s in seeds}, {s: Finish(3.0 - behind[s]) for s in seeds}
+    return {"a": a, "b": b}
+
+
+@pytest.mark.parametrize(
+    ("heat", "sent"), [(0, {"a": [1.0], "b": [0.5]}), (1, {}), (1, {"b": [7.0, 7.1]})]
+)
 def test_a_stopped_race_says_what_it_knows(heat, sent):
     going = race(["a", "b"])
     request = next(going)
@@ -192,9 +237,10 @@ def test_mean_leaves_out_what_ended_far_from_the_rate():
     assert math.isnan(mean({}))
 
 
-def test_heat_counts_its_looks():
-    assert Heat(seeds=2, most=8).looks == 7
-    assert sum(heat.share for heat in HEATS) == pytest.approx(1)
+def test_the_error_is_shared_out_among_all_looks():
+    assert Heat((2, 3, 5), share=0.6).error(2) == pytest.approx(ERROR * 0.6 / 2)
+    shares = [heat.error(look) for heat in HEATS for look in range(len(heat.counts))]
+    assert sum(shares) == pytest.approx(ERROR)
     assert Lead(1.0, 0.25).low == 0.75
     assert Lead(1.0, 0.25).high == 1.25
 

@@ -4,24 +4,24 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from narrows.choose.clock import Pace, Probe, affordable, corrected
+from narrows.choose.question import Choice, Question, Runs, known_slope
 from narrows.choose.race import HEATS, Finish, Finishes, Request, Stop, Verdict, race
-from narrows.compare.asked import RATE, Asked, at_asked, reached, slopes, wider
-from narrows.compare.bench import Source
+from narrows.choose.settings import network, settings
+from narrows.choose.state import State
+from narrows.compare.asked import RATE, Asked, at_asked, reached, wider
 from narrows.data.dataset import Dataset
-from narrows.saving.trust import dotted_names, trusting
-from narrows.saving.writing import read_json, sole_writer, write_json
+from narrows.saving.trust import trusting
+from narrows.saving.writing import sole_writer
 from narrows.tasks import Executor, Local, Outcome
 from narrows.tasks.executor import threads_each
 from narrows.tasks.task import kept
 
 SHORT = 0.35
 """Share of the time that the first heat may take."""
-EXPECTED_SEEDS, EXPECTED_FINALISTS = 4, 5
+EXPECTED_SEEDS, EXPECTED_FINALISTS = 5, 5
 """Of the last heat, to share out the time before it is known who is left."""
 MOST_EPOCHS = 300
 FEWEST = 12
@@ -29,87 +29,6 @@ FEWEST = 12
 FAR = 0.1
 """Share of the rate from which on a run is not compared; nearer ones are brought to it."""
 STATE = "choose.json"
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked.
-
-    Attributes:
-        recipes: files of the contenders, by label.
-        source: the data set.
-        rates: bits per dimension.
-        minutes: of wall-clock, for all of it.
-        settings: arguments that all runs share, over those that are chosen.
-        batch_size: examples of a step.
-    """
-
-    recipes: Mapping[str, Path]
-    source: Source
-    rates: Sequence[float]
-    minutes: float
-    settings: Mapping[str, str] = field(default_factory=dict)
-    batch_size: int = 64
-
-    @property
-    def class_paths(self) -> list[str]:
-        """What recipes and settings name: the user trusts it."""
-        texts = [path.read_text(errors="replace") for path in self.recipes.values()]
-        return dotted_names("\n".join([*texts, *self.settings.values()]))
-
-
-@dataclass(frozen=True)
-class Runs:
-    """All runs of one length.
-
-    Attributes:
-        epochs: of each.
-        outcomes: failed ones included.
-    """
-
-    epochs: int
-    outcomes: Sequence[Outcome[Asked]] = ()
-
-    def of(self, label: str, rate: float) -> list[Outcome[Asked]]:
-        """The finished runs of a contender at a rate."""
-        key = (label, rate)
-        return [o for o in self.outcomes if not o.error and (o.task.label, o.task.rate) == key]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What came of a question.
-
-    Attributes:
-        question: what was asked.
-        options: of the data set, with what was cut down.
-        verdicts: by rate.
-        heats: the runs of each heat that was begun.
-        refused: rate and label -> why the contender had no run there.
-        seconds: of wall-clock, over all sittings.
-        stopped: True if it was interrupted.
-    """
-
-    question: Question
-    options: Mapping[str, Any]
-    verdicts: Mapping[float, Verdict]
-    heats: Sequence[Runs]
-    refused: Mapping[tuple[float, str], str]
-    seconds: float
-    stopped: bool = False
-
-    def slope(self, label: str, rate: float) -> float:
-        """A contender's gain in dB for each doubling of the bits; NaN if unknown."""
-        return known_slope(self.heats, label, rate)
-
-
-def known_slope(heats: Sequence[Runs], label: str, rate: float) -> float:
-    """A contender's slope in the longest runs that tell it, dB for each doubling of the bits."""
-    for heat in reversed(heats):
-        gain = slopes(reached(heat.outcomes), rate).get(label, math.nan)
-        if math.isfinite(gain):
-            return gain
-    return math.nan
 
 
 def choose(
@@ -144,22 +63,6 @@ def choose(
         return _Procedure(question, data, out, workers, say).run(executor)
 
 
-def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
-    """One network for all contenders: as many halvings as the bits that are asked for allow.
-
-    At each site there should be room for the rate in some nine bits, which is a codebook of 512.
-    Vectors have the default network.
-    """
-    if len(shape) != 3:
-        return {}
-    side, dimensions = min(shape[1:]), math.prod(shape)
-    halvings = 1 if side < 14 else 2 if side < 48 else 3
-    while halvings > 1 and math.prod(shape[1:]) / 4**halvings * 9 < rate * dimensions:
-        halvings -= 1
-    sizes = {"hidden": 64, "residual_layers": 2, "residual_hidden": 32, "downsamplings": halvings}
-    return {"class_path": "narrows.networks.Conv", "init_args": sizes}
-
-
 Race = Generator[Request, Finishes | Stop, Verdict]
 
 
@@ -178,7 +81,7 @@ class _Procedure:
         self.say = say
         self.root = out / "runs"
         self.began = time.monotonic()
-        self.state = _State.read(out / STATE, question)
+        self.state = State.read(out / STATE, question)
         self.paces: dict[tuple[float, str], Pace] = {}
         self.refused: dict[tuple[float, str], str] = {}
         self.heats: list[Runs] = []
@@ -279,13 +182,12 @@ class _Procedure:
         jobs = [job for rate, request in now.items() for job in self._jobs(rate, request, epochs)]
         if heat == 0 and len(self.question.rates) == 1:
             jobs += [wider(job) for job in jobs if job.seed == 0]
-        missing = any(kept(job, self.root) is None for job in jobs)
-        late = heat > 0 and missing and self._seconds(now, epochs) > self.left
+        longest = self._longest(now, epochs) if heat else 0  # short runs are begun to the end
         outcomes = trainer.run(
             jobs,
             self.root,
             report=lambda outcome: self._report(outcome, heat),
-            go_on=lambda: self.left > 0 and not late,
+            go_on=lambda: self.left > longest,
         )
         self._add(heat, epochs, outcomes)
         self._learn(now, outcomes, epochs)
@@ -330,7 +232,7 @@ class _Procedure:
         if heat < len(self.state.heats):
             return self.state.heats[heat]
         if heat == 0:
-            runs, share, fewest = HEATS[0].seeds + (len(self.question.rates) == 1), SHORT, 1
+            runs, share, fewest = HEATS[0].counts[-1] + (len(self.question.rates) == 1), SHORT, 1
         else:
             runs, share, fewest = EXPECTED_SEEDS, 0.95, self.state.heats[-1]
         paces = [
@@ -351,26 +253,24 @@ class _Procedure:
         self.state.heats.append(min(max(epochs, fewest), MOST_EPOCHS))
         return self.state.heats[-1]
 
-    def _seconds(self, requests: Mapping[float, Request], epochs: int) -> float:
-        """What all that is asked for takes."""
-        runs = [
+    def _longest(self, requests: Mapping[float, Request], epochs: int) -> float:
+        """Seconds of the slowest run that is asked for."""
+        return max(
             self.paces[rate, label].seconds(epochs)
             for rate, request in requests.items()
             for label in request.contenders
-            for _ in request.seeds
-        ]
-        return max(sum(runs) / self.workers, max(runs))
+        )
 
     def _jobs(self, rate: float, request: Request, epochs: int) -> list[Asked]:
         question = self.question
         assert self.state.options is not None
         options = {f"data-options.{name}": str(v) for name, v in self.state.options.items()}
-        settings = {**_settings(self.data.shape, rate, epochs, question.batch_size), **options}
-        settings |= question.settings
+        shared = settings(self.data.shape, rate, epochs, question.batch_size)
+        own = {**shared, **options, **question.settings}
         return [
             Asked(
                 label, str(question.recipes[label]), question.recipes[label].read_text(),
-                question.source.data, seed, settings, {RATE: f"{rate:g}"},
+                question.source.data, seed, own, {RATE: f"{rate:g}"},
             )
             for seed in request.seeds
             for label in request.contenders
@@ -413,63 +313,3 @@ class _Procedure:
             f"[{self.left / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
             f"{task.rate:g}, seed {task.seed}: {said}"
         )
-
-
-def _settings(shape: tuple[int, ...], rate: float, epochs: int, batch_size: int) -> dict[str, str]:
-    """Of all runs at a rate: one network, one budget, one schedule."""
-    found = {
-        "fit.epochs": str(epochs),
-        "fit.batch_size": str(batch_size),
-        "fit.optimization.learning_rate": "0.002",
-        "fit.optimization.clip": "1.0",
-        "fit.optimization.schedule": "narrows.training.OneCycle",
-    }
-    made = network(shape, rate)
-    if made:
-        found["model.network"] = str(made["class_path"])
-        sizes = made["init_args"]
-        assert isinstance(sizes, Mapping)
-        found |= {f"model.network.{name}": str(value) for name, value in sizes.items()}
-    return found
-
-
-@dataclass
-class _State:
-    """What a second call must find as it was: the cut, the epochs of heats, the time spent."""
-
-    options: dict[str, object] | None = None
-    heats: list[int] = field(default_factory=list)
-    spent: float = 0.0
-
-    @classmethod
-    def read(cls, path: Path, question: Question) -> "_State":
-        """What an earlier call left; nothing if another question was asked."""
-        if not path.is_file():
-            return cls()
-        found = read_json(path, "delete it to begin anew")
-        if found.get("question") != _plain(question):
-            raise ValueError(
-                f"{path} holds the answer to another question; give another --out, or the same "
-                "recipes, data, bits and settings"
-            )
-        return cls(found["options"], found["heats"], found["spent"])
-
-    def save(self, path: Path, question: Question, seconds: float) -> None:
-        """Adds to the time that was spent, and writes all."""
-        self.spent += seconds
-        write_json(path, {
-            "question": _plain(question), "options": self.options, "heats": self.heats,
-            "spent": self.spent,
-        })  # fmt: skip
-
-
-def _plain(question: Question) -> dict[str, object]:
-    """What makes a question another one: not the minutes, of which there may be more."""
-    return {
-        "recipes": list(question.recipes),
-        "data": question.source.data,
-        "rates": list(question.rates),
-        "options": dict(question.source.options),
-        "settings": dict(question.settings),
-        "batch_size": question.batch_size,
-    }

@@ -1,9 +1,10 @@
-"""A race of contenders at one rate: short runs, then longer ones, seed by seed, until decided.
+"""A race of contenders at one rate: short runs, then longer ones, more and more, until decided.
 
-All intervals that the race looks at between the true best and any other, at any time, hold together
-with a probability of at least 1 - ERROR: the error is shared out among all looks and all rivals
-(Bonferroni). So, but for that error, the best is never dropped, who is left alone is the best, and
-no one is better than the first by more than the interval between the two allows. What no interval
+Whoever is behind another by more than a bound allows is dropped. All bounds on what any rival may
+seem to be ahead of the true best, at every look, hold together with a probability of at least
+1 - ERROR: the error is shared out among all looks and all rivals (Bonferroni), more to later looks,
+which have more runs. So, but for that error, the best is never dropped, who is left alone is the
+best, and no one is better than the first by more than the bound between the two. What no bound
 covers is training that was too short: a contender is dropped after short runs only if it lies
 behind by more than an allowance.
 """
@@ -44,25 +45,25 @@ class Heat:
     """Runs of one length.
 
     Attributes:
-        seeds: that every contender has before anyone is judged.
-        most: seeds after which the heat ends undecided.
+        counts: runs that every contender left has had at each look; after the last look the heat
+            ends undecided.
         allowance: dB that a contender may lie behind, over what chance explains, and stay.
         share: of the error, over all looks of the heat.
     """
 
-    seeds: int = 2
-    most: int = 8
+    counts: tuple[int, ...]
     allowance: float = 0.0
-    share: float = 0.8
+    share: float = 1.0
 
-    @property
-    def looks(self) -> int:
-        """How often the contenders are judged at most."""
-        return self.most - self.seeds + 1
+    def error(self, look: int) -> float:
+        """Of one look, counted from 0: in proportion to 1, 2, 3, ..."""
+        return ERROR * self.share * (look + 1) / sum(range(1, len(self.counts) + 1))
 
 
-HEATS = (Heat(most=2, allowance=0.5, share=0.2), Heat())
+HEATS = (Heat((2,), allowance=0.5, share=0.2), Heat((2, 3, 5, 8, 12), share=0.8))
 """Short runs that drop who is far behind, then runs that decide."""
+PRIOR_FREEDOM = 6
+"""Degrees of freedom that the spread of all contenders counts for in that of each."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class Lead:
     """By how much one contender is ahead of another, dB.
 
     Attributes:
-        mean: over shared seeds.
-        half: half width of the interval; infinite where nothing is known of the spread.
+        mean: difference of mean qualities.
+        half: from the mean to each bound; infinite where nothing is known of the spread.
     """
 
     mean: float
@@ -173,29 +174,32 @@ def race(contenders: Sequence[str]) -> Generator[Request, Finishes | Stop, Verdi
     """
     left, out = tuple(contenders), list[Dropped]()
     seen: dict[str, dict[int, Finish]] = {}
-    number = 0
+    number, level = 0, math.nan
     for number, heat in enumerate(HEATS):
         before, seen = seen, {label: {} for label in left}  # who is dropped stays in it
-        seeds = tuple(range(heat.seeds))
-        while True:
-            answer = yield Request(number, left, seeds)
+        for look, (had, count) in enumerate(zip((0, *heat.counts), heat.counts, strict=False)):
+            answer = yield Request(number, left, tuple(range(had, count)))
+            stopped = isinstance(answer, Stop)
             found = answer.finishes if isinstance(answer, Stop) else answer
             for label in left:
                 seen[label] |= found.get(label, {})
-            if isinstance(answer, Stop):
-                if not any(seen.values()) and number:
+            level = heat.error(look) / max(len(left) - 1, 1)  # one share for each rival of the best
+            if stopped and not all(seen.values()):
+                if number:  # of the short runs everyone has some
                     seen, number = before, number - 1
-                return _verdict(left, seen, out, number, ended=False)
-            dropped = [*_lost(left, seen, number), *behind(left, seen, heat, number)]
-            out += dropped
-            gone = {one.label for one in dropped}
-            left = tuple(label for label in left if label not in gone)
-            if len(left) < 2 or seeds[-1] + 1 >= heat.most or _close(left, seen, heat):
+                return _verdict(left, seen, out, number, level, ended=False)
+            gone = [*_lost(left, seen, number), *behind(left, seen, number, level)]
+            out += gone
+            left = tuple(label for label in left if label not in {one.label for one in gone})
+            decided = len(left) < 2 or _close(left, seen, level)
+            if stopped:
+                ended = decided and number == len(HEATS) - 1
+                return _verdict(left, seen, out, number, level, ended=ended)
+            if decided:
                 break
-            seeds = (seeds[-1] + 1,)
         if not left:
             break
-    return _verdict(left, seen, out, number, ended=True)
+    return _verdict(left, seen, out, number, level, ended=True)
 
 
 def _lost(left: Sequence[str], finishes: Finishes, number: int) -> list[Dropped]:
@@ -208,56 +212,68 @@ def _lost(left: Sequence[str], finishes: Finishes, number: int) -> list[Dropped]
     return [Dropped(label, number, 0) for label, count in counts.items() if not count]
 
 
-def behind(left: Sequence[str], finishes: Finishes, heat: Heat, number: int) -> list[Dropped]:
+def behind(left: Sequence[str], finishes: Finishes, number: int, level: float) -> list[Dropped]:
     """Who is behind another for certain, by more than the heat allows."""
-    found, chance, level = [], residual(finishes), _level(left, heat)
+    found = []
     for label in left:
         over = {
-            other: lead(finishes, other, label, level=level, chance=chance)
-            for other in left
-            if other != label
+            other: lead(finishes, other, label, level=level) for other in left if other != label
         }
         by = max(over, key=lambda other: over[other].low, default=None)
-        if by is not None and over[by].low > heat.allowance:
+        if by is not None and over[by].low > HEATS[number].allowance:
             found.append(Dropped(label, number, len(finishes[label]), by, over[by]))
     return found
 
 
-def lead(
-    finishes: Finishes, first: str, second: str, *, level: float, chance: tuple[float, int]
-) -> Lead:
-    """Mean and interval of first - second, paired on seeds and on test examples.
+def lead(finishes: Finishes, first: str, second: str, *, level: float) -> Lead:
+    """Difference of two contenders over their shared seeds, and how far to each of its bounds.
 
-    The variance over seeds is that of the two contenders' differences or twice the residual
-    variance of quality = contender + seed + chance over all contenders, whichever is larger; to
-    it comes what the choice of test examples adds. Student's t with the residual's degrees of
-    freedom.
+    Quality = contender + seed + chance. The variance of chance of each contender is drawn towards
+    the mean variance s_0^2 of all, which counts for d_0 = `PRIOR_FREEDOM` degrees of freedom:
+    (d_0 s_0^2 + sum of its squared residuals) / (d_0 + its own degrees) (Smyth 2004, equation 2;
+    there d_0 is estimated). The difference over n seeds has the sum of both over n, and what the
+    choice of test examples adds. Student's t with Welch's degrees of freedom, no more than the
+    runs have.
 
     Args:
-        finishes: of the two.
+        finishes: of all contenders with runs of this length.
         first: label.
         second: label.
-        level: probability that the interval does not hold.
-        chance: `residual` of runs of the same length.
+        level: probability that a bound, the lower one or the upper, does not hold.
     """
-    shared = sorted(finishes[first].keys() & finishes[second].keys())
-    pairs = [(finishes[first][seed], finishes[second][seed]) for seed in shared]
+    pairs = [
+        (finishes[first][seed], finishes[second][seed])
+        for seed in sorted(finishes[first].keys() & finishes[second].keys())
+    ]
     pairs = [(one, two) for one, two in pairs if math.isfinite(one.quality - two.quality)]
     if not pairs:
         return Lead(math.nan, math.inf)
-    differences = np.array([one.quality - two.quality for one, two in pairs])
-    variance, freedom = chance
-    if len(pairs) < 2 or freedom < 1:
-        return Lead(float(differences.mean()), math.inf)
-    variance = max(differences.var(ddof=1), 2 * variance) / len(pairs) + _of_examples(pairs)
-    return Lead(
-        float(differences.mean()),
-        float(stats.t.ppf(1 - level / 2, freedom) * math.sqrt(variance)),
-    )
+    difference = sum(one.quality - two.quality for one, two in pairs) / len(pairs)
+    chance = residuals(finishes)
+    freedom = sum(degrees for _, degrees in chance.values())
+    if freedom < 0.5:
+        return Lead(difference, math.inf)
+    common = sum(squares for squares, _ in chance.values()) / freedom
+    shares, degrees = [], []
+    for label in (first, second):
+        squares, own = chance[label]
+        degrees.append(PRIOR_FREEDOM + own)
+        shares.append((PRIOR_FREEDOM * common + squares) / degrees[-1] / len(pairs))
+    total = sum(shares)
+    welch = total**2 / sum(s**2 / d for s, d in zip(shares, degrees, strict=True)) if total else 1
+    total += _of_examples(pairs)
+    return Lead(difference, float(stats.t.isf(level, min(welch, freedom)) * math.sqrt(total)))
 
 
-def residual(finishes: Finishes) -> tuple[float, int]:
-    """Residual variance of quality = contender + seed + chance, and its degrees of freedom."""
+def residuals(finishes: Finishes) -> dict[str, tuple[float, float]]:
+    """Squared residuals of quality = contender + seed + chance, and their degrees of freedom.
+
+    The degrees of the whole fit are shared out among contenders in proportion to their runs less
+    one, since the seeds' effects are taken from all of them.
+
+    Returns:
+        For each contender the sum of its squared residuals, and its degrees.
+    """
     labels = sorted(finishes)
     seeds = sorted({seed for by_seed in finishes.values() for seed in by_seed})
     rows = [
@@ -266,15 +282,26 @@ def residual(finishes: Finishes) -> tuple[float, int]:
         for s, run in finishes[c].items()
         if math.isfinite(run.quality)
     ]
+    if not rows:
+        return dict.fromkeys(labels, (0.0, 0.0))
+    of, at = np.array(rows).T
     y = np.array([finishes[labels[c]][seeds[s]].quality for c, s in rows])
-    design = np.zeros((len(rows), len(labels) + len(seeds)))
-    for row, (c, s) in enumerate(rows):
-        design[row, c] = design[row, len(labels) + s] = 1
-    if not len(rows):
-        return 0.0, 0
+    design = np.hstack([np.eye(len(labels))[of], np.eye(len(seeds))[at]])
     fit, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
-    freedom = len(rows) - int(rank)
-    return (float(np.square(y - design @ fit).sum() / freedom) if freedom else 0.0), freedom
+    squares = np.bincount(of, np.square(y - design @ fit), len(labels))
+    spare = np.maximum(np.bincount(of, minlength=len(labels)) - 1, 0)
+    degrees = spare * (len(rows) - int(rank)) / max(spare.sum(), 1)
+    return {c: (float(squares[i]), float(degrees[i])) for i, c in enumerate(labels)}
+
+
+def _qualities(by_seed: Mapping[int, Finish]) -> np.ndarray:
+    """Of the runs that ended near the rate."""
+    return np.array([run.quality for run in by_seed.values() if math.isfinite(run.quality)])
+
+
+def _near(by_seed: Mapping[int, Finish]) -> bool:
+    """Whether any run ended near the rate."""
+    return len(_qualities(by_seed)) > 0
 
 
 def _of_examples(pairs: Sequence[tuple[Finish, Finish]]) -> float:
@@ -291,30 +318,29 @@ def _of_examples(pairs: Sequence[tuple[Finish, Finish]]) -> float:
     )
 
 
-def _level(left: Sequence[str], heat: Heat) -> float:
-    """The error of one interval: a share of that of the race, one for each rival of the best."""
-    return ERROR * heat.share / heat.looks / max(len(left) - 1, 1)
-
-
-def _close(left: Sequence[str], finishes: Finishes, heat: Heat) -> bool:
+def _close(left: Sequence[str], finishes: Finishes, level: float) -> bool:
     """Whether all that are left lie within `CLOSE` of each other for certain."""
-    level, chance = _level(left, heat), residual(finishes)
     return all(
         max(found.high, -found.low) < CLOSE
         for one, two in itertools.combinations(left, 2)
-        for found in [lead(finishes, one, two, level=level, chance=chance)]
+        for found in [lead(finishes, one, two, level=level)]
     )
 
 
 def _verdict(
-    left: Sequence[str], seen: Finishes, out: Sequence[Dropped], number: int, *, ended: bool
+    left: Sequence[str],
+    seen: Finishes,
+    out: Sequence[Dropped],
+    number: int,
+    level: float,
+    *,
+    ended: bool,
 ) -> Verdict:
     """The ranking by mean quality, and the leads of the first."""
-    ran = [label for label, by_seed in seen.items() if math.isfinite(mean(by_seed))]
+    ran = [label for label, by_seed in seen.items() if _near(by_seed)]
     ranking = tuple(sorted({*left} & {*ran}, key=lambda label: -mean(seen[label])))
-    level, chance = _level(ran, HEATS[number]), residual(seen)
     leads = {
-        label: lead(seen, ranking[0], label, level=level, chance=chance)
+        label: lead(seen, ranking[0], label, level=level)
         for label in ran
         if ranking and label != ranking[0]
     }
@@ -324,5 +350,5 @@ def _verdict(
 
 def mean(by_seed: Mapping[int, Finish]) -> float:
     """Mean quality of the runs that ended near the rate, dB; NaN if none did."""
-    values = [run.quality for run in by_seed.values() if math.isfinite(run.quality)]
-    return sum(values) / len(values) if values else math.nan
+    values = _qualities(by_seed)
+    return float(values.mean()) if len(values) else math.nan

@@ -54,8 +54,10 @@ def _parser() -> ArgumentParser:
 
 
 def _run(config: Namespace, command: str) -> int:
-    from narrows.choose.answer import sentences, write
-    from narrows.choose.procedure import Question, choose
+    from narrows.choose.answer import sentences
+    from narrows.choose.page import write
+    from narrows.choose.procedure import choose
+    from narrows.choose.question import Question
     from narrows.compare.bench import Source
     from narrows.tasks.on_ray import OnRay
 
