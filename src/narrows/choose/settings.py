@@ -3,6 +3,9 @@
 import math
 from collections.abc import Mapping
 
+SMALL = 14
+"""Pixels a side, below which images have a narrower network and larger steps, for more seeds."""
+
 
 def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
     """One network for all contenders: as many halvings as the bits that are asked for allow.
@@ -13,19 +16,22 @@ def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
     if len(shape) != 3:
         return {}
     side, dimensions = min(shape[1:]), math.prod(shape)
-    halvings = 1 if side < 14 else 2 if side < 48 else 3
+    halvings = 1 if side < SMALL else 2 if side < 48 else 3
     while halvings > 1 and math.prod(shape[1:]) / 4**halvings * 9 < rate * dimensions:
         halvings -= 1
-    sizes = {"hidden": 64, "residual_layers": 2, "residual_hidden": 32, "downsamplings": halvings}
+    hidden, layers = (32, 1) if side < SMALL else (64, 2)
+    sizes = {"hidden": hidden, "residual_layers": layers, "residual_hidden": 32}
+    sizes["downsamplings"] = halvings
     return {"class_path": "narrows.networks.Conv", "init_args": sizes}
 
 
 def settings(shape: tuple[int, ...], rate: float, epochs: int, batch_size: int) -> dict[str, str]:
     """Of all runs at a rate, as the command line has them."""
+    small = len(shape) == 3 and min(shape[1:]) < SMALL
     found = {
         "fit.epochs": str(epochs),
         "fit.batch_size": str(batch_size),
-        "fit.optimization.learning_rate": "0.002",
+        "fit.optimization.learning_rate": "0.004" if small else "0.003",
         "fit.optimization.clip": "1.0",
         "fit.optimization.schedule": "narrows.training.OneCycle",
     }
