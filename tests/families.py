@@ -9,12 +9,15 @@ from narrows.bottlenecks import (
     BatchTopK,
     Bottleneck,
     Categorical,
+    Clamp,
     CodebookLearning,
     FiniteScalarQuantizer,
     GumbelSoftmax,
     Identity,
     Lasso,
     LookupFreeQuantizer,
+    NormalCdf,
+    Projected,
     ResidualQuantizer,
     Rounded,
     SimVQ,
@@ -23,9 +26,11 @@ from narrows.bottlenecks import (
     SpikeAndSlab,
     Split,
     StraightThrough,
+    Tanh,
     TopK,
     Variational,
     VectorQuantizer,
+    VQBridge,
 )
 from narrows.distributions import Cauchy, Laplace, Normal
 
@@ -65,14 +70,26 @@ FAMILIES: dict[str, Callable[[], Bottleneck]] = {
         ),
         stages=2,
     ),
+    "residual of unlike": lambda: ResidualQuantizer(
+        [
+            Projected(VectorQuantizer(12, 2, metric="cosine"), 4),
+            VectorQuantizer(6, 4, learning=CodebookLearning(init="kmeans", warmup=2)),
+            FiniteScalarQuantizer([3, 3, 3, 2], Clamp(), scale=0.5),
+            LookupFreeQuantizer(4),
+        ]
+    ),
+    "projected": lambda: Projected(VectorQuantizer(12, 2), 4),
     "vq entropy": lambda: VectorQuantizer(
         24, 4, learning=CodebookLearning(revive_after=2, entropy_constraint=0.1)
     ),
     "rounded": lambda: Rounded(3),
     "fsq": lambda: FiniteScalarQuantizer([5, 4, 3]),
+    "fsq normal": lambda: FiniteScalarQuantizer([5, 4, 3], NormalCdf(), scale=2.0),
+    "fsq noise": lambda: FiniteScalarQuantizer([5, 4, 3], Tanh(0.8), noise=0.5),
     "lfq": lambda: LookupFreeQuantizer(4),
     "lfq spherical": lambda: LookupFreeQuantizer(4, spherical=True),
     "simvq": lambda: SimVQ(24, 4),
+    "vqbridge": lambda: VQBridge(24, 4, patch=4, hidden=8),
     "sparse top-k": lambda: SparseDictionary(16, 4, coder=TopK(2)),
     "sparse batch top-k": lambda: SparseDictionary(16, 4, coder=BatchTopK(2)),
     "sparse omp": lambda: SparseDictionary(16, 4, coder=OMP(2)),

@@ -32,7 +32,8 @@ def test_parts_that_are_modules_are_printed_below_as_pytorch_does():
     stage = bottlenecks.VectorQuantizer(size=8, dim=4)
     text = repr(bottlenecks.ResidualQuantizer(stage, stages=2))
     assert text.count("stages=2") == 1
-    assert text.count("size=8, dim=4") == 1
+    assert text.count("size=8, dim=4") == 2
+    assert text.count("size=8, dim=4, seed=1") == 1
     assert "stage=" not in text
 
 

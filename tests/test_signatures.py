@@ -42,8 +42,9 @@ MEANS = {
     "size": "int",
 }  # fmt: skip
 
-# What a door also takes, and hands on as what the name means: arrays go through `from_array`.
-WIDER = {"Dataset|Tensor|Array": "Dataset"}
+# What a door also takes, and hands on as what the name means: arrays go through `from_array`, and
+# a prior of several channels may have a size for each.
+WIDER = {"Dataset|Tensor|Array": "Dataset", "int|Sequence[int]": "int"}
 
 # These keep the conventions of scikit-learn.
 THEIRS = {"SparseCoder", "DictionaryLearner"}

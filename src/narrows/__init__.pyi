@@ -29,12 +29,15 @@ from narrows.bottlenecks import RLOO as RLOO
 from narrows.bottlenecks import BatchTopK as BatchTopK
 from narrows.bottlenecks import Bottleneck as Bottleneck
 from narrows.bottlenecks import Categorical as Categorical
+from narrows.bottlenecks import Clamp as Clamp
 from narrows.bottlenecks import CodebookLearning as CodebookLearning
 from narrows.bottlenecks import FiniteScalarQuantizer as FiniteScalarQuantizer
 from narrows.bottlenecks import GumbelSoftmax as GumbelSoftmax
 from narrows.bottlenecks import Identity as Identity
 from narrows.bottlenecks import Lasso as Lasso
 from narrows.bottlenecks import LookupFreeQuantizer as LookupFreeQuantizer
+from narrows.bottlenecks import NormalCdf as NormalCdf
+from narrows.bottlenecks import Projected as Projected
 from narrows.bottlenecks import ResidualQuantizer as ResidualQuantizer
 from narrows.bottlenecks import Rounded as Rounded
 from narrows.bottlenecks import ScoreFunction as ScoreFunction
@@ -44,9 +47,11 @@ from narrows.bottlenecks import SparseDictionary as SparseDictionary
 from narrows.bottlenecks import SpikeAndSlab as SpikeAndSlab
 from narrows.bottlenecks import Split as Split
 from narrows.bottlenecks import StraightThrough as StraightThrough
+from narrows.bottlenecks import Tanh as Tanh
 from narrows.bottlenecks import TopK as TopK
 from narrows.bottlenecks import Variational as Variational
 from narrows.bottlenecks import VectorQuantizer as VectorQuantizer
+from narrows.bottlenecks import VQBridge as VQBridge
 from narrows.codec import Codec as Codec
 from narrows.latent import Latent as Latent
 from narrows.layer import Layer as Layer

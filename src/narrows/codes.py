@@ -189,7 +189,8 @@ class CodeSpace(ABC):
         """True if a prior over this space can be one over the other: no bound is wider there."""
         match self, other:
             case Indices(), Indices():
-                return other.channels == self.channels and other.size <= self.size
+                fits = all(map(int.__ge__, self.each, other.each))
+                return other.channels == self.channels and fits
             case AtomValues(), AtomValues():
                 return other.size <= self.size
             case Values(), Values():
@@ -219,11 +220,14 @@ class Indices(CodeSpace):
         size: number of different indices.
         channels: indices of each site, in a last axis; None where there is no such axis.
         partial: True if -1 may stand for an index that was not sent.
+        sizes: number of different indices of each channel, at most `size`; None where all have
+            `size`.
     """
 
     size: int
     channels: int | None = None
     partial: bool = False
+    sizes: tuple[int, ...] | None = None
     words: ClassVar[str] = "integer indices"
 
     def shape(self, sites: tuple[int, ...]) -> tuple[int, ...]:
@@ -236,11 +240,19 @@ class Indices(CodeSpace):
             raise ValueError(f"expected {self} in one tensor, got {describe(code)}")
         _check_shape(code, sites, *self.shape(()))
         _check_bounds(self.words, code, -int(self.partial), self.size)
+        for channel, size in enumerate(self.sizes or ()):
+            _check_bounds(f"{self.words} of channel {channel}", code[..., channel], -1, size)
         return code.long()
+
+    @property
+    def each(self) -> tuple[int, ...]:
+        """Number of different indices of each channel."""
+        return self.sizes or (self.size,) * (self.channels or 1)
 
     def __str__(self) -> str:
         each = "" if self.channels is None else f"{self.channels} a site, "
-        return f"{self.words} ({each}0..{self.size - 1})"
+        bounds = self.sizes or (self.size,)
+        return f"{self.words} ({each}{', '.join(f'0..{size - 1}' for size in bounds)})"
 
 
 @dataclass(frozen=True)

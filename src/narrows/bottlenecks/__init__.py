@@ -11,12 +11,15 @@ from narrows.bottlenecks.gradient_estimators import (
     StraightThrough,
 )
 from narrows.bottlenecks.identity import Identity
+from narrows.bottlenecks.quantizers.bounds import Bound, Clamp, NormalCdf, Tanh
 from narrows.bottlenecks.quantizers.codebook import CodebookLearning
 from narrows.bottlenecks.quantizers.finite_scalar import FiniteScalarQuantizer
 from narrows.bottlenecks.quantizers.lookup_free import LookupFreeQuantizer
+from narrows.bottlenecks.quantizers.projected import Projected
 from narrows.bottlenecks.quantizers.residual import ResidualQuantizer
 from narrows.bottlenecks.quantizers.simvq import SimVQ
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
+from narrows.bottlenecks.quantizers.vqbridge import VQBridge
 from narrows.bottlenecks.rounded import Rounded
 from narrows.bottlenecks.sparse.coder import Coder, Problem, Usage
 from narrows.bottlenecks.sparse.dictionary import SparseDictionary
@@ -33,7 +36,9 @@ __all__ = [
     "RLOO",
     "BatchTopK",
     "Bottleneck",
+    "Bound",
     "Categorical",
+    "Clamp",
     "CodebookLearning",
     "Coder",
     "Estimator",
@@ -42,7 +47,9 @@ __all__ = [
     "Identity",
     "Lasso",
     "LookupFreeQuantizer",
+    "NormalCdf",
     "Problem",
+    "Projected",
     "ResidualQuantizer",
     "Rounded",
     "ScoreFunction",
@@ -52,8 +59,10 @@ __all__ = [
     "SpikeAndSlab",
     "Split",
     "StraightThrough",
+    "Tanh",
     "TopK",
     "Usage",
+    "VQBridge",
     "Variational",
     "VectorQuantizer",
 ]

@@ -1,7 +1,8 @@
 """What all bottlenecks share whose code is one integer at each site."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,13 +10,17 @@ from torch import Tensor
 from narrows.bottlenecks.base import Bottleneck, RateArgument
 from narrows.bottlenecks.quantizers.entropy_constraint import EntropyConstraint
 from narrows.codes import Code, Indices
+from narrows.following import HALF
 from narrows.functional.nearest import nearest
+from narrows.functional.straight_through import rotate, straight_through
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Latent
 from narrows.priors.base import Prior
 from narrows.priors.categorical import CategoricalPrior, MovingHistogram
 
 STRENGTHS = ("0.01", "0.03", "0.1", "0.3")
+Estimate: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+ESTIMATES: Mapping[str, Estimate] = {"straight_through": straight_through, "rotation": rotate}
 
 
 class Indexed(Bottleneck):
@@ -23,6 +28,12 @@ class Indexed(Bottleneck):
 
     With an entropy constraint k is the code whose distance and bits cost least together, for what
     is compared (`_compared`) with the codewords.
+
+    Attributes:
+        estimate: how the gradient passes from z to the features, the vectors taken as constant
+            (`straight_through`, `rotate`); None where a map of the quantiser's own is between.
+        unit: True if all vectors have one length.
+        noisy: True if training adds noise in place of quantising; its codes are real numbers then.
 
     Args:
         size: number of codes.
@@ -34,6 +45,9 @@ class Indexed(Bottleneck):
     """
 
     follows: bool = False
+    estimate: Estimate | None = None
+    unit: bool = False
+    noisy: bool = False
 
     def __init__(self, size: int, dim: int, *, entropy_constraint: float | None = None) -> None:
         super().__init__(dim, dim)
@@ -52,6 +66,11 @@ class Indexed(Bottleneck):
     def vectors(self, index: Tensor) -> Tensor:
         """The vectors `[batch, *sites, dim]` that indices `[batch, *sites]` mean."""
 
+    def decoded(self, index: Tensor) -> Tensor:
+        """`vectors`, rounded as z is where the module was converted to half precision."""
+        vectors = self.vectors(index)
+        return vectors.to(self.dtype).float() if self.dtype in HALF else vectors
+
     @property
     def codewords(self) -> Tensor:
         """The vectors of all codes, `[size, dim]`."""
@@ -68,13 +87,18 @@ class Indexed(Bottleneck):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Uniform indices, log2(size) bits a site; its `fit` makes it their histogram."""
-        if self.constraint is not None:
+        if self.pays_for_bits:
             return self.moving_prior(sites)
         return CategoricalPrior(sites, self.size)
 
     def moving_prior(self, sites: tuple[int, ...]) -> Prior:
         """A histogram of the indices, which follows training."""
         return MovingHistogram(sites, self.size)
+
+    @property
+    def pays_for_bits(self) -> bool:
+        """True with an entropy constraint."""
+        return self.constraint is not None
 
     @property
     def rate_weight(self) -> float | None:
@@ -92,12 +116,34 @@ class Indexed(Bottleneck):
 
     @torch.no_grad()
     def update(self, latents: Sequence[Latent]) -> None:
+        """Learns from the features and indices of one step; each example counts once."""
+        if latents:
+            features = [latent.features.reshape(-1, self.in_features) for latent in latents]
+            index = [torch.as_tensor(latent.code).flatten() for latent in latents]
+            self.learn(_joined(features), _joined(index))
+
+    def learn(self, features: Tensor, index: Tensor) -> bool:
+        """`update` from features `[n, dim]` and their indices `[n]`.
+
+        Returns:
+            Whether the vectors were put on these features just now.
+        """
+        self._since_update = 0
+        return False if self.frozen else self._learn(features, index)
+
+    def assign(self, features: Tensor) -> Tensor:
+        """The indices `[...]` of features `[..., dim]`, as `forward` chooses them."""
+        return self._search(self._compared(features), self.codewords)
+
+    def warmed(self, _features: Tensor, value: Tensor) -> Tensor:
+        """`value`; while training passes features through unquantised, the features."""
+        return value
+
+    def _learn(self, features: Tensor, index: Tensor) -> bool:
         """Counts the codes that were chosen, where the choice pays for its bits."""
-        if self.constraint is None or not latents:
-            return
-        rows = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
-        index = torch.cat([torch.as_tensor(latent.code).flatten() for latent in latents])
-        self.constraint.update(self._compared(rows), index, self.codewords)
+        if self.constraint is not None:
+            self.constraint.update(self._compared(features), index, self.codewords)
+        return False
 
     def _compared(self, features: Tensor) -> Tensor:
         """What of the features is compared with the codewords."""
@@ -123,3 +169,8 @@ class Indexed(Bottleneck):
     def _tally(self, index: Tensor) -> dict[str, Tensor]:
         """The stats behind `summary`."""
         return {"counts": tally(index, self.size)}
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of all; not a copy where there is only one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -223,29 +223,49 @@ class IndexPrior(Prior):
 
     Args:
         sites: shape of the grid of sites.
-        size: number of different indices.
+        size: number of different indices, or the number of each channel.
         channels: indices of each site, in a last axis; None for one index a site.
 
     Raises:
-        ValueError: if size or channels is less than 1.
+        ValueError: if a size or channels is less than 1, or there are not `channels` sizes.
     """
 
     space: ClassVar[type[CodeSpace]] = Indices
+    possible: Tensor
 
-    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
+    def __init__(
+        self, sites: tuple[int, ...], size: int | Sequence[int], *, channels: int | None = None
+    ) -> None:
         super().__init__(sites)
-        if min(size, 1 if channels is None else channels) < 1:
+        sizes = (size,) * (channels or 1) if isinstance(size, int) else tuple(size)
+        if min(*sizes, 1 if channels is None else channels) < 1:
             raise ValueError(
                 f"{type(self).__name__}: size and channels must be at least 1, got {size} and "
                 f"{channels}"
             )
-        self.size: int = size
+        if len(sizes) != (channels or 1):
+            raise ValueError(
+                f"{type(self).__name__}: expected one size for each of {channels} channels, got "
+                f"{sizes}"
+            )
+        self.size: int = max(sizes)
+        self.sizes: tuple[int, ...] | None = sizes if min(sizes) < self.size else None
         self.channels: int | None = channels
+        self.register_constant(
+            "possible", lambda: torch.arange(self.size) < torch.tensor(sizes)[:, None]
+        )
+
+    @classmethod
+    def for_codes(cls, codes: CodeSpace, sites: tuple[int, ...], **arguments: object) -> Self:
+        """A prior for such codes on these sites; see `Prior.for_codes`."""
+        if isinstance(codes, Indices) and codes.sizes is not None:
+            arguments = {"size": codes.sizes, **arguments}
+        return super().for_codes(codes, sites, **arguments)
 
     @property
     def codes(self) -> Indices:
         """Indices below `size`."""
-        return Indices(self.size, self.channels)
+        return Indices(self.size, self.channels, sizes=self.sizes)
 
 
 class ValuePrior(Prior):
@@ -306,13 +326,15 @@ class AutoregressiveIndices(Autoregressive, IndexPrior):
 
     Args:
         sites: shape of the grid of sites.
-        size: number of different indices, at least 2.
+        size: number of different indices, at least 2, or the number of each channel.
         channels: indices of each site.
     """
 
-    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
+    def __init__(
+        self, sites: tuple[int, ...], size: int | Sequence[int], *, channels: int | None = None
+    ) -> None:
         super().__init__(sites, size, channels=channels)
-        if size < 2:
+        if self.size < 2:
             raise ValueError(f"{type(self).__name__}: size must be at least 2, got {size}")
         self.per_site: int = channels or 1
 

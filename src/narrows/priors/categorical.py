@@ -1,5 +1,6 @@
 """Independent indices: counted frequencies, ones that follow training, or all alike."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -25,7 +26,7 @@ class CategoricalPrior(IndexPrior):
 
     Args:
         sites: shape of the grid of sites.
-        size: number K of different indices.
+        size: number K of different indices, or the number of each channel.
         channels: indices of each site, each with a histogram of its own.
 
     Raises:
@@ -42,19 +43,21 @@ class CategoricalPrior(IndexPrior):
     counts: Tensor
     added: float = 0.5  # to each count
 
-    def __init__(self, sites: tuple[int, ...], size: int, *, channels: int | None = None) -> None:
+    def __init__(
+        self, sites: tuple[int, ...], size: int | Sequence[int], *, channels: int | None = None
+    ) -> None:
         super().__init__(sites, size, channels=channels)
-        self.register_buffer("counts", torch.zeros(channels or 1, size, dtype=torch.float64))
+        self.register_buffer("counts", torch.zeros(channels or 1, self.size, dtype=torch.float64))
 
     @property
     def codes(self) -> Indices:
         """Indices below `size`; with channels, -1 for one that was not sent."""
-        return Indices(self.size, self.channels, partial=self.channels is not None)
+        return dataclasses.replace(super().codes, partial=self.channels is not None)
 
     @property
     def log_probs(self) -> Tensor:
-        """log p of every index in nats, `[channels or 1, size]`, float64."""
-        smoothed = self.counts + self.added
+        """log p of every index in nats, `[channels or 1, size]`, float64; -inf where none is."""
+        smoothed = (self.counts + self.added) * self.possible
         return smoothed.log() - smoothed.sum(1, keepdim=True).log()
 
     def rate(self, latent: Latent) -> Tensor:
@@ -74,9 +77,9 @@ class CategoricalPrior(IndexPrior):
         rows = n * math.prod(self.sites)
         index = None if code is None else self._checked(code).reshape(rows, len(weights))
         found = torch.zeros(rows, len(weights), dtype=torch.long, device=weights.device)
-        for channel, table in enumerate(weights):
+        for channel, (table, size) in enumerate(zip(weights, self.codes.each, strict=True)):
             known = None if index is None else index[:, channel]
-            found[:, channel] = yield Conditional(table, rows, known)
+            found[:, channel] = yield Conditional(table[:size], rows, known)
         return found.view(n, *self.codes.shape(self.sites))
 
     def fit(self, latents: Iterable[Latent]) -> Self:
@@ -118,7 +121,7 @@ class MovingHistogram(CategoricalPrior):
 
     Args:
         sites: shape of the grid of sites.
-        size: number K of different indices.
+        size: number K of different indices, or the number of each channel.
         channels: indices of each site, each with a histogram of its own.
         decay: g.
 
@@ -137,13 +140,18 @@ class MovingHistogram(CategoricalPrior):
     """
 
     def __init__(
-        self, sites: tuple[int, ...], size: int, *, channels: int | None = None, decay: float = 0.98
+        self,
+        sites: tuple[int, ...],
+        size: int | Sequence[int],
+        *,
+        channels: int | None = None,
+        decay: float = 0.98,
     ) -> None:
         super().__init__(sites, size, channels=channels)
         if not 0 <= decay < 1:
             raise ValueError(f"MovingHistogram: decay must be in [0, 1), got {decay}")
         self.decay = decay
-        self.added = 1 / size
+        self.added = 1 / self.size
 
     def rate(self, latent: Latent) -> Tensor:
         """-log p(code), `[batch]` in nats, or KL(q || p) where the code has a posterior.

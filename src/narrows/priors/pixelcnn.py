@@ -1,6 +1,7 @@
 """Gated PixelCNN over maps of discrete codes, sampled with cached rows."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -101,7 +102,7 @@ class PixelCNN(AutoregressiveIndices):
 
     Args:
         sites: (height, width) of the map.
-        size: number of codes K; codes are integers in 0..K-1.
+        size: number of codes K, or the number of each channel; codes are integers in 0..K-1.
         channels: codes at each site for code `[batch, H, W, channels]`; None: `[batch, H, W]`.
         hidden: width of the network.
         layers: gated layers; each lets a site see kernel // 2 further.
@@ -127,7 +128,7 @@ class PixelCNN(AutoregressiveIndices):
     def __init__(
         self,
         sites: tuple[int, ...],
-        size: int,
+        size: int | Sequence[int],
         *,
         channels: int | None = None,
         hidden: int = 64,
@@ -146,7 +147,7 @@ class PixelCNN(AutoregressiveIndices):
                 "PixelCNN: expected an odd kernel of at least 3, layers and hidden of at least 1, "
                 f"got kernel={kernel}, layers={layers}, hidden={hidden}"
             )
-        self.classes = classes
+        self.classes, size = classes, self.size
         self.embedding: nn.Parameter = nn.Parameter(
             torch.randn(self.per_site, size, hidden) * hidden**-0.5
         )
@@ -289,11 +290,16 @@ class PixelCNN(AutoregressiveIndices):
 
     def _stages(self, features: Tensor, flat: Tensor) -> Tensor:
         out = []
-        for j, head in enumerate(self.logits_of):
-            out.append(self.arithmetic.round(head(F.relu(features))))
+        for j in range(self.per_site):
+            out.append(self._scores(features, j))
             if j + 1 < self.per_site:
                 features = self.arithmetic.round(features + self.stage[j][flat[..., j]])
         return torch.stack(out, dim=-2)
+
+    def _scores(self, features: Tensor, channel: int) -> Tensor:
+        """Logits of one channel's codes; -inf where the channel has fewer."""
+        scores = self.arithmetic.round(self.logits_of[channel](F.relu(features)))
+        return scores.masked_fill(~self.possible[channel], -math.inf)
 
     def _flat(self, code: Code) -> Tensor:
         index = self.codes.check(code, self.sites).long()
@@ -302,8 +308,8 @@ class PixelCNN(AutoregressiveIndices):
     def _at_site(self, features: Tensor) -> Walk[Tensor]:
         """Walks over the channels at one site; returns `[n, channels]`."""
         codes = []
-        for j, head in enumerate(self.logits_of):
-            code = yield from_logits(self.arithmetic.round(head(F.relu(features))))
+        for j in range(self.per_site):
+            code = yield from_logits(self._scores(features, j))
             codes.append(code)
             if j + 1 < self.per_site:
                 features = self.arithmetic.round(features + self.stage[j][code])

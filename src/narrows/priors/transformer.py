@@ -1,6 +1,7 @@
 """A causal transformer over the indices of a code."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -22,7 +23,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
 
     Args:
         sites: grid of sites; `()` for one code an example.
-        size: number of codes K; codes are integers in 0..K-1.
+        size: number of codes K, or the number of each channel; codes are integers in 0..K-1.
         channels: codes of each site, in a last axis; None for one code a site.
         hidden: width of a token's features.
         depth: blocks.
@@ -46,7 +47,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
     def __init__(
         self,
         sites: tuple[int, ...],
-        size: int,
+        size: int | Sequence[int],
         *,
         channels: int | None = None,
         hidden: int = 128,
@@ -54,7 +55,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         heads: int = 4,
     ) -> None:
         super().__init__(sites, size, channels=channels)
-        self.length: int = math.prod(self.sites) * self.per_site
+        size, self.length = self.size, math.prod(self.sites) * self.per_site
         # Each stage has its own meaning of code 7, so it has its own tokens.
         self.network: CausalTransformer = CausalTransformer(
             size * self.per_site, self.length, hidden, depth, heads
@@ -68,8 +69,7 @@ class AutoregressiveTransformer(AutoregressiveIndices):
     def logits(self, code: Tensor) -> Tensor:
         """Logits of every token given those before it, `[n, length, K]`."""
         tokens = self._tokens(code) + self.offsets
-        every = self.arithmetic.round(self.head(self.network(tokens)))
-        every = every.unflatten(-1, (self.per_site, self.size))
+        every = self._scores(self.network(tokens)).unflatten(-1, (self.per_site, self.size))
         stage = self.offsets // self.size
         return every[:, torch.arange(self.length, device=stage.device), stage]
 
@@ -89,11 +89,16 @@ class AutoregressiveTransformer(AutoregressiveIndices):
         cache, last, tokens = exact.network.cache(n), None, []
         for t in range(self.length):
             offset = int(self.offsets[t])
-            every = exact.arithmetic.round(exact.head(exact.network.step(last, cache)))
+            every = exact._scores(exact.network.step(last, cache))
             token = yield from_logits(every[:, offset : offset + self.size])
             tokens.append(token)
             last = token + offset
         return torch.stack(tokens, dim=1).view(n, *self.codes.shape(self.sites))
+
+    def _scores(self, features: Tensor) -> Tensor:
+        """Logits of all stages' tokens; -inf where a stage has fewer."""
+        scores = self.arithmetic.round(self.head(features))
+        return scores.masked_fill(~self.possible.flatten(), -math.inf)
 
     def _tokens(self, code: Code) -> Tensor:
         """The code as one sequence, `[n, length]`."""

@@ -313,5 +313,5 @@ def _most(model: Autoencoder) -> float:
     codes = model.bottleneck.codes
     if not isinstance(codes, Indices):
         return math.inf
-    number = math.prod(codes.shape(codes.grid(model.sites)))
-    return number * math.log2(codes.size) / math.prod(model.shape)
+    bits = sum(math.log2(size) for size in codes.each)
+    return math.prod(codes.grid(model.sites)) * bits / math.prod(model.shape)

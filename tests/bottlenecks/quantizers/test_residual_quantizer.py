@@ -1,10 +1,24 @@
+import dataclasses
 import math
 import warnings
 
 import pytest
 import torch
 
-from narrows.bottlenecks import CodebookLearning, ResidualQuantizer, SimVQ, VectorQuantizer
+from narrows.bottlenecks import (
+    Clamp,
+    CodebookLearning,
+    FiniteScalarQuantizer,
+    LookupFreeQuantizer,
+    Projected,
+    ResidualQuantizer,
+    Rounded,
+    SimVQ,
+    Split,
+    VectorQuantizer,
+    VQBridge,
+)
+from narrows.priors import AutoregressiveTransformer, PixelCNN
 from narrows.testing import check_bottleneck
 
 
@@ -182,11 +196,200 @@ def test_the_summary_is_the_mean_over_stages():
     )
 
 
+def unlike(**options):
+    """Stages of several kinds and sizes; 12, 6, 36 and 16 codes."""
+    stages = [
+        Projected(VectorQuantizer(12, 2, metric="cosine"), 4),
+        VectorQuantizer(6, 4),
+        FiniteScalarQuantizer([3, 3, 2, 2], Clamp(), scale=0.5),
+        LookupFreeQuantizer(4),
+    ]
+    return ResidualQuantizer(stages, **options)
+
+
+KINDS = {
+    "vq": lambda: VectorQuantizer(8, 4),
+    "simvq": lambda: SimVQ(8, 4),
+    "vqbridge": lambda: VQBridge(8, 4, patch=2, hidden=8),
+    "fsq": lambda: FiniteScalarQuantizer([3, 2, 3, 2]),
+    "lfq": lambda: LookupFreeQuantizer(4),
+    "unit codes": lambda: Projected(VectorQuantizer(8, 2, metric="cosine"), 4),
+}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_unlike_stages_keep_the_contract(dropout):
+    check_bottleneck(unlike(dropout=dropout), export=dropout == 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_stages_of_every_kind_keep_the_contract(kind, shared):
+    check_bottleneck(ResidualQuantizer(KINDS[kind](), 3, shared=shared), export=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_stage_of_any_kind_is_that_stage(kind):
+    torch.manual_seed(0)
+    stage = KINDS[kind]()
+    one = ResidualQuantizer(stage, 1)
+    for batch in torch.randn(3, 20, 4):
+        x, y = batch.clone().requires_grad_(), batch.clone().requires_grad_()
+        latent, expected = one(x), stage(y)
+        assert torch.equal(latent.z, expected.z)
+        assert torch.equal(latent.code[..., 0], expected.code)
+        for name, term in expected.terms.items():
+            assert torch.equal(latent.terms[name], term)
+        latent.z.square().sum().backward()
+        expected.z.square().sum().backward()
+        assert torch.allclose(x.grad, y.grad)
+        one.update([latent])
+        stage.update([expected])
+    for name, value in stage.state_dict().items():
+        assert torch.equal(one.quantizers[0].state_dict()[name], value)
+
+
+def test_unlike_stages_sum_to_z_and_every_prefix_decodes():
+    quantizer = unlike().eval()
+    x = torch.randn(50, 4)
+    latent = quantizer(x)
+    left, total = x, torch.zeros_like(x)
+    for s, stage in enumerate(quantizer.quantizers):
+        assert torch.equal(latent.code[:, s], stage(left).code)
+        part = stage.embed(latent.code[:, s])
+        left, total = left - part, total + part
+        assert torch.allclose(quantizer.embed(latent.code[:, : s + 1]), total, atol=1e-6)
+    assert torch.allclose(latent.z, total, atol=1e-6)
+
+
+def test_unlike_stages_start_each_on_what_the_one_before_leaves_over():
+    learning = CodebookLearning(init="kmeans", revive_after=None)
+    stages = [VectorQuantizer(8, 2, learning=learning) for _ in range(2)]
+    quantizer = ResidualQuantizer([Projected(stages[0], 4), Projected(stages[1], 4)])
+    x = torch.randn(300, 4)
+    quantizer.update([quantizer(x)])
+    first = quantizer.quantizers[0]
+    left = x - first.eval()(x).z
+    expected = Projected(VectorQuantizer(8, 2, learning=learning), 4)
+    expected.load_state_dict(quantizer.quantizers[1].state_dict())
+    expected.quantizer.codebook.updates.zero_()
+    expected.update([expected(left)])
+    assert torch.allclose(expected.quantizer.codewords, stages[1].codewords, atol=1e-5)
+
+
+def test_gradients_through_projections_are_those_of_the_chain_of_stages():
+    stages = [Projected(VectorQuantizer(8, 2), 4) for _ in range(3)]
+    quantizer = ResidualQuantizer(stages)
+    x = torch.randn(6, 4, requires_grad=True)
+    pull = torch.randn(6, 4)
+    quantizer(x).z.backward(pull)
+    rest = torch.eye(4)
+    for stage in stages:  # what each leaves over is I - V U of what it was given
+        rest = (torch.eye(4) - stage.outward.weight @ stage.inward.weight) @ rest
+    assert torch.allclose(x.grad, pull @ (torch.eye(4) - rest), atol=1e-5)
+    assert all(parameter.grad is not None for parameter in quantizer.parameters())
+
+
+def test_finite_scalar_stages_of_falling_scale_are_one_finer_grid():
+    stages = [FiniteScalarQuantizer([3, 3], Clamp(), scale=2.0**-s) for s in range(4)]
+    quantizer = ResidualQuantizer(stages).eval()
+    x = 3.6 * torch.rand(500, 2) - 1.8
+    z = quantizer(x).z
+    assert torch.allclose(z, (x * 8).round() / 8, atol=1e-6)  # steps of 2^-3 in +-15/8
+
+
+def test_finite_scalar_stages_are_those_of_vector_quantize_pytorch():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = pytest.importorskip("vector_quantize_pytorch")
+    levels = [5, 3, 4]
+    theirs = peer.ResidualFSQ(levels=levels, num_quantizers=3).eval()
+    x = torch.randn(2, 100, 3)
+    reach = 1 + 1 / (torch.tensor(levels) - 1)
+    inside = (x / reach).tanh() * reach  # they bound the input once; their scale is by dimension
+    left, total = inside, 0.0
+    for s in range(3):
+        parts = [FiniteScalarQuantizer([n], Clamp(), scale=float(n) ** -s) for n in levels]
+        part = Split(parts).eval()(left).z
+        left, total = left - part, total + part
+    quantized, _ = theirs(x)
+    assert torch.allclose(quantized, total, atol=1e-5)
+
+
+def test_groups_of_residual_stages_are_made_with_split():
+    groups = Split([ResidualQuantizer(VectorQuantizer(8, 2), 3) for _ in range(2)]).eval()
+    x = torch.randn(20, 4)
+    latent = groups(x)
+    for group, half, code in zip(groups.parts, x.chunk(2, 1), latent.code, strict=True):
+        assert torch.equal(group(half).code, code)
+    coarse = groups.embed(tuple(code[:, :1] for code in latent.code))
+    assert (x - latent.z).square().sum() < (x - coarse).square().sum()
+
+
+@pytest.mark.parametrize(("stage", "bound"), [(0, 11), (1, 5), (2, 35), (3, 15)])
+def test_an_index_out_of_range_in_any_stage_is_refused(stage, bound):
+    quantizer = unlike()
+    code = quantizer(torch.randn(3, 4)).code
+    code[1, stage] = bound
+    quantizer.embed(code)
+    code[1, stage] = bound + 1
+    with pytest.raises(ValueError, match=rf"0\.\.{bound}|-1\.\.{bound}"):
+        quantizer.embed(code)
+
+
+def test_priors_know_the_size_of_each_stage():
+    quantizer = unlike().eval()
+    sizes = torch.tensor([12.0, 6.0, 36.0, 16.0])
+    latent = quantizer(torch.randn(7, 2, 3, 4))
+    uniform = quantizer.default_prior((2, 3))
+    assert torch.allclose(uniform.rate(latent), 6 * sizes.log().sum())
+    learned = [PixelCNN, AutoregressiveTransformer]
+    made = [kind.for_codes(quantizer.codes, (2, 3), hidden=8) for kind in learned]
+    moving = quantizer.moving_prior((2, 3))
+    moving.update([latent])
+    for prior in (uniform, uniform.fit([latent]), moving, *made):
+        code = prior.sample(50)
+        quantizer.embed(code)  # every index means something
+        prior.check_fits(quantizer.codes, (2, 3))
+        assert prior.rate(latent).isfinite().all()
+        with pytest.raises(ValueError, match="channel 1"):
+            prior.rate(dataclasses.replace(latent, code=torch.full_like(latent.code, 7)))
+    total = sum(uniform.log_probs[c, : int(k)].exp().sum() for c, k in enumerate(sizes))
+    assert total == pytest.approx(4.0)
+
+
+def test_terms_that_stages_weigh_differently_are_told_apart():
+    stages = [VectorQuantizer(4, 2), VectorQuantizer(4, 2, commitment=1.0)]
+    quantizer = ResidualQuantizer(stages)
+    assert quantizer.weights == {"0.commitment": 0.25, "1.commitment": 1.0}
+    terms = quantizer(torch.randn(5, 2)).terms
+    assert set(terms) == set(quantizer.weights)
+
+
+def test_copies_of_a_stage_differ_from_each_other():
+    for stage in (SimVQ(8, 2), Projected(VectorQuantizer(8, 2, seed=3), 4)):
+        quantizer = ResidualQuantizer(stage, 3)
+        one, two, three = (part.codewords for part in quantizer.quantizers)
+        assert not torch.equal(one, two)
+        assert not torch.equal(two, three)
+    assert [part.quantizer.codebook.seed for part in quantizer.quantizers] == [3, 4, 5]
+
+
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(TypeError, match="expected a VectorQuantizer"):
-        ResidualQuantizer(SimVQ(4, 2), 2)
-    with pytest.raises(ValueError, match="euclidean"):
-        ResidualQuantizer(VectorQuantizer(4, 2, metric="cosine"), 2)
+    with pytest.raises(TypeError, match="one index at each site"):
+        ResidualQuantizer(Rounded(4), 2)
+    with pytest.raises(TypeError, match="noise=0"):
+        ResidualQuantizer(FiniteScalarQuantizer([4, 4], noise=0.5), 2)
+    with pytest.raises(ValueError, match="one width"):
+        ResidualQuantizer([VectorQuantizer(4, 2), VectorQuantizer(4, 3)])
+    with pytest.raises(ValueError, match="one width"):
+        ResidualQuantizer([])
+    for options in ({"stages": 3}, {"shared": True}, {"dropout": 2.0}):
+        with pytest.raises(ValueError, match="their number and shared=False"):
+            ResidualQuantizer([VectorQuantizer(4, 2), VectorQuantizer(4, 2)], **options)
+    for unit in (VectorQuantizer(4, 2, metric="cosine"), LookupFreeQuantizer(2, spherical=True)):
+        with pytest.raises(ValueError, match="Projected"):
+            ResidualQuantizer(unit, 2)
     with pytest.raises(ValueError, match="stages >= 1"):
         ResidualQuantizer(VectorQuantizer(4, 2), 0)
     with pytest.raises(ValueError, match="1 to 2 stages"):

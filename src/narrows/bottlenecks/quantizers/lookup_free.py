@@ -1,6 +1,6 @@
 """Lookup-free quantisation: each dimension becomes its sign, one bit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from narrows.bottlenecks.base import Gradient, RateArgument
 from narrows.bottlenecks.indexed import Indexed
 from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
+from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
 
 LARGEST = 20
@@ -52,6 +53,7 @@ class LookupFreeQuantizer(Indexed):
     """
 
     rate_argument: RateArgument | None = RateArgument("bottleneck.dim", ("4", "6", "8", "10"))
+    follows: bool = True
     marginal: Tensor
     powers: Tensor
 
@@ -80,6 +82,8 @@ class LookupFreeQuantizer(Indexed):
         self.commitment: float = commitment
         self.entropy: float = entropy
         self.gradient: Gradient = "estimated" if spherical else "straight_through"
+        self.unit = spherical
+        self.estimate = None if spherical else straight_through
         self.scale: float = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
         self.register_constant("powers", lambda: 1 << torch.arange(dim))
@@ -116,19 +120,16 @@ class LookupFreeQuantizer(Indexed):
         """The signs times s, `[batch, *sites, dim]`, of indices `[batch, *sites]`."""
         return self._values(self._bits(index)).to(self.marginal.dtype)
 
-    @torch.no_grad()
-    def update(self, latents: Sequence[Latent]) -> None:
+    def _learn(self, features: Tensor, index: Tensor) -> bool:
         """The moving average of each bit's probability, over all ranks."""
-        super().update(latents)
-        if not latents:
-            return
-        rows = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
-        x = self._compared(rows)
+        super()._learn(features, index)
+        x = self._compared(features)
         p = torch.sigmoid(4 * self.sharpness / self.scale * x)
         totals = sum_over_ranks(torch.cat([p.sum(0), p.new_full((1,), len(p))]))
         if bool(totals[-1] > 0):
             mean = (totals[:-1] / totals[-1]).to(self.marginal.dtype)
             self.marginal.lerp_(mean, 1 - self.decay)
+        return False
 
     def _compared(self, features: Tensor) -> Tensor:
         return F.normalize(features, dim=-1) if self.spherical else features

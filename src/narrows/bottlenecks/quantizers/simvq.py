@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
-from narrows.bottlenecks.indexed import Indexed
+from narrows.bottlenecks.indexed import ESTIMATES, Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.latent import Latent
 
@@ -54,7 +54,7 @@ class SimVQ(Indexed):
         entropy_constraint: float | None = None,
     ) -> None:
         super().__init__(size, dim, entropy_constraint=entropy_constraint)
-        if size < 1 or commitment < 0 or estimator not in ("straight_through", "rotation"):
+        if size < 1 or commitment < 0 or estimator not in ESTIMATES:
             raise ValueError(
                 "SimVQ: expected size >= 1, commitment >= 0 and estimator straight_through or "
                 f"rotation, got {size}, {commitment}, {estimator!r}"
@@ -63,6 +63,7 @@ class SimVQ(Indexed):
         plain = estimator == "straight_through"
         self.gradient: Gradient = "straight_through" if plain else "estimated"
         self._commit = commit if plain else commit_rotated
+        self.estimate = ESTIMATES[estimator]
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
         self.linear: nn.Parameter = nn.Parameter(torch.eye(dim))
         self.offset: nn.Parameter = nn.Parameter(torch.zeros(dim))

@@ -1,14 +1,13 @@
 """Vector quantisation: each site becomes the nearest of K learned vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
-from narrows.bottlenecks.indexed import STRENGTHS, Indexed
+from narrows.bottlenecks.indexed import ESTIMATES, STRENGTHS, Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning, check_arguments
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.latent import Latent
@@ -61,12 +60,11 @@ class VectorQuantizer(Indexed):
         seed: int = 0,
     ) -> None:
         super().__init__(size, dim, entropy_constraint=learning.entropy_constraint)
-        estimators = ("straight_through", "rotation")
         check_arguments(
             self,
             size=(size, size >= 1, "at least 1"),
             metric=(metric, metric in ("euclidean", "cosine"), "euclidean or cosine"),
-            estimator=(estimator, estimator in estimators, " or ".join(estimators)),
+            estimator=(estimator, estimator in ESTIMATES, " or ".join(ESTIMATES)),
             commitment=(commitment, commitment >= 0, "at least 0"),
         )
         self.commitment: float = commitment
@@ -74,9 +72,9 @@ class VectorQuantizer(Indexed):
         # Behind unit length or a rotation, dz/dx is something else than the identity.
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
-        self.estimator: Literal["straight_through", "rotation"] = estimator
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        unit = metric == "cosine"
+        self.unit = unit = metric == "cosine"
+        self.estimate = None if unit else ESTIMATES[estimator]
         self.codebook: Codebook = Codebook(size, dim, learning=learning, unit=unit, seed=seed)
         if self.constraint is not None:
             self.rate_argument = RateArgument("bottleneck.learning.entropy_constraint", STRENGTHS)
@@ -112,7 +110,7 @@ class VectorQuantizer(Indexed):
         if self.training and self.warms_up:
             # With 0 of the codes: data parallel training waits for every parameter's gradient.
             plain = x if self.codebook.learning.method == "ema" else x + 0 * value
-            value = self.codebook.warmed(plain, value)
+            value = self.warmed(plain, value)
         z, distance = self._commit(x, value)
         terms = {"commitment": distance}
         if self.codebook.learning.method == "gradient":
@@ -123,6 +121,12 @@ class VectorQuantizer(Indexed):
     def warms_up(self) -> bool:
         """True if the first updates pass the features through."""
         return self.codebook.learning.warmup > 0 and not self._frozen
+
+    def warmed(self, features: Tensor, value: Tensor) -> Tensor:
+        """`value`; in training until the codewords have started, the features."""
+        if not (self.training and self.warms_up):
+            return value
+        return self.codebook.warmed(features, value)
 
     def set_codewords(self, vectors: Tensor) -> None:
         """Puts the codewords at `vectors`, `[size, dim]`, and begins from there.
@@ -139,19 +143,8 @@ class VectorQuantizer(Indexed):
         """The codes' vectors `[batch, *sites, dim]` of indices `[batch, *sites]`."""
         return F.embedding(index, self.codebook.codes)
 
-    def update(self, latents: Sequence[Latent]) -> None:
-        """Moves the codes: start, moving averages, revival; each example counts once."""
-        if not latents:
-            return
-        features = [latent.features.reshape(-1, self.in_features) for latent in latents]
-        index = [torch.as_tensor(latent.code).flatten() for latent in latents]
-        self.learn(_joined(features), _joined(index))
-
-    def learn(self, features: Tensor, index: Tensor) -> bool:
-        """`update` from features `[n, dim]` and their codes `[n]`; True where the codes start."""
-        self._since_update = 0
-        if self.frozen:
-            return False
+    def _learn(self, features: Tensor, index: Tensor) -> bool:
+        """Moves the codes: start, moving averages, revival."""
         before = self.codebook.codes.detach()
         started = self.codebook.update(features, index)
         if self.constraint is not None and not (started or self.warming_up):
@@ -166,8 +159,3 @@ class VectorQuantizer(Indexed):
         """True until the codewords have started."""
         learning = self.codebook.learning
         return self.warms_up and int(self.codebook.updates) < learning.warmup
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """One tensor of all; not a copy where there is only one."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
