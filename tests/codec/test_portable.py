@@ -9,7 +9,15 @@ import pytest
 import torch
 
 import narrows as nw
-from narrows.bottlenecks import SpikeAndSlab, Variational, VectorQuantizer
+from narrows.bottlenecks import (
+    Categorical,
+    Rounded,
+    SparseDictionary,
+    SpikeAndSlab,
+    TopK,
+    Variational,
+    VectorQuantizer,
+)
 from narrows.codec import Codec, CodecError, container
 from narrows.codec.entropy import Reader, Writer
 from narrows.codec.rounding import Networks, Rounding
@@ -31,42 +39,101 @@ for path in sorted(Path(sys.argv[1]).glob("*.nrwz")):
 """
 
 
+LIKELIHOODS = {
+    "mixture": lambda: DiscretizedLogisticMixture(3),
+    "normal": Normal,
+    "learned": lambda: Normal("learned"),
+    "given": lambda: Normal(0.1),
+    "categorical": Categorical256,
+}
+BOTTLENECKS = {
+    "vae": lambda: Variational(4),
+    "spike": lambda: SpikeAndSlab(4),
+    "vq": lambda: VectorQuantizer(16, 8),
+    "discrete": lambda: Categorical(8, 2),
+    "rounded": lambda: Rounded(4),
+    "sparse": lambda: SparseDictionary(16, 4, coder=TopK(2)),
+}
+NETWORKS = {
+    "conv": lambda: nw.networks.Conv(8, downsamplings=2),
+    "resnet": lambda: nw.networks.ResNet(8),
+    "mlp": lambda: nw.networks.Mlp((16,)),
+    "transformer": lambda: nw.networks.Transformer(dim=16, depth=1),
+}
+PLAIN = ("mixture", "vae", "conv")
+
+
 @pytest.fixture(scope="module")
-def written(train_briefly, digits, tmp_path_factory):
-    """Models as training in the channels-last format leaves them, saved beside their files."""
-    folder = tmp_path_factory.mktemp("lossless")
-    bottlenecks = {"vq": VectorQuantizer(16, 8), "vae": Variational(4), "spike": SpikeAndSlab(4)}
-    likelihoods = {"normal": Normal(), "given": Normal(0.1), "categorical": Categorical256()}
-    cases = {name: (made, DiscretizedLogisticMixture(3)) for name, made in bottlenecks.items()}
-    cases |= {name: (Variational(4), made) for name, made in likelihoods.items()}
-    for name, (bottleneck, likelihood) in cases.items():
-        model = train_briefly(bottleneck, likelihood, steps=30)
-        model.to(memory_format=torch.channels_last)
-        codec = Codec(model, lossless=True)
-        for count in (1, 7, 256) if name == "vae" else (7,):
-            images = digits.test.images[:count].contiguous(memory_format=torch.channels_last)
-            (folder / f"{name}-{count}.nrwz").write_bytes(codec.compress(images))
-            torch.save(images, folder / f"{name}-{count}.pt")
-            model.save(folder / f"{name}-{count}")
-    return folder
+def write(digits, tmp_path_factory):
+    """Writes models as training in the channels-last format leaves them, beside their files."""
+
+    def write(cases, counts):
+        folder = tmp_path_factory.mktemp("lossless")
+        for likelihood, bottleneck, network in cases:
+            torch.manual_seed(0)
+            model = nw.Autoencoder(
+                digits.shape, BOTTLENECKS[bottleneck](),
+                network=NETWORKS[network](), likelihood=LIKELIHOODS[likelihood](),
+            )  # fmt: skip
+            engine = nw.training.Engine(channels_last=True)
+            nw.fit(model, digits, epochs=1, engine=engine, show=False)
+            codec = Codec(model, lossless=True)
+            for count in counts:
+                images = digits.test.images[:count].contiguous(memory_format=torch.channels_last)
+                path = folder / f"{likelihood}-{bottleneck}-{network}-{count}.nrwz"
+                path.write_bytes(codec.compress(images))
+                torch.save(images, path.with_suffix(".pt"))
+                model.save(path.with_suffix(""))
+        return folder
+
+    return write
 
 
-@pytest.mark.parametrize(
-    ("threads", "settings"),
-    [
-        (2, {}),
-        (1, {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
-        (2, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "AVX2"}),
-    ],
-    ids=["two threads", "no vectors", "avx2"],
-)
-def test_lossless_files_are_read_by_another_process_with_other_kernels(written, threads, settings):
-    command = [sys.executable, "-c", READER, str(written), str(threads)]
+@pytest.fixture(scope="module")
+def few(write):
+    """A model of each likelihood."""
+    return write([(name, *PLAIN[1:]) for name in LIKELIHOODS], [7])
+
+
+@pytest.fixture(scope="module")
+def many(write):
+    """Every likelihood, latent and network, in batches of 1, 7 and 256."""
+    cases = [(name, *PLAIN[1:]) for name in LIKELIHOODS]
+    cases += [(PLAIN[0], name, PLAIN[2]) for name in BOTTLENECKS]
+    cases += [("normal", "vae", name) for name in NETWORKS]
+    return write(dict.fromkeys(cases), [1, 7, 256])
+
+
+def read_elsewhere(folder, threads, settings):
+    """How many files another process reads under other settings."""
+    command = [sys.executable, "-c", READER, str(folder), str(threads)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **settings}
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.split()) == 8
+    return len(done.stdout.split())
+
+
+NO_VECTORS = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+
+
+def test_lossless_files_are_read_by_another_process_with_other_kernels(few):
+    assert read_elsewhere(few, 2, NO_VECTORS) == len(LIKELIHOODS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("threads", "settings"),
+    [
+        (2, {}),
+        (1, NO_VECTORS),
+        (1, {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+        (2, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}),
+    ],
+    ids=["two threads", "no vectors", "sse", "avx2"],
+)
+def test_lossless_files_of_every_kind_are_read_under_every_setting(many, threads, settings):
+    assert read_elsewhere(many, threads, settings) == 3 * 13
 
 
 def test_notes_decide_where_machines_differ():

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -146,6 +146,13 @@ class Bottleneck(Recorded, Following, ABC):
 
         Args:
             _latents: the latents of all micro-batches of the step, of this rank.
+        """
+
+    def settle(self, _latents: Iterable[Latent], /) -> None:
+        """At the end of training, sets what running averages only followed; `fit` calls it.
+
+        Args:
+            _latents: those of all training examples, in batches.
         """
 
     def summary(self, _totals: Mapping[str, Tensor], _examples: int, /) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Several bottlenecks side by side, each with a part of the last axis."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -110,6 +111,12 @@ class Split(Bottleneck):
         """Each part's own."""
         for i, part in enumerate(self._bottlenecks):
             part.update([latent.parts[i] for latent in latents if isinstance(latent, JointLatent)])
+
+    def settle(self, latents: Iterable[Latent]) -> None:
+        """Each part's own."""
+        copies = itertools.tee(latents, len(self.parts))
+        for i, (part, own) in enumerate(zip(self._bottlenecks, copies, strict=True)):
+            part.settle(latent.parts[i] for latent in own if isinstance(latent, JointLatent))
 
     def summary(self, totals: Mapping[str, Tensor], examples: int) -> dict[str, float]:
         """The parts' measures, by `i.name`."""

@@ -303,6 +303,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     model = loop.trained()
     seed_step(loop.seed, -1, device=loop.fabric.device)
     model.eval()
+    model.bottleneck.settle(latents(model, loop.train))
     if not model.prior.frozen:
         model.prior.fit(latents(model, loop.train))
     if training.rate is not None:

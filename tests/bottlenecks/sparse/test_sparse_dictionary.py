@@ -194,6 +194,27 @@ def test_the_threshold_of_batch_top_k_follows_training_from_the_first_step(steps
     assert (huge > 0) == bool((~usual).any())
 
 
+@pytest.mark.parametrize("huge", [0.0, 0.005])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_short_fit_ends_with_k_atoms_in_use_on_its_training_examples(huge, split):
+    """The running threshold is some 10 % off while the features grow with every step."""
+    torch.manual_seed(0)
+    bottleneck = SparseDictionary(64, 16, coder=BatchTopK(2))
+    made = nw.bottlenecks.Split([nw.Identity(3), bottleneck]) if split else bottleneck
+    model = nw.Autoencoder.for_vectors(20, made)
+    data = nw.data.from_array(_rows(2000, huge=huge))
+    run = nw.fit(model, data, epochs=1, show=False)
+    for rows in (data.train.images, _rows(4000, huge=huge, seed=4)):
+        with torch.no_grad():
+            latent = run.model.latent(rows)
+        counts = latent.stats["1.l0_sum" if split else "l0_sum"] / len(rows)
+        assert counts.item() == pytest.approx(2, rel=0.03 if len(rows) < 2000 else 0.1)
+    frozen = run.model.bottleneck.requires_grad_(False)
+    level = bottleneck.level.clone()
+    frozen.settle(latent for _ in range(2))
+    assert torch.equal(bottleneck.level, level)
+
+
 def test_advice_says_where_batch_top_k_keeps_another_number_than_was_asked_for():
     bottleneck = _trained(BatchTopK(2))
     summary = {"l0": 2.0, "atoms_used": 1.0, "dead_atoms": 0.0, "feature_nmse": 0.1}

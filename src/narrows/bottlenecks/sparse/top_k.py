@@ -80,7 +80,8 @@ class BatchTopK(ByCorrelation):
 
     Out of training a running threshold stands in for the batch, so that a signal's code does
     not depend on its company: all correlations at or above the running mean of the training
-    batches' smallest kept magnitude. At most `4 k` atoms of one signal are kept.
+    batches' smallest kept magnitude; at the end `settle` takes the mean over all training batches.
+    At most `4 k` atoms of one signal are kept.
 
     Args:
         k: active atoms of a signal, on average.
