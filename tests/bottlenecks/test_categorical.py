@@ -126,3 +126,12 @@ def test_a_perfect_code_informs_and_a_useless_one_is_noticed():
 def test_meaningless_arguments_are_refused(make):
     with pytest.raises(ValueError, match=r"at least|expected|2 or more"):
         make()
+
+
+def test_numbers_that_are_no_relaxed_one_hots_are_refused():
+    bottleneck = Categorical(8, 2)
+    hot = torch.full((3, 5, 2, 8), 1 / 8)
+    assert bottleneck.embed(hot).shape == (3, 5, 16)
+    for wrong in (hot[..., :7], hot.flatten(-2), torch.full((3, 5, 2), 0.5)):
+        with pytest.raises(ValueError, match=r"0\.\.7"):
+            bottleneck.embed(wrong)

@@ -92,7 +92,8 @@ class Categorical(Bottleneck):
     def embed(self, code: Code) -> Tensor:
         """One-hot vectors of indices `[..., channels]`; relaxed ones as they are."""
         first, *others = tensors(code)
-        if first.is_floating_point() and not others:
+        relaxed = first.is_floating_point() and first.shape[-2:] == (self.channels, self.size)
+        if relaxed and not others:
             return first.flatten(-2)
         return self._one_hot(self.codes.check(code))
 
