@@ -16,6 +16,7 @@ PRINTS = {
     "own_network": "sites",
     "own_prior": "PriorFit",
     "own_training_loop": "the weights of nw.fit: True",
+    "own_vit": "variance",
 }
 
 

@@ -24,7 +24,8 @@ def cache(
     """Writes what the encoder makes of all examples to a `.npy` file, `[n, channels, *sites]`.
 
     `narrows compare vq fsq ... --data array:latents.npy --data-options.layout own` (`nct` for
-    sequences) then compares bottlenecks on them without the model. Of means and log variances the means are written.
+    sequences) then compares bottlenecks on them without the model. Of means and log variances the
+    means are written.
 
     Args:
         module: as of `swap`; computes in eval, on the device that it is on.
