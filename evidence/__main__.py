@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from evidence import benchmarks, comparisons, rate_distortion
+from evidence import benchmarks, rate_distortion
 from evidence.collect import collect
 from evidence.pages import ROOT, filled, pages
 from narrows.report import Picture
@@ -22,7 +22,6 @@ PLOTS: Mapping[str, Callable[[], Picture]] = {
     "vq-curves": benchmarks.curves_plot,
     "sparse-mnist": lambda: benchmarks.sparse_plot("mnist"),
     "sparse-cifar10": lambda: benchmarks.sparse_plot("cifar10"),
-    "compare-digits": lambda: comparisons.plot("digits"),
     "rate-distortion-mnist": lambda: rate_distortion.plot("mnist"),
     "rate-distortion-cifar10": lambda: rate_distortion.plot("cifar10"),
 }

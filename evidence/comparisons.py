@@ -12,7 +12,7 @@ from narrows.compare.pages import measures as measures_page
 from narrows.compare.pages.verdicts import sentences
 from narrows.compare.plan import Plan
 from narrows.compare.run import Job
-from narrows.report import Picture, Section
+from narrows.report import Section
 from narrows.report.markdown import paragraph
 from narrows.tasks import Outcome
 
@@ -40,14 +40,6 @@ def provenance(name: str) -> str:
     facts = {**run.versions, **run.hardware, "commit": run.commit}
     lines = [f"- {what}: {value}" for what, value in facts.items()]
     return "\n".join([f"    {run.configuration['command']}", "", *lines])
-
-
-def plot(name: str, folder: Path = FOLDER) -> Picture:
-    """Distortion against bits: every point."""
-    _, comparison = load(name, folder)
-    (section,) = comparison_page.equal_rate(comparison)
-    (found,) = [block for block in section.blocks if isinstance(block, Picture)]
-    return found
 
 
 def load(name: str, folder: Path = FOLDER) -> tuple[Run, Comparison]:
