@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import narrows as nw
 from narrows.training import Constant, seed_step
+from narrows.training.evaluation import latents
 from tests import families
 from tests.training import ranks_program as program
 
@@ -67,6 +68,7 @@ def test_three_lines_in_a_plain_loop_equal_fit(family, digits, recwarn):
             optimizer.step()
             optimizer.zero_grad()
             step += 1
+    own.eval().bottleneck.settle(latents(own, data.train))  # as fit does once, at the end
     parts = ("encoder", "decoder", "bottleneck")
     assert close(
         states(*(getattr(own, p) for p in parts)), states(*(getattr(fitted, p) for p in parts))
@@ -484,6 +486,23 @@ def test_lengths_are_masks():
     assert first.bits.tolist() == pytest.approx([24.0, 8.0, 4.0])
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_a_mask_means_the_same():
+    found = []
+    for call in (lambda layer: layer, lambda layer: torch.compile(layer, backend="eager")):
+        layer = nw.Layer(quantizer(), axis=-1)
+        scale = nn.Parameter(torch.ones(()))
+        optimizer = torch.optim.SGD([scale], lr=0.01)
+        run = call(layer)
+        for seed in range(2):
+            x = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(seed))
+            out = run(scale * x, torch.tensor([5, 2 + seed, 1]))
+            (out.z.square().sum() + out.loss).backward()
+            optimizer.step()
+        found.append([out.z, out.loss, out.code, scale, *states(layer)])
+    assert close(*found)
+
+
 @pytest.mark.parametrize(
     ("x", "mask", "says"),
     [
@@ -497,6 +516,8 @@ def test_lengths_are_masks():
         (torch.zeros(2, 4, 3), torch.ones(2, 3), "expected a boolean mask"),
         (torch.zeros(2, 4, 3), torch.zeros(2, 3, dtype=torch.bool), "leaves no site in use"),
         (torch.zeros(2, 4, 3, 3), torch.tensor([1, 2]), "need one axis of sites"),
+        (torch.zeros(2, 4, 3), torch.tensor([1, 4]), r"in 0\.\.3, got 1\.\.4"),
+        (torch.zeros(2, 4, 3), torch.tensor([-1, 2]), r"in 0\.\.3, got -1\.\.2"),
     ],
 )
 def test_what_does_not_fit_is_refused(x, mask, says):

@@ -213,6 +213,11 @@ class Layer(Following):
                     f"Layer: numbers of sites need one axis of sites, got sites {sites}; pass a "
                     "boolean mask"
                 )
+            low, high = (0, 0) if torch.compiler.is_compiling() else map(int, mask.aminmax())
+            if low < 0 or high > sites[0]:
+                raise ValueError(
+                    f"Layer: expected numbers of sites in 0..{sites[0]}, got {low}..{high}"
+                )
             mask = torch.arange(sites[0], device=mask.device) < mask[:, None]
         if mask.dtype != torch.bool or tuple(mask.shape) != (batch, *sites):
             raise ValueError(
@@ -294,4 +299,4 @@ def _per_example(rate: Tensor | None, keep: Tensor) -> Tensor | None:
     """Rates of what is coded summed over each example, `[batch]`."""
     if rate is None:
         return None
-    return rate.new_zeros(keep.shape[0]).index_add_(0, keep.nonzero()[:, 0], rate)
+    return _spread(rate, keep, 0).reshape(len(keep), -1).sum(1)
