@@ -70,9 +70,8 @@ def page() -> str:
         f"{len(theirs)} claims: {said}.", RULE, _listed(theirs),
         "Tests of our own repairs and ideas, which no document states:", _listed(ours),
     ]  # fmt: skip
-    return "\n\n".join(
-        [*parts, "## Notes, and hypotheses that were changed", *filter(None, map(_notes, judged))]
-    )
+    heading = "## Notes, and hypotheses that were changed"
+    return "\n\n".join([*parts, heading, *_notes(judged)])
 
 
 def _listed(judged: Sequence[Judged]) -> str:
@@ -236,13 +235,14 @@ def _rows(one: Judged) -> list[list[str]]:
     return rows
 
 
-def _notes(one: Judged) -> str:
-    parts = [
-        *(_struck(former) for former in one.claim.former),
-        *(_pictures(one.claim.name, one.run.figures["pictures"]) if one.run else []),
-        *one.claim.notes,
-    ]
-    return "\n\n".join([f"**{one.claim.name}.** {parts[0]}", *parts[1:]]) if parts else ""
+def _notes(judged: Sequence[Judged]) -> list[str]:
+    """What several claims have in common once."""
+    names: dict[str, list[str]] = {}
+    for one in judged:
+        pictures = _pictures(one.claim.name, one.run.figures["pictures"]) if one.run else []
+        for text in [*map(_struck, one.claim.former), *pictures, *one.claim.notes]:
+            names.setdefault(text, []).append(one.claim.name)
+    return [f"**{', '.join(claims)}.** {text}" for text, claims in names.items()]
 
 
 def _struck(former: Former) -> str:
@@ -252,12 +252,12 @@ def _struck(former: Former) -> str:
 
 def _pictures(name: str, known: Sequence[Sequence[str]]) -> list[str]:
     """Those of a claim's pictures that the repository keeps."""
-    found = []
-    for index, (alt, caption) in enumerate(known, 1):
-        file = f"claim-{name}-{index}.png"
-        if (ROOT / IMAGES / file).is_file():
-            found += [f"![{alt}](../images/{file})", f"*{caption}*"]
-    return found
+    files = [f"claim-{name}-{index}.png" for index in range(1, len(known) + 1)]
+    return [
+        f"*{caption}*\n\n![{alt}](../images/{file})"
+        for file, (alt, caption) in zip(files, known, strict=True)
+        if (ROOT / IMAGES / file).is_file()
+    ]
 
 
 def _cost(run: Run) -> str:
