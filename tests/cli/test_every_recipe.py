@@ -14,16 +14,18 @@ from narrows.data import Dataset, Origin, Split
 from narrows.recorded import spec
 from tests.training.states import equal
 
-SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
+SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "audio:sounds": (1, 512)}
 STEPS, BATCH = 3, 8
 
 
 def noise(name):
-    """Eight-bit noise in the shape of the recipe's data: enough for a few steps of anything."""
+    """Noise in the shape of the recipe's data, eight-bit images: enough for a few steps."""
     generator = torch.Generator().manual_seed(0)
     shape = SHAPES[name]
 
     def split(n):
+        if len(shape) == 2:
+            return Split(torch.randn((n, *shape), generator=generator), features=0)
         return Split(torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator))
 
     return Dataset(name, split(STEPS * BATCH), split(4), split(4), origin=Origin(source=name))
@@ -36,7 +38,8 @@ def test_a_recipe_trains_for_a_few_steps_and_its_record_makes_it_again(name, tmp
     data = noise(config.data)
     torch.manual_seed(0)
     made = parsing.instantiate(parser(), config)
-    model = nw.Autoencoder.for_images(data.shape, **vars(made.model))
+    make = nw.Autoencoder.for_own_units if data.own_units else nw.Autoencoder.for_images
+    model = make(data.shape, **vars(made.model))
     run = nw.fit(model, data, out=tmp_path / "run", **vars(made.fit))
     assert math.isfinite(run.history[-1]["loss"])
     assert run.test["bits_per_example"] >= 0

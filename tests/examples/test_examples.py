@@ -15,6 +15,7 @@ PRINTS = {
     "own_model": "of 64 codes in use",
     "own_network": "sites",
     "own_prior": "PriorFit",
+    "own_sequence_model": "dB apart",
     "own_training_loop": "the weights of nw.fit: True",
     "own_vit": "variance",
 }

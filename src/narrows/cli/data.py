@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
     options = parsing.values(config.data_options)
     data = sources.load(config.name, root=config.data_root, **options)
     print("\n".join(facts(data)))
-    if len(data.shape) == 3:
+    if len(data.shape) == 3 and not data.own_units:
         path = Path(config.out or f"{config.name.partition(':')[0]}.png")
         contact_sheet(data, path)
         print(f"contact sheet    {path}")

@@ -182,7 +182,7 @@ def summary(run: Run) -> str:
     lines += [f"  note: {sentence}" for sentence in run.advice]
     lines += ["", f"written to {run.folder}, report: {run.folder}/report.html", "next:"]
     on = f"{run.folder}{trust_options(Path(run.folder or ''))}"
-    if len(run.model.shape) == 3:
+    if run.model.takes_images:
         lines += [f"  narrows sample {on}", f"  narrows interpolate {on}"]
     lines += [f"  narrows evaluate {on} --measures"]
     return "\n".join(lines)

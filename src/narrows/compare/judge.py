@@ -56,7 +56,7 @@ class Judge:
     def judge(self, model: Autoencoder) -> dict[str, float]:
         """Every measure that this data set and this model allow, by name."""
         found = self.code(model) | self.information(model)
-        if len(self.data.shape) == 3:
+        if len(self.data.shape) == 3 and not self.data.own_units:
             found |= self.reconstruction(model) | self.denoising(model)
         if self.train_labels is not None:
             found |= self.samples(model) | self.retention(model)
@@ -222,7 +222,7 @@ class Judge:
                             "linear_probe": metrics.linear_probe(*read),
                             "knn_probe": metrics.knn_probe(*read),
                         }
-        if len(self.data.shape) == 3:
+        if len(self.data.shape) == 3 and not self.data.own_units:
             rows = metrics.denoising(lambda x: x, self.test, weights=NOISE, seed=self.seed)
             for kind in ("noisy", "mean_image"):
                 label = "left as it came" if kind == "noisy" else "the mean image"

@@ -1,17 +1,18 @@
 """Figures and pages made of plain data: dicts and arrays in, pictures and HTML out.
 
 `Page(title, answer, sections).write(path)` writes one self-contained page, as HTML or as Markdown;
-`Section`s hold paragraphs and blocks; `curves`, `rate_distortion`, `scatter`, `grid` and `strips`
-make the blocks with pictures, whose `data` are the bytes of an SVG or PNG file; `Table` makes
-tables.
+`Section`s hold paragraphs and blocks; `curves`, `rate_distortion`, `scatter`, `grid`, `strips` and
+`clip` (sound) make the blocks with pictures, whose `data` are the bytes of an SVG or PNG file;
+`Table` makes tables.
 """
 
-from narrows.report.blocks import Block, Gallery, Picture, Section, Strips
+from narrows.report.blocks import Block, Gallery, Picture, Section, Sound, Strips
 from narrows.report.codes import cover, principal_plane, scatter, umap_plane
 from narrows.report.curves import curves, smooth
 from narrows.report.images import grid, labelled, pca_rgb, stretch, strips
 from narrows.report.page import Page
 from narrows.report.rate_distortion import rate_distortion
+from narrows.report.sound import clip, spectrogram
 from narrows.report.table import Column, Table
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "Page",
     "Picture",
     "Section",
+    "Sound",
     "Strips",
     "Table",
+    "clip",
     "cover",
     "curves",
     "grid",
@@ -32,6 +35,7 @@ __all__ = [
     "rate_distortion",
     "scatter",
     "smooth",
+    "spectrogram",
     "stretch",
     "strips",
     "umap_plane",

@@ -15,7 +15,7 @@ from narrows.saving.writing import write_bytes
 class Block:
     """A piece of a page, other than a paragraph."""
 
-    shown_as: ClassVar[Literal["figure", "strips", "gallery", "table"]]
+    shown_as: ClassVar[Literal["figure", "strips", "gallery", "table", "sound"]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,32 @@ class Picture(Block):
 
 
 @dataclass(frozen=True)
+class Sound(Block):
+    """Something to play, below a picture of it.
+
+    Attributes:
+        data: the bytes of a WAV file.
+        picture: its spectrogram; its caption says what is heard.
+    """
+
+    data: bytes
+    picture: Picture
+
+    shown_as = "sound"
+
+    @property
+    def base64(self) -> str:
+        """The bytes as a data URL holds them."""
+        return base64.b64encode(self.data).decode()
+
+    def save(self, stem: str | Path) -> Path:
+        """Writes the WAV file to `stem` with its file name ending added."""
+        path = Path(f"{stem}.wav")
+        write_bytes(path, self.data)
+        return path
+
+
+@dataclass(frozen=True)
 class Strips(Block):
     """Labelled rows of pictures, one above the other, for comparison column by column.
 
@@ -87,7 +113,8 @@ class Gallery(Block):
     @property
     def is_small(self) -> bool:
         """True for images of images, which may be narrower than plots, whose text must be read."""
-        return all(isinstance(b, Picture) and b.suffix == ".png" for b in self.blocks)
+        pictures = [b.picture if isinstance(b, Sound) else b for b in self.blocks]
+        return all(isinstance(b, Picture) and b.suffix == ".png" for b in pictures)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.report.blocks import Block, Gallery, Picture, Strips
+from narrows.report.blocks import Block, Gallery, Picture, Sound, Strips
 from narrows.report.images import labelled
 from narrows.report.table import Table, format_cell
 
@@ -32,7 +32,7 @@ def page(it: "Page", folder: Path) -> str:
     for section in it.sections:
         stem = slug(section.heading)
 
-        def save(picture: Picture, stem: str = stem) -> str:
+        def save(picture: Picture | Sound, stem: str = stem) -> str:
             taken[stem] += 1
             name = stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
             return f"{FOLDER}/{picture.save(folder / name).name}"
@@ -75,7 +75,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section"
 
 
-def _lines(block: Block | str, save: Callable[[Picture], str]) -> list[str]:
+def _lines(block: Block | str, save: Callable[[Picture | Sound], str]) -> list[str]:
     if isinstance(block, str):
         return [paragraph(block)]
     if isinstance(block, Table):
@@ -84,6 +84,8 @@ def _lines(block: Block | str, save: Callable[[Picture], str]) -> list[str]:
         return [line for one in block.blocks for line in (*_lines(one, save), "")]
     if isinstance(block, Strips):
         block = labelled(block)
+    if isinstance(block, Sound):
+        return [*_lines(block.picture, save), "", f"[Play]({save(block)})"]
     if isinstance(block, Picture):
         return [f"![{plain(block.alt)}]({save(block)})", "", f"*{plain(block.caption)}*"]
     raise TypeError(f"there is no Markdown for {type(block).__name__}")

@@ -1,4 +1,7 @@
-"""`narrows compress RUN IMAGE...` and `narrows decompress RUN FILE...`: images as a run's codes."""
+"""`narrows compress RUN FILE...` and `narrows decompress RUN FILE...`: data as a run's codes.
+
+Image files of models of images; `.npy` arrays of all others.
+"""
 
 import io
 import math
@@ -25,17 +28,18 @@ Search = Callable[[Path], Iterator[tuple[Path, str]]]
 
 
 def compress(arguments: list[str]) -> int:
-    """Writes NAME.nrwz for each image, says how small and how faithful; 1 if some cannot be."""
+    """Writes NAME.nrwz for each file, says how small and how faithful; 1 if some cannot be."""
     from narrows.cli.prior import load
     from narrows.codec import Codec
     from narrows.data.pictures import picture_files
 
     parser = parsing.parser(
         "compress",
-        "Compress image files or folders of any size (cut into tiles of the model's size).",
+        "Compress image files or folders of any size (cut into tiles of the model's size); arrays "
+        ".npy of examples if the model is one of data in their own units.",
     )
     parser.add_argument("run", type=str, help="a run's folder")
-    parser.add_argument("images", type=str, nargs="+", help="image files or folders")
+    parser.add_argument("images", type=str, nargs="+", help="image or .npy files, or folders")
     parser.add_argument("--prior", type=str, default=None, help="fitted prior to use")
     parser.add_argument(
         "--lossless",
@@ -50,9 +54,13 @@ def compress(arguments: list[str]) -> int:
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
 
     def write(path: Path, target: Path) -> None:
-        _write_codes(codec, path, target=target, lossless=config.lossless)
+        if codec.model.takes_images:
+            _write_codes(codec, path, target=target, lossless=config.lossless)
+        else:
+            _write_array(codec, path, target)
 
-    plan = _plan(config.images, config.out, picture_files, ("pictures", SUFFIX))
+    search, what = (picture_files, "pictures") if codec.model.takes_images else (_arrays, "arrays")
+    plan = _plan(config.images, config.out, search, (what, SUFFIX))
     return _each(plan, write)
 
 
@@ -89,13 +97,31 @@ def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) ->
         print(f"  more than decompress reads unasked: add --limit.{name} {n}")
 
 
-def decompress(arguments: list[str]) -> int:
-    """Writes NAME.png, or NAME-1.png, ... where a file has several images; 1 if some cannot be."""
-    from narrows.cli.prior import load
-    from narrows.codec import Codec, CodecError, Limit
+def _write_array(codec: "Codec", path: Path, target: Path) -> None:
+    """Compresses the examples of an array, reads them back, says how small and how faithful."""
+    import numpy as np
+    import torch
+
+    from narrows.codec import Limit
     from narrows.saving.writing import write_bytes
 
-    parser = parsing.parser("decompress", "Decompress what narrows compress wrote, to PNG.")
+    given = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+    given = given[None] if tuple(given.shape) == codec.model.shape else given
+    blob = codec.compress(given)
+    back = codec.decompress(blob, Limit(images=len(given), values=given.numel()))
+    write_bytes(target, blob)
+    error = (back.double() - given).square().mean()
+    snr = "exact" if error == 0 else f"{10 * float((given.double().var() / error).log10()):.2f} dB"
+    rate = 8 * len(blob) / given.numel()
+    print(f"{target}: {len(blob)} bytes, {rate:.4g} bits per value, SNR {snr}")
+
+
+def decompress(arguments: list[str]) -> int:
+    """Writes NAME.png (NAME-1.png, ... of several images) or NAME.npy; 1 if some cannot be."""
+    from narrows.cli.prior import load
+    from narrows.codec import Codec, CodecError, Limit
+
+    parser = parsing.parser("decompress", "Decompress what narrows compress wrote.")
     parser.add_argument("run", type=str, help="the run's folder that compressed it")
     parser.add_argument("files", type=str, nargs="+", help="files or folders")
     parser.add_argument(
@@ -119,15 +145,23 @@ def decompress(arguments: list[str]) -> int:
         except (CodecError, TypeError) as error:
             given = (config.prior, config.lossless)
             raise CodecError(f"{error}{_needed(Path(config.run), blob, given)}") from error
-        places = _numbered(target, len(images))
-        for place in places:
-            _check_free(place)
-        for image, place in zip(images, places, strict=True):
-            write_bytes(place, _png(image))
-            print(place)
+        _save(images, target, pictures=model.takes_images)
 
-    plan = _plan(config.files, config.out, _compressed, (f"files {SUFFIX}", ".png"))
+    ending = ".png" if model.takes_images else ".npy"
+    plan = _plan(config.files, config.out, _compressed, (f"files {SUFFIX}", ending))
     return _each(plan, write)
+
+
+def _save(images: "Tensor", target: Path, *, pictures: bool) -> None:
+    """Writes examples as pictures, one a file, or as one array, and says where."""
+    from narrows.saving.writing import write_bytes
+
+    places = _numbered(target, len(images)) if pictures else [target]
+    for place in places:
+        _check_free(place)
+    for content, place in zip(images if pictures else [images], places, strict=True):
+        write_bytes(place, _png(content) if pictures else _npy(content))
+        print(place)
 
 
 def _numbered(target: Path, count: int) -> list[Path]:
@@ -174,6 +208,10 @@ def _add_out(parser: ArgumentParser) -> None:
 
 def _compressed(folder: Path) -> Iterator[tuple[Path, str]]:
     return ((path, "") for path in sorted(folder.rglob(f"*{SUFFIX}")))
+
+
+def _arrays(folder: Path) -> Iterator[tuple[Path, str]]:
+    return ((path, "") for path in sorted(folder.rglob("*.npy")))
 
 
 def _plan(
@@ -232,6 +270,15 @@ def _each(plan: dict[Path, tuple[Path, str]], write: Callable[[Path, Path], None
     if refused:
         print(f"{len(refused)} of {len(plan)} files could not be done", file=sys.stderr)
     return int(bool(refused))
+
+
+def _npy(values: "Tensor") -> bytes:
+    """Examples `[n, ...]` as a `.npy` file."""
+    import numpy as np
+
+    content = io.BytesIO()
+    np.save(content, values.numpy())
+    return content.getvalue()
 
 
 def _png(image: "Tensor") -> bytes:

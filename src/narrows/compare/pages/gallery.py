@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
-from narrows.compare.pictures import changes, codes, units
+from narrows.compare.pictures import changes, codes, sounds, units
 from narrows.data.dataset import Dataset
 from narrows.report import Block, Gallery, Picture, Section, Strips, curves, grid, strips
 from narrows.report.codes import Projection, principal_plane
+from narrows.report.sound import RANGE
 
 COLUMNS, SAMPLES, FEW = 12, 24, 8
 """Images in a row of reconstructions, samples of a model, images where a model has rows."""
+SHORTEST = 64
+"""Steps of a sequence from which it has a spectrogram."""
 POINTS = 500
 """Held-out examples whose codes are drawn."""
 MAIN = ("Reconstructions", "Samples", "Training", "Usage and sparsity over training", "Codes")
@@ -65,7 +68,8 @@ def sections(
     """All pictures that these models and these data allow, each beside its table.
 
     Args:
-        data: images of 1 or 3 channels are shown; of anything else only curves and codes.
+        data: images of 1 or 3 channels are shown, and sequences `[channels, t]` as spectrograms and
+            sound; of anything else only curves and codes.
         models: by label.
         histories: of training, by label.
         measured: tables by heading, which stand before the pictures of the same heading.
@@ -78,6 +82,7 @@ def sections(
     pictures: dict[str, Callable[[], Blocks]] = {
         **dict.fromkeys(ORDER, list[Block | str]),
         **(_of_images(models, x, labels) if shows_images(data) else {}),
+        **(_of_sequences(models, x, data.rate) if shows_sequences(data) else {}),
         "Training": lambda: training(histories, _LOSSES),
         "Usage and sparsity over training": lambda: training(histories, _USE),
         "Structure of the codes": lambda: _one(codes.spectra(models, x)),
@@ -124,9 +129,20 @@ def _of_images(models: Models, x: Tensor, labels: Tensor | None) -> dict[str, Ca
     }
 
 
+def _of_sequences(models: Models, x: Tensor, rate: int | None) -> dict[str, Callable[[], Blocks]]:
+    said = "Held-out sequences, and each as it comes back from its stored code: spectrograms with "
+    said += f"frequency upwards, {RANGE} dB from the brightest colour to the darkest."
+    return {"Reconstructions": lambda: [said, *sounds.reconstructions(models, x, rate)]}
+
+
 def shows_images(data: Dataset) -> bool:
     """Whether the examples are images that a page can show."""
-    return len(data.shape) == 3 and data.shape[0] in (1, 3)
+    return len(data.shape) == 3 and data.shape[0] in (1, 3) and not data.own_units
+
+
+def shows_sequences(data: Dataset) -> bool:
+    """Whether the examples are sequences `[channels, t]` of which a spectrogram can be shown."""
+    return len(data.shape) == 2 and data.train.features == 0 and data.shape[1] >= SHORTEST
 
 
 def held_out(data: Dataset, n: int) -> Tensor:

@@ -18,6 +18,8 @@ COLUMNS: Mapping[str, Column] = {
     "snr": Column("SNR", "dB; variance of training values / MSE"),
     "bits_per_example": Column("rate", "bits per example"),
     "bits_per_dimension": Column("rate", "bits per dimension (C*H*W)"),
+    "lsd": Column("log-spectral distance", "dB"),
+    "bits_per_second": Column("rate", "bits per second"),
     "nll": Column("-log p(x|z)", "nats per example"),
     "usage": Column("codes used", "fraction"),
     "perplexity": Column("perplexity", "codes"),
@@ -55,7 +57,7 @@ def write(
         command: what to type to get this page again.
         figures: test figures by label; by default those of the runs.
     """
-    figures = figures or test_figures(runs)
+    figures = {name: in_seconds(f, data) for name, f in (figures or test_figures(runs)).items()}
     models = {name: run.model for name, run in runs.items()}
     if gallery.shows_images(data):
         rows = gallery.reconstructions(models, gallery.held_out(data, gallery.COLUMNS))
@@ -95,6 +97,14 @@ def test_figures(runs: Mapping[str, Run]) -> dict[str, dict[str, float]]:
         name: {**run.test, "parameters": float(sum(p.numel() for p in run.model.parameters()))}
         for name, run in runs.items()
     }
+
+
+def in_seconds(figures: Figures, data: Dataset) -> Figures:
+    """The figures of sound, with the rate in bits per second where there is one."""
+    if data.rate is None or "bits_per_example" not in figures:
+        return figures
+    seconds = data.shape[-1] / data.rate
+    return {**figures, "bits_per_second": figures["bits_per_example"] / seconds}
 
 
 def figure_sections(data: Dataset, figures: Mapping[str, Figures]) -> list[Section]:

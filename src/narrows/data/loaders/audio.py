@@ -63,7 +63,7 @@ def load(
         raise FileNotFoundError(f"there is no folder {argument!r}; give the path of one")
     if samples is not None and seconds is not None:
         raise ValueError("expected the length of a window in seconds or in samples, got both")
-    files, skipped = _read(folder, seconds, samples, mono)
+    files, skipped = read_files(folder, seconds=seconds, samples=samples, mono=mono)
     if len(files) < _FEWEST:
         left = f", of which {len(skipped)} cannot be used ({listed(skipped)})" if skipped else ""
         raise ValueError(
@@ -73,7 +73,7 @@ def load(
     if skipped:
         text = f"{len(skipped)} of {len(files) + len(skipped)} files were left out: "
         warnings.warn(text + listed(skipped), stacklevel=3)
-    parts, labels = _of_files([file.name for file in files], Division(fractions, seed))
+    parts, labels = parts_of_files([file.name for file in files], Division(fractions, seed))
     counts = [len(file.windows) for file in files]
     data = divide(
         np.concatenate([file.windows for file in files]),
@@ -90,19 +90,23 @@ def load(
     return replace(data, origin=Origin(skipped=tuple(skipped), rate=rate), note=note)
 
 
-class _File(NamedTuple):
-    """A file that is used."""
+class SoundFile(NamedTuple):
+    """A file that is used: its name, its sample rate, its windows `[n, channels, samples]`."""
 
     name: str
     rate: int
     windows: NDArray[np.float32]
 
 
-def _read(
-    folder: Path, seconds: float | None, samples: int | None, mono: bool
-) -> tuple[list[_File], list[str]]:
-    """The windows of all files, which agree in rate and channels, and what was left out."""
-    files: list[_File] = []
+def read_files(
+    folder: Path, *, seconds: float | None = None, samples: int | None = None, mono: bool = False
+) -> tuple[list[SoundFile], list[str]]:
+    """The windows of all files, which agree in rate and channels, and what was left out.
+
+    Raises:
+        ValueError: if rates or channels differ.
+    """
+    files: list[SoundFile] = []
     skipped: list[str] = []
     for path, reason in files_below(folder, _kind):
         name = path.relative_to(folder).as_posix()
@@ -111,7 +115,7 @@ def _read(
                 raise UnusableSoundError(reason)
             sound, rate = read_sound(path, mono=mono)
             length = _length(seconds, samples, rate)
-            file = _File(name, rate, windows(sound, length))
+            file = SoundFile(name, rate, windows(sound, length))
         except UnusableSoundError as error:
             skipped.append(f"{name}: {error}")
             continue
@@ -137,7 +141,7 @@ def _length(seconds: float | None, samples: int | None, rate: int) -> int:
     return length
 
 
-def _check_same(first: _File, file: _File) -> None:
+def _check_same(first: SoundFile, file: SoundFile) -> None:
     """Refuses another sample rate or number of channels than that of the first file."""
     if file.rate != first.rate:
         raise ValueError(
@@ -152,8 +156,10 @@ def _check_same(first: _File, file: _File) -> None:
         )
 
 
-def _of_files(names: Sequence[str], division: Division) -> tuple[NDArray[np.str_], Rows | None]:
-    """The part and, where subfolders are classes, the class of each file."""
+def parts_of_files(
+    names: Sequence[str], division: Division
+) -> tuple[NDArray[np.str_], Rows | None]:
+    """The part ("train", ...) and, where subfolders are classes, the class of each file."""
     splits = named_splits(names)
     paths = [PurePosixPath(name) for name in names]
     if splits:

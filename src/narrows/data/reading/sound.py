@@ -84,3 +84,16 @@ def windows(sound: NDArray[np.float32], length: int) -> NDArray[np.float32]:
         raise UnusableSoundError(f"{samples} samples, shorter than a window of {length}")
     starts = [*range(0, samples - length, length), samples - length]
     return np.stack([sound[:, start : start + length] for start in starts])
+
+
+def joined(parts: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """The sound `[channels, samples]` of which `windows` made the parts `[n, channels, length]`.
+
+    Example:
+        >>> sound = np.arange(7, dtype=np.float32)[None]
+        >>> bool((joined(windows(sound, 3), 7) == sound).all())
+        True
+    """
+    *before, last = parts
+    length = parts.shape[2]
+    return np.concatenate([*before, last[:, len(before) * length - samples :]], 1)
