@@ -65,6 +65,11 @@ def tensors(code: Code) -> list[Tensor]:
     """All tensors of a code, in order."""
     if isinstance(code, Tensor):
         return [code]
+    if not isinstance(code, Sequence):
+        raise TypeError(
+            f"expected a code of torch tensors, got {type(code).__name__}; convert arrays with "
+            "torch.as_tensor(...)"
+        )
     return [tensor for part in code for tensor in tensors(part)]
 
 

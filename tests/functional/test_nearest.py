@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -199,3 +200,9 @@ def test_the_answer_is_the_lowest_index_of_the_smallest_distance(path, case):
     distances = differences.square().sum(-1)
     first = (distances == distances.min(1, keepdim=True).values).int().cumsum(1).eq(0).sum(1)
     assert torch.equal(nearest(rows, codes), first)
+
+
+def test_arrays_are_refused_with_the_way_out():
+    for pair in ((np.zeros((3, 2)), torch.eye(2)), (torch.zeros(3, 2), np.eye(2))):
+        with pytest.raises(TypeError, match=r"torch\.as_tensor"):
+            nearest(*pair)

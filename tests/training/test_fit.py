@@ -196,6 +196,10 @@ def test_a_model_of_images_refuses_levels_and_arrays_with_the_way_out(digits):
             use(levels)
         with pytest.raises(TypeError, match=r"torch\.as_tensor"):
             use(levels.numpy() / 255)
+    with pytest.raises(TypeError, match=r"torch\.as_tensor"):
+        model.decode(model.encode(levels / 255).numpy())
+    with pytest.raises(TypeError, match=r"torch\.as_tensor"):
+        nw.Codec(model_for(digits, nw.VectorQuantizer(8, 4))).compress(levels.numpy())
     assert model.encode(torch.ones(1, 1, 8, 8)).shape == model.encode(levels[:1] / 255).shape
 
 

@@ -238,6 +238,11 @@ class Codec:
 
     def _accept(self, images: Tensor) -> tuple[Tensor, tuple[int, ...], bool]:
         """The model's examples (tiles), the shape as given, and whether values are floating."""
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"expected a torch tensor, got {type(images).__name__}; convert with "
+                "torch.as_tensor(...)"
+            )
         own, shape, floating = self.model.shape, tuple(images.shape[1:]), images.is_floating_point()
         tiled = self.model.takes_images
         if len(shape) != len(own) or (not tiled and shape != own):

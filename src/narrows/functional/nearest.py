@@ -37,6 +37,12 @@ def nearest(features: Tensor, codebook: Tensor) -> Tensor:
         >>> nearest(torch.tensor([[0.9, 0.1], [5.0, 5.0]]), torch.eye(2))
         tensor([0, 0])
     """
+    for given in (features, codebook):
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"nearest: expected torch tensors, got {type(given).__name__}; convert with "
+                "torch.as_tensor(...)"
+            )
     fit = codebook.dim() == 2 and features.shape[-1:] == codebook.shape[1:]
     if not fit or min(codebook.shape) < 1:
         raise ValueError(

@@ -4,6 +4,7 @@ Image files of models of images; `.npy` arrays of all others.
 """
 
 import io
+import itertools
 import math
 import sys
 from collections import Counter
@@ -50,7 +51,7 @@ def compress(arguments: list[str]) -> int:
         "instructions, threads and batch sizes of one machine (see docs/files.md)",
     )
     _add_out(parser)
-    config = parsing.parse(parser, arguments)
+    config = parsing.parse(parser, _with_value("--lossless", arguments))
     codec = Codec(load(config.run, config.prior), lossless=config.lossless)
 
     def write(path: Path, target: Path) -> None:
@@ -62,6 +63,12 @@ def compress(arguments: list[str]) -> int:
     search, what = (picture_files, "pictures") if codec.model.takes_images else (_arrays, "arrays")
     plan = _plan(config.images, config.out, search, (what, SUFFIX))
     return _each(plan, write)
+
+
+def _with_value(flag: str, words: list[str]) -> list[str]:
+    """The words, with `true` for a flag that stands alone."""
+    pairs = itertools.pairwise([*words, ""])
+    return [f"{w}=true" if w == flag and v not in ("true", "false") else w for w, v in pairs]
 
 
 def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) -> None:
@@ -130,7 +137,7 @@ def decompress(arguments: list[str]) -> int:
     parser.add_argument("--lossless", type=bool, default=False, help="as when compressing")
     _add_out(parser)
     parser.add_class_arguments(Limit, "limit")
-    config = parsing.parse(parser, arguments)
+    config = parsing.parse(parser, _with_value("--lossless", arguments))
     limit = Limit(**config.limit.as_dict())
     model = load(config.run, config.prior)
 
