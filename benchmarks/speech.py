@@ -71,6 +71,14 @@ def prefixes(model: nw.Autoencoder, data: nw.data.Dataset) -> Iterator[tuple[str
         yield f"{n} stages" if n > 1 else "1 stage", figures(data, x, torch.cat(parts), bits)
 
 
+@torch.no_grad()
+def unquantised(model: nw.Autoencoder, data: nw.data.Dataset) -> dict[str, float]:
+    """Both distances of what the networks alone give back: the most that any code of theirs can."""
+    x = data.test.batch(torch.arange(len(data.test)))
+    y = torch.cat([model.decoder(model.encoder(part)) for part in x.split(64)])
+    return {name: value for name, value in figures(data, x, y, 0.0).items() if name != RATE}
+
+
 def published(data: nw.data.Dataset) -> Iterator[tuple[str, Figures]]:
     """Figures of codecs of libsndfile on the same windows."""
     x = data.test.batch(torch.arange(len(data.test)))
@@ -145,6 +153,11 @@ def main() -> None:
         print(f"{name:26}" + "".join(f"{found[key]:10.4g} {key:28}" for key in HEAD))
         if options.ledger:
             record("speech", name, found, seed=0, recipe="speech-rvq", epochs=7)
+    bound = unquantised(model, data)
+    print(f"features unquantised: {bound}")
+    if options.ledger:
+        settings = {"seed": 0, "recipe": "speech-rvq", "epochs": 7}
+        record("speech-unquantised", "features unquantised", bound, **settings)
     if options.page:
         write_page(options.page, model, options.folder, rows)
 

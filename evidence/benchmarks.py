@@ -90,11 +90,11 @@ def figure(name: str, of: str, key: str, form: str = "g") -> str:
     Args:
         name: of the benchmark.
         of: the row.
-        key: of the figure.
+        key: of the figure; "_" for a space, too.
         form: how Python writes the number.
     """
     (run,) = [run for run in last(name) if run.configuration["of"] == of.replace("_", " ")]
-    return format(run.figures[key], form)
+    return format(run.figures[key if key in run.figures else key.replace("_", " ")], form)
 
 
 def stated(of: str) -> str:
