@@ -31,7 +31,8 @@ def strongest(
         code = kernels.select(signals, dictionary, k, nonnegative)
         if code is not None:
             return code
-        tiles = signals.split(tile_length(signals))
+        whole = torch.compiler.is_compiling()  # a program of any batch size has no loop over it
+        tiles = [signals] if whole else signals.split(tile_length(signals))
         found = [_largest(tile @ dictionary.T, k, nonnegative) for tile in tiles]
         return torch.cat([atoms for atoms, _ in found]), torch.cat([values for _, values in found])
 
