@@ -6,24 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from narrows.choose.race import (
-    CLOSE,
-    ERROR,
-    HEATS,
-    PRIOR_FREEDOM,
-    Finish,
-    Finishes,
-    Heat,
-    Lead,
-    Request,
-    Stop,
-    Verdict,
-    behind,
-    lead,
-    mean,
-    race,
-    residuals,
-)
+from narrows.choose.leads import PRIOR_FREEDOM, Finish, Finishes, Lead, lead, mean, residuals
+from narrows.choose.race import CLOSE, ERROR, HEATS, Heat, Request, Stop, Verdict, behind, race
 
 
 def of(values: dict[str, list[float]]) -> Finishes:

@@ -5,8 +5,9 @@ import shlex
 
 import numpy as np
 
-from narrows.choose.procedure import Choice
-from narrows.choose.race import CLOSE, ERROR, Verdict, mean
+from narrows.choose.leads import mean
+from narrows.choose.question import Choice
+from narrows.choose.race import CLOSE, ERROR, Verdict
 from narrows.compare.asked import at_asked, reached
 
 _SURE = f"{1 - ERROR:.0%} sure over the whole race"
@@ -110,8 +111,12 @@ def gains(choice: Choice, rate: float, verdict: Verdict) -> dict[str, float]:
 
 
 def _improving(choice: Choice, rate: float, verdict: Verdict) -> str:
-    """Contenders for which more epochs still help."""
-    found = {c: gain for c, gain in gains(choice, rate, verdict).items() if gain > _GAIN}
+    """Contenders for which more epochs still help, or that it is not known."""
+    known = gains(choice, rate, verdict)
+    if not known and verdict.finishes:
+        epochs = choice.heats[verdict.heat].epochs
+        return f"All runs had {epochs} epochs: whether longer ones change the order is not known."
+    found = {c: gain for c, gain in known.items() if gain > _GAIN}
     if not found:
         return ""
     listed = ", ".join(f"{label} {gain:.2f} dB" for label, gain in found.items())

@@ -8,8 +8,9 @@ from typing import Any
 
 from narrows.autoencoder import Autoencoder
 from narrows.choose.answer import gains, sentences, summary
+from narrows.choose.leads import mean
 from narrows.choose.question import Choice, Runs
-from narrows.choose.race import Verdict, mean
+from narrows.choose.race import Verdict
 from narrows.compare.asked import WRITTEN
 from narrows.compare.formats import Format, formats
 from narrows.compare.pages import formats as formats_page

@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 from narrows.choose.clock import Pace, Probe, affordable, corrected
+from narrows.choose.leads import Finish, Finishes
 from narrows.choose.question import Choice, Question, Runs, known_slope
-from narrows.choose.race import HEATS, Finish, Finishes, Request, Stop, Verdict, race
+from narrows.choose.race import HEATS, Request, Stop, Verdict, race
 from narrows.choose.settings import network, settings
 from narrows.choose.state import State
 from narrows.compare.asked import RATE, Asked, at_asked, reached, wider
@@ -23,6 +24,8 @@ SHORT = 0.35
 """Share of the time that the first heat may take."""
 EXPECTED_SEEDS, EXPECTED_FINALISTS = 5, 5
 """Of the last heat, to share out the time before it is known who is left."""
+LONGER = 2
+"""Times as many epochs as short runs that long ones have at least; they get fewer seeds then."""
 MOST_EPOCHS = 300
 FEWEST = 12
 """Epochs of the last heat for which the training split is cut down: to steer a rate takes some."""
@@ -152,8 +155,8 @@ class _Procedure:
 
     def _cut(self, requests: Mapping[float, Request]) -> None:
         """Fewer training examples where the last heat would have too few epochs of all."""
-        runs = sum(min(len(r.contenders), EXPECTED_FINALISTS) for r in requests.values())
-        seconds = (1 - SHORT) * self.left * self.workers / (runs * EXPECTED_SEEDS)
+        runs = sum(_expected_runs(len(request.contenders)) for request in requests.values())
+        seconds = (1 - SHORT) * self.left * self.workers / runs
         slow = sorted(pace.epoch for pace in self.paces.values())[len(self.paces) // 2]
         epochs = max(seconds - Pace(0).start, 0.1 * seconds) / slow
         options = dict(self.question.source.options)
@@ -232,23 +235,26 @@ class _Procedure:
         if heat < len(self.state.heats):
             return self.state.heats[heat]
         if heat == 0:
-            runs, share, fewest = HEATS[0].counts[-1] + (len(self.question.rates) == 1), SHORT, 1
+            runs: float = HEATS[0].counts[-1] + (len(self.question.rates) == 1)
+            share, fewest = SHORT, 1
         else:
-            runs, share, fewest = EXPECTED_SEEDS, 0.95, self.state.heats[-1]
+            field = [len(request.contenders) for request in requests.values()]
+            runs = sum(map(_expected_runs, field)) / sum(field)
+            share, fewest = 0.95, LONGER * self.state.heats[-1]
         paces = [
             self.paces[rate, label]
             for rate, request in requests.items()
             for label in request.contenders
         ]
         seconds = share * self.left * self.workers
-        epochs = affordable(paces * runs, seconds)
+        epochs = affordable(paces, seconds / runs)
         if heat == 0 and epochs < 1:
             least = sum(pace.seconds(1) for pace in paces) * runs / self.workers / 60
             raise ValueError(
-                f"{self.question.minutes:g} minutes are too short for one epoch of {runs} runs of "
-                f"each of {len(paces)} contenders, which take {least:.1f}, and about three times "
-                f"that are needed to decide; give --minutes {math.ceil(least / SHORT)}, or fewer "
-                "recipes or rates"
+                f"{self.question.minutes:g} minutes are too short for one epoch of {runs:g} runs "
+                f"of each of {len(paces)} contenders, which take {least:.1f}, and about three "
+                f"times that are needed to decide; give --minutes {math.ceil(least / SHORT)}, or "
+                "fewer recipes or rates"
             )
         self.state.heats.append(min(max(epochs, fewest), MOST_EPOCHS))
         return self.state.heats[-1]
@@ -313,3 +319,9 @@ class _Procedure:
             f"[{self.left / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
             f"{task.rate:g}, seed {task.seed}: {said}"
         )
+
+
+def _expected_runs(contenders: int) -> int:
+    """Of the last heat at one rate: those at its first look, and the other seeds of finalists."""
+    first = HEATS[-1].counts[0]
+    return first * contenders + (EXPECTED_SEEDS - first) * min(contenders, EXPECTED_FINALISTS)

@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 from narrows.kernels import sparse as kernels
 from narrows.sparse.penalty import L1, certified, certify, check_lasso
 from narrows.sparse.products import correlations_at, solve_on_support
-from narrows.sparse.solution import SparseSolution, canonical, check_finite, from_dense, tile_length
+from narrows.sparse.solution import SparseSolution, canonical, check_finite, from_dense, tiles
 
 _CHECK_EVERY = 25
 _SETTLE = 4
@@ -92,9 +92,12 @@ def descend(
     codes = signals.new_zeros(len(signals), len(dictionary))
     if start is not None:
         codes.scatter_add_(1, *start)
-    tile = tile_length(signals)
-    tiles = zip(signals.split(tile), weights.split(tile), codes.split(tile), strict=True)
-    dense = torch.cat([_greedy(*tile, dictionary, penalty, budget) for tile in tiles])
+    dense = torch.cat(
+        [
+            _greedy(signals[i], weights[i], codes[i], dictionary, penalty, budget)
+            for i in tiles(signals)
+        ]
+    )
     solution = certified(signals, dictionary, dense, weights, penalty, budget[0])
     hard = ~solution.converged & solution.objective.isfinite()
     if signals.dtype == torch.float64 or not bool(hard.any()):

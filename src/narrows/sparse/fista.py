@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from narrows.sparse.penalty import L1, certified, certify, check_lasso
-from narrows.sparse.solution import SparseSolution, check_finite, tile_length
+from narrows.sparse.solution import SparseSolution, check_finite, tiles
 
-# Signals that go through the iterations together: their codes then stay in the cache.
 # A certificate costs about as much as two steps.
 _CHECK_EVERY = 10
 
@@ -59,12 +58,12 @@ def fista(
         weights = penalty.resolve(signals, dictionary)
         steps = _Steps(dictionary, penalty)
         codes = signals.new_zeros(len(signals), len(dictionary)) if start is None else start.clone()
-        tile = tile_length(signals)
-        for i in range(0, len(signals), tile):
-            part = slice(i, i + tile)
-            codes[part] = steps.run(
-                signals[part], weights[part], codes[part], tolerance, max_iterations
-            )
+        codes = torch.cat(
+            [
+                steps.run(signals[i], weights[i], codes[i], tolerance, max_iterations)
+                for i in tiles(signals)  # whose codes stay in the cache
+            ]
+        )
         solution = certified(signals, dictionary, codes, weights, penalty, tolerance)
     check_finite(solution.objective)
     return solution

@@ -11,7 +11,7 @@ from narrows.sparse.solution import (
     check_count,
     check_finite,
     check_problem,
-    tile_length,
+    tiles,
 )
 
 
@@ -118,8 +118,7 @@ def pursue(
     code = kernels.omp(signals, dictionary, k, tolerance)
     if code is not None:
         return code
-    tiles = signals.split(tile_length(signals))
-    found = [_pursue(tile, dictionary, k, tolerance) for tile in tiles]
+    found = [_pursue(signals[i], dictionary, k, tolerance) for i in tiles(signals)]
     atoms, values, squares = (torch.cat(some) for some in zip(*found, strict=True))
     return atoms, values, squares
 

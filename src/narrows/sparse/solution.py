@@ -66,11 +66,14 @@ def from_dense(codes: Tensor) -> Atoms:
     return canonical(atoms, codes.gather(-1, atoms))
 
 
-def tile_length(signals: Tensor) -> int:
-    """Signals that torch works on at once: few on a CPU, which saves memory and hears Ctrl-C."""
-    if signals.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _TILE
-    return max(len(signals), 1)
+def tiles(signals: Tensor) -> list[slice]:
+    """Rows that torch works on at once: few on a CPU, which hears Ctrl-C in between.
+
+    A program that is compiled or exported has no loop over its batch.
+    """
+    if signals.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    return [slice(i, i + _TILE) for i in range(0, max(len(signals), 1), _TILE)]
 
 
 def check_problem(signals: Tensor, dictionary: Tensor, *, unit_norm: bool) -> None:

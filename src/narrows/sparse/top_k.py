@@ -14,7 +14,7 @@ from narrows.sparse.solution import (
     check_count,
     check_finite,
     check_problem,
-    tile_length,
+    tiles,
 )
 
 
@@ -31,9 +31,7 @@ def strongest(
         code = kernels.select(signals, dictionary, k, nonnegative)
         if code is not None:
             return code
-        whole = torch.compiler.is_compiling()  # a program of any batch size has no loop over it
-        tiles = [signals] if whole else signals.split(tile_length(signals))
-        found = [_largest(tile @ dictionary.T, k, nonnegative) for tile in tiles]
+        found = [_largest(signals[i] @ dictionary.T, k, nonnegative) for i in tiles(signals)]
         return torch.cat([atoms for atoms, _ in found]), torch.cat([values for _, values in found])
 
 
