@@ -2,7 +2,7 @@
 
 Without arguments it writes every table, number and plot of README and docs that comes from the
 ledger; with `--check` it writes nothing and fails if something would change. `collect` appends
-the runs of a folder that `narrows compare` or `narrows choose` wrote, under a name.
+the races of a folder that `narrows choose` wrote, under a name.
 """
 
 import argparse
@@ -47,10 +47,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     commands = parser.add_subparsers(dest="command")
     collecting = commands.add_parser(
-        "collect", help="append the runs of a comparison, or the races of a choice"
+        "collect", help="append the races of a choice"
     )
-    collecting.add_argument("folder", type=Path, help="that narrows compare or choose wrote")
-    collecting.add_argument("name", help="of the comparison or choice")
+    collecting.add_argument("folder", type=Path, help="that narrows choose wrote")
+    collecting.add_argument("name", help="of the choice")
     given = parser.parse_args()
     if given.command == "collect":
         print(f"appended {collect(given.folder, given.name)} lines")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evidence import FOLDER, append, benchmarks, claims, comparisons, latest, read
+from evidence import FOLDER, append, benchmarks, claims, read
 from evidence.__main__ import IMAGES, PLOTS, on_paper
-from evidence.collect import collect
 from evidence.pages import ROOT, filled, pages
 
 MOST_BYTES, MOST_PICTURES = 4_000_000, 35
@@ -73,29 +72,6 @@ def test_inline_markers_stand_within_a_line():
     """A line that begins with a comment is raw HTML to Markdown."""
     for page in pages():
         assert not re.search(r"^\s*<!-- evidence:.*<!-- end -->", page.read_text(), re.MULTILINE)
-
-
-def test_runs_of_a_comparison_are_collected(tmp_path):
-    (tmp_path / "results.csv").write_text(
-        "label,seed,model.beta,step_factor,nmse,bits_per_dimension,seconds,linear_probe,prior\n"
-        "vae,0,0.3,1.0,0.5,0.2,7.5,0.9,\n"
-        "vae,0,0.3,2.0,0.6,0.1,7.5,,\n"
-        "vae,1,0.3,1.0,0.4,0.2,8.5,0.8,\n"
-        "vae,1,0.3,1.0,0.4,0.2,8.5,0.8,pixelcnn\n"
-    )
-    (tmp_path / "metrics.json").write_text(
-        '{"command": "narrows compare vae", "data": "digits", "examples": [9, 3, 3],'
-        '"seeds": [0, 1], "references": {}, "advice": []}'
-    )
-    assert collect(tmp_path, "mine", tmp_path) == 2
-    first, second = latest("runs", tmp_path, comparison="mine")
-    assert first.configuration["point"] == {"model.beta": "0.3"}
-    assert first.figures["steps"] == {"2": {"nmse": 0.6, "bits_per_dimension": 0.1}}
-    assert second.figures["linear_probe"] == 0.8
-    about, comparison = comparisons.load("mine", tmp_path)
-    assert about.configuration["train"] == 9
-    assert {p.name for p in comparison.points} == {"vae (beta=0.3)", "vae (beta=0.3, step=x2)"}
-    assert comparison.intervals()["vae (beta=0.3)"]["nmse"][0] == pytest.approx(0.45)
 
 
 def test_the_repository_is_small():
