@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.layer [--rounds 12] [--ledger]
 
 Steps are interleaved; ratios are medians over rounds. The features are random and need a gradient,
-as they would behind an encoder. "Layer over bare bottleneck" is what the layer itself adds.
+as they would behind an encoder; both pass it straight through. "Layer over bare bottleneck" is what
+the layer itself adds.
 """
 
 import argparse
@@ -99,14 +100,16 @@ def main() -> None:
             {
                 "layer": ours(nw.VectorQuantizer(size, dim), x),
                 "bare": bare(nw.VectorQuantizer(size, dim), x),
-                "peer": theirs(VectorQuantize(dim=dim, codebook_size=size), x),
+                "peer": theirs(
+                    VectorQuantize(dim=dim, codebook_size=size, rotation_trick=False), x
+                ),
             },
             options.rounds if size < 8192 else max(3, options.rounds // 4),
         )
         report(f"{n:,} x {dim}, {size:,} codes", found, options)
     x = torch.randn(1, 16384, 64).requires_grad_()
     residual = nw.ResidualQuantizer(nw.VectorQuantizer(512, 64), stages=STAGES)
-    peer = ResidualVQ(dim=64, codebook_size=512, num_quantizers=STAGES)
+    peer = ResidualVQ(dim=64, codebook_size=512, num_quantizers=STAGES, rotation_trick=False)
     found = compare({"layer": ours(residual, x), "peer": theirs(peer, x)}, options.rounds // 2)
     report(f"16,384 x 64, {STAGES} stages of 512 codes", found, options)
 

@@ -12,7 +12,6 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +136,7 @@ def measure(x: Tensor, contestant: Contestant, seed: int) -> dict[str, float | l
     code, copies = contestant(x, seed)
     seconds = time.perf_counter() - began
     found = nw.metrics.identifiers(code, size=SIZE, vectors=x)
-    return {
+    figures = {
         "different": found.uniqueness,
         "alone": found.alone,
         "most with one": found.largest,
@@ -148,6 +147,14 @@ def measure(x: Tensor, contestant: Contestant, seed: int) -> dict[str, float | l
         "NMSE": float((copies - x).square().mean() / x.var(0).mean()),
         "seconds": seconds,
     }
+    return {name: rounded(value) for name, value in figures.items()}
+
+
+def rounded(value: float | list[float]) -> float | list[float]:
+    """To four digits, more than the page shows."""
+    if isinstance(value, list):
+        return [float(f"{one:.4g}") for one in value]
+    return float(f"{value:.4g}")
 
 
 def main() -> None:
@@ -164,11 +171,12 @@ def main() -> None:
         np.save(options.embeddings, embed(glosses(options.wordnet), options.encoder).numpy())
     x = torch.from_numpy(np.load(options.embeddings))
     for part in options.only.split(","):
-        for (of, contestant), seed in product(PARTS[part].items(), range(options.seeds)):
-            figures = measure(x, contestant, seed)
-            print(of, seed, figures, flush=True)
+        for of, contestant in PARTS[part].items():
+            found = [measure(x, contestant, seed) for seed in range(options.seeds)]
+            figures = {name: [one[name] for one in found] for name in found[0]}
+            print(of, figures, flush=True)
             if options.ledger:
-                record("semantic-ids", of, figures, seed=seed, threads=torch.get_num_threads())
+                record("semantic-ids", of, figures, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -127,6 +127,11 @@ def child(subject: str, n: int, dim: int, size: int) -> None:
     torch.set_num_threads(1)
 
     def make(rows: int, codes: int) -> Callable[[], None]:
+        if subject == "layer":
+            from benchmarks import layer
+
+            x = torch.randn(256, rows // 256, dim).requires_grad_()
+            return layer.ours(nw.VectorQuantizer(codes, dim), x)
         return peer(rows, dim, codes) if subject == "peer" else ours(rows, dim, codes, subject)
 
     make(256, 8)()  # loads code and library buffers
@@ -149,11 +154,12 @@ def _memory(field: str) -> float:
 def measure_memory() -> dict[str, dict]:
     rows = {}
     for n, dim, size in SIZES:
-        peaks = {name: high_water(name, n, dim, size) for name in ("peer", "on", "off")}
-        megabytes = {"peer": peaks["peer"], "compiled": peaks["on"], "torch": peaks["off"]}
+        subjects = {"peer": "peer", "compiled": "on", "torch": "off", "layer": "layer"}
+        megabytes = {name: high_water(who, n, dim, size) for name, who in subjects.items()}
         rows[f"{n:,} x {dim}, {size:,}"] = {
             "megabytes": {name: round(peak, 1) for name, peak in megabytes.items()},
-            "memory_ratio": round(peaks["peer"] / peaks["on"], 2),
+            "memory_ratio": round(megabytes["peer"] / megabytes["compiled"], 2),
+            "layer_memory_ratio": round(megabytes["peer"] / megabytes["layer"], 2),
         }
     return rows
 

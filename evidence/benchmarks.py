@@ -51,24 +51,23 @@ def over_seeds(name: str, corner: str = "", heads: str = "") -> str:
     """One row per contestant: the mean of each figure, and its range over seeds.
 
     Args:
-        name: of the benchmark.
+        name: of a benchmark whose figures are lists, a place for each seed.
         corner: heading of the contestants, "_" for a space.
-        heads: the figures, with commas between, "_" for a space; all by default.
+        heads: the figures, with semicolons between, "_" for a space; all by default.
     """
-    found = _by_contestant(name)
-    every = dict.fromkeys(key for runs in found.values() for run in runs for key in run.figures)
-    chosen = heads.replace("_", " ").split(",") if heads else list(every)
-    rows = [
-        [of, str(len(runs)), *(_range([run.figures[head] for run in runs]) for head in chosen)]
-        for of, runs in found.items()
-    ]
+    runs = last(name)
+    chosen = heads.replace("_", " ").split(";") if heads else list(runs[0].figures)
+    rows = []
+    for run in runs:
+        figures = [run.figures[head] for head in chosen]
+        rows.append([run.configuration["of"], str(len(figures[0])), *map(_range, figures)])
     return grid([corner.replace("_", " "), "seeds", *chosen], rows)
 
 
 def _range(values: Sequence[Any]) -> str:
     """The mean, and from where to where; of lists each place by itself."""
     if isinstance(values[0], list):
-        return " / ".join(map(_range, zip(*values, strict=True)))
+        return " / ".join(f"{statistics.mean(place):.3g}" for place in zip(*values, strict=True))
     mean, low, high = (f"{f(values):.4g}" for f in (statistics.mean, min, max))
     return mean if low == high else f"{mean} ({low} to {high})"
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 PROGRAM = """
-import sys, time, torch
+import signal, sys, time, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs it behind
 from torch.nn.functional import normalize
 from narrows.functional.kmeans import kmeans, kmeans_plus_plus
 from narrows.functional.nearest import nearest

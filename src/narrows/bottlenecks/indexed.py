@@ -120,7 +120,7 @@ class Indexed(Bottleneck):
         if latents:
             features = [latent.features.reshape(-1, self.in_features) for latent in latents]
             index = [torch.as_tensor(latent.code).flatten() for latent in latents]
-            self.learn(_joined(features), _joined(index))
+            self.learn(joined(features), joined(index))
 
     def learn(self, features: Tensor, index: Tensor) -> bool:
         """`update` from features `[n, dim]` and their indices `[n]`.
@@ -171,6 +171,6 @@ class Indexed(Bottleneck):
         return {"counts": tally(index, self.size)}
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
+def joined(parts: Sequence[Tensor]) -> Tensor:
     """One tensor of all; not a copy where there is only one."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from narrows.bottlenecks.base import COUNTS, Bottleneck, Gradient, RateArgument
-from narrows.bottlenecks.indexed import Indexed
+from narrows.bottlenecks.indexed import Indexed, joined
 from narrows.codes import Code, Indices, one_tensor
 from narrows.functional.usage import tally, usage, usage_advice
 from narrows.latent import Latent
@@ -178,8 +178,8 @@ class ResidualQuantizer(Bottleneck):
         """Each stage learns from the residuals that it was given."""
         if not latents:
             return
-        rows = torch.cat([latent.features.reshape(-1, self.in_features) for latent in latents])
-        code = torch.cat([torch.as_tensor(latent.code).flatten(0, -2) for latent in latents])
+        rows = joined([latent.features.reshape(-1, self.in_features) for latent in latents])
+        code = joined([torch.as_tensor(latent.code).flatten(0, -2) for latent in latents])
         if self.shared:
             residuals = [rows] + [rows - self._sum(code[:, :s]) for s in range(1, self.stages)]
             sent = code.T.flatten() >= 0
@@ -189,7 +189,8 @@ class ResidualQuantizer(Bottleneck):
         for s, stage in enumerate(self._every):
             sent = code[:, s] >= 0
             before = self._part(s, code)
-            if stage.learn(residual[sent], code[sent, s]):
+            kept = slice(None) if bool(sent.all()) else sent
+            if stage.learn(residual[kept], code[kept, s]):
                 before = stage.vectors(stage.assign(residual))  # what it leaves over from now on
             residual = residual - before
 
