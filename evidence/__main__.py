@@ -46,9 +46,7 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     commands = parser.add_subparsers(dest="command")
-    collecting = commands.add_parser(
-        "collect", help="append the races of a choice"
-    )
+    collecting = commands.add_parser("collect", help="append the races of a choice")
     collecting.add_argument("folder", type=Path, help="that narrows choose wrote")
     collecting.add_argument("name", help="of the choice")
     given = parser.parse_args()

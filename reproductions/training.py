@@ -44,7 +44,7 @@ def binary(data: Dataset) -> Dataset:
     """The same images in black and white: 1 where a pixel is above 1/2."""
 
     def cut(split: Split) -> Split:
-        return Split((whole(split) > 0.5).float(), split.labels, split.own_units)
+        return Split((whole(split) > 0.5).float(), split.labels, split.features)
 
     parts = {name: cut(getattr(data, name)) for name in ("train", "validation", "test")}
     return replace(data, name=f"{data.name}, black and white", **parts)

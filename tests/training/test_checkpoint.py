@@ -177,6 +177,15 @@ def test_every_step_of_writing_is_a_safe_place_to_die(tmp_path, monkeypatch):
                 assert load_checkpoint(folder, "previous")["step"] == 1
 
 
+def test_two_names_of_one_checkpoint_leave_no_third(tmp_path):
+    """As a kill between the link and the rename leaves them: renaming one to the other is void."""
+    last = save_checkpoint(tmp_path, {"step": 0})
+    os.link(last, tmp_path / "previous.safetensors")
+    save_checkpoint(tmp_path, {"step": 1})
+    assert sorted(os.listdir(tmp_path)) == ["last.safetensors", "previous.safetensors"]
+    assert load_checkpoint(tmp_path)["step"] == 1
+
+
 def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path):
     script = f"""
 import torch

@@ -179,6 +179,7 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, scratch)
     scratch.replace(target)
+    scratch.unlink(missing_ok=True)  # which a rename leaves where both are one file already
 
 
 def _is_whole(path: Path) -> bool:
