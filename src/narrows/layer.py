@@ -111,7 +111,9 @@ class Layer(Following):
         if per not in ("example", "element"):
             raise ValueError(f"Layer: per must be 'example' or 'element', got {per!r}")
         self.bottleneck = bottleneck
-        self.axis, self.beta, self.per = axis, float(beta), per
+        self.axis: int = axis
+        self.beta: float = float(beta)
+        self.per: Literal["example", "element"] = per
         self.prior = prior
         self._begin()
 

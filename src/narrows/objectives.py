@@ -144,7 +144,9 @@ class MultiResolutionSTFT(Objective):
                 "MultiResolutionSTFT: expected weight >= 0, floor > 0 and windows of at least 4 "
                 f"samples, got {weight}, {floor} and {tuple(windows)}"
             )
-        self.weight, self.windows, self.floor = weight, tuple(windows), floor
+        self.weight: float = weight
+        self.windows: tuple[int, ...] = tuple(windows)
+        self.floor: float = floor
 
     def loss(self, model: Autoencoder, x: Tensor) -> Loss:
         """The bound and the distance of spectra; `Loss.terms` has it, unweighted, as `stft`."""

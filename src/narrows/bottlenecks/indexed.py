@@ -55,7 +55,9 @@ class Indexed(Bottleneck):
         self.constraint: EntropyConstraint | None = None
         if entropy_constraint is not None:
             self.set_rate_weight(entropy_constraint)
-            self.rate_argument = RateArgument("bottleneck.entropy_constraint", STRENGTHS)
+            self.rate_argument: RateArgument | None = RateArgument(
+                "bottleneck.entropy_constraint", STRENGTHS
+            )
 
     @property
     def codes(self) -> Indices:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Uniform
 
-from narrows.bottlenecks.base import BETA, Bottleneck
+from narrows.bottlenecks.base import BETA, Bottleneck, Gradient, RateArgument
 from narrows.codes import Code, Indices, tensors
 from narrows.functional.straight_through import straight_through
 from narrows.functional.usage import tally, usage
@@ -50,8 +50,8 @@ class Rounded(Bottleneck):
         (tensor([[ 0., -2.]]), tensor([[127, 125]]))
     """
 
-    rate_argument = BETA
-    gradient = "straight_through"
+    rate_argument: RateArgument | None = BETA
+    gradient: Gradient = "straight_through"
     anchor: Tensor
 
     def __init__(
@@ -72,7 +72,10 @@ class Rounded(Bottleneck):
             raise ValueError(
                 f"Rounded: expected the estimator straight_through or noise, got {estimator!r}"
             )
-        self.step, self.reach, self.estimator, self.side = step, reach, estimator, side
+        self.step: float = step
+        self.reach: int = reach
+        self.estimator: Literal["straight_through", "noise"] = estimator
+        self.side: int | None = side
         self.register_constant("anchor", lambda: torch.zeros(()))  # knows z's dtype
 
     @property

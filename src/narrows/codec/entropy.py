@@ -63,7 +63,7 @@ class Writer:
     """Encodes the known symbols of a walk; `put` is what follows it."""
 
     def __init__(self, rounding: Rounding | None = None) -> None:
-        self.rounding = rounding or Rounding()
+        self.rounding: Rounding = rounding or Rounding()
         self._coder = stream.queue.RangeEncoder()
 
     def put(self, step: Conditional) -> Tensor:
@@ -91,7 +91,7 @@ class Reader:
     def __init__(self, payload: bytes, rounding: Rounding | None = None) -> None:
         if len(payload) % 4:
             raise CodecError(f"expected a payload of whole 32-bit words, got {len(payload)} bytes")
-        self.rounding = rounding or Rounding(b"")
+        self.rounding: Rounding = rounding or Rounding(b"")
         self._left = 8 * len(payload) + _SLACK
         self._coder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
 
@@ -132,7 +132,7 @@ class Stack:
     """
 
     def __init__(self, words: np.ndarray, rounding: Rounding | None = None) -> None:
-        self.rounding = rounding or Rounding()
+        self.rounding: Rounding = rounding or Rounding()
         self._coder = stream.stack.AnsCoder(words)
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ class Rounding:
     """
 
     def __init__(self, notes: bytes | None = None) -> None:
-        self.writing = notes is None
+        self.writing: bool = notes is None
         self._noted: dict[int, int] = dict(_parsed(notes or b""))
         self._places = np.array([*self._noted], np.int64)
         self._place = 0
@@ -138,7 +138,7 @@ class Networks:
     """
 
     def __init__(self, model: Autoencoder) -> None:
-        self.model = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
+        self.model: Autoencoder = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
         for held in chain(self.model.parameters(), self.model.buffers()):
             held.data = held.data.contiguous()
         zeros = torch.zeros(1, *model.sites, model.bottleneck.out_features, dtype=torch.float64)

@@ -39,6 +39,10 @@ class Judge:
         self.data: Dataset = data
         self.epochs: int = epochs
         self.seed: int = seed
+        self.train: Tensor
+        self.test: Tensor
+        self.train_labels: Tensor | None
+        self.test_labels: Tensor | None
         self.train, self.train_labels = _head(data.train, examples)
         self.test, self.test_labels = _head(data.test, examples)
 

@@ -47,7 +47,9 @@ class Pretrained(Network):
     ) -> None:
         if name not in _LIBRARIES:
             raise ValueError(f"Pretrained: expected one of {', '.join(_LIBRARIES)}, got {name!r}")
-        self.name, self.config, self.decoder_network = name, dict(config), decoder
+        self.name: str = name
+        self.config: Mapping[str, object] = dict(config)
+        self.decoder_network: Network | None = decoder
         self._halves: Parts | None = None
         self._sites: dict[tuple[int, ...], tuple[int, ...]] = {}
 

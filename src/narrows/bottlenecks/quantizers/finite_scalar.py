@@ -89,7 +89,7 @@ class FiniteScalarQuantizer(Indexed):
         self.bound: Bound = bound
         self.scale: float = scale
         self.noise: float = noise
-        self.noisy = noise > 0
+        self.noisy: bool = noise > 0
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_constant("bases", lambda: torch.tensor(bases))
         self.register_constant("tops", lambda: torch.tensor(levels) - 1)

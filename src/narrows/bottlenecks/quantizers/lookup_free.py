@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import Gradient, RateArgument
-from narrows.bottlenecks.indexed import Indexed
+from narrows.bottlenecks.indexed import Estimate, Indexed
 from narrows.functional.commitment import commit
 from narrows.functional.ranks import sum_over_ranks
 from narrows.functional.straight_through import straight_through
@@ -83,7 +83,7 @@ class LookupFreeQuantizer(Indexed):
         self.entropy: float = entropy
         self.gradient: Gradient = "estimated" if spherical else "straight_through"
         self.unit = spherical
-        self.estimate = None if spherical else straight_through
+        self.estimate: Estimate | None = None if spherical else straight_through
         self.scale: float = dim**-0.5 if spherical else 1.0
         self.register_buffer("marginal", torch.full((dim,), 0.5))
         self.register_constant("powers", lambda: 1 << torch.arange(dim))

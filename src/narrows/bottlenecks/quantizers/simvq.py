@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
-from narrows.bottlenecks.indexed import ESTIMATES, Indexed
+from narrows.bottlenecks.indexed import ESTIMATES, Estimate, Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.latent import Latent
 
@@ -63,7 +63,7 @@ class SimVQ(Indexed):
         plain = estimator == "straight_through"
         self.gradient: Gradient = "straight_through" if plain else "estimated"
         self._commit = commit if plain else commit_rotated
-        self.estimate = ESTIMATES[estimator]
+        self.estimate: Estimate | None = ESTIMATES[estimator]
         self.register_buffer("base", torch.randn(size, dim) * dim**-0.5)
         self.linear: nn.Parameter = nn.Parameter(torch.eye(dim))
         self.offset: nn.Parameter = nn.Parameter(torch.zeros(dim))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
-from narrows.bottlenecks.indexed import ESTIMATES, STRENGTHS, Indexed
+from narrows.bottlenecks.indexed import ESTIMATES, STRENGTHS, Estimate, Indexed
 from narrows.bottlenecks.quantizers.codebook import Codebook, CodebookLearning, check_arguments
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.latent import Latent
@@ -73,14 +73,15 @@ class VectorQuantizer(Indexed):
         plain = estimator == "straight_through" and metric == "euclidean"
         self.gradient = "straight_through" if plain else "estimated"
         self._commit = commit if estimator == "straight_through" else commit_rotated
-        self.unit = unit = metric == "cosine"
-        self.estimate = None if unit else ESTIMATES[estimator]
+        unit = metric == "cosine"
+        self.unit: bool = unit
+        self.estimate: Estimate | None = None if unit else ESTIMATES[estimator]
         self.codebook: Codebook = Codebook(size, dim, learning=learning, unit=unit, seed=seed)
         if self.constraint is not None:
             self.rate_argument = RateArgument("bottleneck.learning.entropy_constraint", STRENGTHS)
         revival = learning.revive_after is not None
         learns = learning.method == "ema" or learning.init != "uniform" or revival
-        self.follows = learns or self.constraint is not None
+        self.follows: bool = learns or self.constraint is not None
 
     @property
     def weights(self) -> Mapping[str, float]:
