@@ -7,6 +7,7 @@ refused before it takes the machine's memory.
 
 import contextlib
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,23 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], header: dict[str, str] | None = None
 ) -> None:
-    """Writes a safetensors file of the mode that all files of the user have."""
-    path.unlink(missing_ok=True)
-    path.touch()
-    mode = path.stat().st_mode  # the library gives its files another, and may put a new one here
-    save_file(tensors, path, header)
-    path.chmod(mode)
+    """Writes a safetensors file of the mode that all files of the user have.
+
+    The library writes under a name of chance first, which a kill would leave there for ever: it
+    gets a folder of its own, which the next writing of the same file clears.
+    """
+    folder = path.with_name(f"{path.name}.folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        own = folder / "own"
+        own.touch()
+        mode = own.stat().st_mode  # the library gives its files another
+        save_file(tensors, folder / path.name, header)
+        (folder / path.name).chmod(mode)
+        (folder / path.name).replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_weights(path: Path, checksum: object) -> dict[str, Tensor]:
