@@ -254,6 +254,7 @@ def test_slow_data_are_cut_so_that_a_rate_can_be_steered(tmp_path, data, monkeyp
     made._probe()
     made._start()
     assert 4000 <= made.state.options["train_examples"] < 36_000
+    assert made.state.options["test_examples"] == procedure.HELD
 
 
 def test_data_that_teach_nothing_are_refused(data, tmp_path):

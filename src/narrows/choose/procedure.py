@@ -29,6 +29,8 @@ LONGER = 2
 MOST_EPOCHS = 300
 FEWEST = 12
 """Epochs of the last heat for which the training split is cut down: to steer a rate takes some."""
+HELD = 1000
+"""Examples for validation, and for test, at most: files hold `WRITTEN` of them."""
 FAR = 0.1
 """Share of the rate from which on a run is not compared; nearer ones are brought to it."""
 STATE = "choose.json"
@@ -154,7 +156,10 @@ class _Procedure:
         return races, requests
 
     def _cut(self, requests: Mapping[float, Request]) -> None:
-        """Fewer training examples where the last heat would have too few epochs of all."""
+        """Fewer training examples where the last heat would have too few epochs of all.
+
+        And no more for validation and test than decide anything: every epoch is validated.
+        """
         runs = sum(_expected_runs(len(request.contenders)) for request in requests.values())
         seconds = (1 - SHORT) * self.left * self.workers / runs
         slow = sorted(pace.epoch for pace in self.paces.values())[len(self.paces) // 2]
@@ -163,6 +168,11 @@ class _Procedure:
         n = len(self.data.train)
         if epochs < FEWEST and n > 4000 and "train_examples" not in options:
             options["train_examples"] = max(4000, min(n, int(round(n * epochs / FEWEST, -3))))
+        if (
+            "test_examples" not in options
+            and max(len(self.data.validation), len(self.data.test)) > HELD
+        ):
+            options["test_examples"] = HELD
         self.state.options = options
 
     def _rescale(self) -> None:

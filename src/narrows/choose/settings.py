@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping
 
-SMALL = 14
-"""Pixels a side, below which images have a narrower network and larger steps, for more seeds."""
+SMALL = 48
+"""Pixels a side, below which images have a narrower network and larger steps: in the same time it
+trains on twice as many, which is worth more."""
+TINY = 14
+"""Pixels a side, below which one halving leaves few enough sites."""
 
 
 def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
@@ -16,7 +19,7 @@ def network(shape: tuple[int, ...], rate: float) -> dict[str, object]:
     if len(shape) != 3:
         return {}
     side, dimensions = min(shape[1:]), math.prod(shape)
-    halvings = 1 if side < SMALL else 2 if side < 48 else 3
+    halvings = 1 if side < TINY else 2 if side < SMALL else 3
     while halvings > 1 and math.prod(shape[1:]) / 4**halvings * 9 < rate * dimensions:
         halvings -= 1
     hidden, layers = (32, 1) if side < SMALL else (64, 2)
