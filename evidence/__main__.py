@@ -2,7 +2,7 @@
 
 Without arguments it writes every table, number and plot of README and docs that comes from the
 ledger; with `--check` it writes nothing and fails if something would change. `collect` appends
-the races of a folder that `narrows choose` wrote, under a name.
+the races of a folder that `narrows choose` wrote, under a name; `close` packs a ledger's lines.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evidence import benchmarks, rate_distortion
 from evidence.collect import collect
+from evidence.ledger import close, kinds
 from evidence.pages import ROOT, filled, pages
 from narrows.report import Picture
 from narrows.report.theme import PAPER
@@ -49,7 +50,12 @@ def main() -> int:
     collecting = commands.add_parser("collect", help="append the races of a choice")
     collecting.add_argument("folder", type=Path, help="that narrows choose wrote")
     collecting.add_argument("name", help="of the choice")
+    closing = commands.add_parser("close", help="pack the lines of a ledger into a volume")
+    closing.add_argument("kind", choices=kinds(), help="of runs")
     given = parser.parse_args()
+    if given.command == "close":
+        print(f"wrote {close(given.kind)}")
+        return 0
     if given.command == "collect":
         print(f"appended {collect(given.folder, given.name)} lines")
         return 0

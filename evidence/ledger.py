@@ -1,13 +1,16 @@
 """Lines of the ledger: what was run, on what, and what came of it."""
 
 import json
+import lzma
 import math
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from narrows.saving.writing import write_bytes
 
 FOLDER = Path(__file__).parent
 DIGITS = 8
@@ -67,7 +70,7 @@ def now(
 
 def commit() -> str:
     """The commit of this checkout; "unknown" outside of one."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!evidence/*.jsonl")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!evidence/*.jsonl*")
     return (_git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 
 
@@ -96,9 +99,8 @@ def append(kind: str, run: Run, folder: Path = FOLDER) -> Path:
 
 def holds(kind: str, run: Run, folder: Path = FOLDER) -> bool:
     """Whether a run of this configuration has ended with these figures before."""
-    path, new = folder / f"{kind}.jsonl", json.loads(run.line())
-    known = read(kind, folder) if path.is_file() else []
-    same = ((old.configuration, old.figures) for old in known)
+    new = json.loads(run.line())
+    same = ((old.configuration, old.figures) for old in read(kind, folder))
     return (new["configuration"], new["figures"]) in same
 
 
@@ -108,13 +110,49 @@ def read(kind: str, folder: Path = FOLDER) -> list[Run]:
     Raises:
         ValueError: naming file and line, if a line is not a run.
     """
-    path, found = folder / f"{kind}.jsonl", []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            found.append(Run(**json.loads(text)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+    found = []
+    for path, text in _texts(kind, folder):
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                found.append(Run(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
     return found
+
+
+def close(kind: str, folder: Path = FOLDER) -> Path:
+    """Packs all lines of a ledger into a volume, KIND.N.jsonl.xz, that is never touched again.
+
+    Ledgers grow for ever, and a line is some twelve times as long as what is new in it.
+
+    Raises:
+        LookupError: if the ledger has no open lines.
+    """
+    path = folder / f"{kind}.jsonl"
+    if not path.is_file():
+        raise LookupError(f"{path} is not there: nothing to close")
+    volume = folder / f"{kind}.{len(_volumes(kind, folder)) + 1:02}.jsonl.xz"
+    write_bytes(volume, lzma.compress(path.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+    path.unlink()
+    return volume
+
+
+def kinds(folder: Path = FOLDER) -> list[str]:
+    """Of runs that there are ledgers of."""
+    return sorted({path.name.partition(".")[0] for path in folder.glob("*.jsonl*")})
+
+
+def _volumes(kind: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{kind}.*.jsonl.xz"))
+
+
+def _texts(kind: str, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Files of a ledger and what they hold, the oldest first."""
+    for volume in _volumes(kind, folder):
+        yield volume, lzma.decompress(volume.read_bytes()).decode()
+    path = folder / f"{kind}.jsonl"
+    if path.is_file():
+        yield path, path.read_text(encoding="utf-8")
 
 
 def latest(kind: str, folder: Path = FOLDER, **configuration: Any) -> list[Run]:

@@ -1,16 +1,17 @@
 """The ledger: lines are added, checked and never changed."""
 
 import json
+import lzma
 import math
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evidence import FOLDER, Run, append, latest, now, read
+from evidence import FOLDER, Run, append, close, kinds, latest, now, read
 
 ROOT = FOLDER.parent
-KINDS = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
+KINDS = kinds()
 
 
 def a_run(seed: int = 0, **figures: float) -> Run:
@@ -61,6 +62,23 @@ def test_a_broken_line_is_named(tmp_path):
         read("kind", tmp_path)
 
 
+def test_a_closed_ledger_is_read_before_what_is_appended_later(tmp_path):
+    for seed in range(2):
+        append("kind", a_run(2 * seed), tmp_path)
+        append("kind", a_run(2 * seed + 1), tmp_path)
+        assert close("kind", tmp_path).name == f"kind.0{seed + 1}.jsonl.xz"
+    append("kind", a_run(4), tmp_path)
+    assert [run.configuration["seed"] for run in read("kind", tmp_path)] == [0, 1, 2, 3, 4]
+    assert kinds(tmp_path) == ["kind"]
+
+
+def test_nothing_is_closed_twice(tmp_path):
+    append("kind", a_run(), tmp_path)
+    close("kind", tmp_path)
+    with pytest.raises(LookupError, match="nothing to close"):
+        close("kind", tmp_path)
+
+
 def test_a_run_of_now_knows_its_commit_and_machine():
     run = now({"seed": 0}, {"nmse": 0.1})
     assert run.commit
@@ -75,9 +93,25 @@ def test_every_line_of_a_ledger_is_a_run(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_ledger_only_grows(kind):
-    """What the last commit holds is the beginning of the file."""
-    name = f"evidence/{kind}.jsonl"
-    done = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True)
-    if done.returncode:
+    """What the last commit holds is the beginning of what there is."""
+    listed = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD", "evidence/"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    names = [name for name in listed.stdout.split() if name.startswith(f"evidence/{kind}.jsonl")]
+    volumes = [n for n in listed.stdout.split() if n.startswith(f"evidence/{kind}.") and ".xz" in n]
+    if not names + volumes:
         pytest.skip("not in a commit yet, or no git checkout")
-    assert (ROOT / name).read_bytes().startswith(done.stdout)
+    before = b"".join(map(_shown, [*sorted(volumes), *names]))
+    present = [*sorted(FOLDER.glob(f"{kind}.*.jsonl.xz")), *FOLDER.glob(f"{kind}.jsonl")]
+    now = b"".join(_content(path.name, path.read_bytes()) for path in present)
+    assert now.startswith(before)
+
+
+def _shown(name: str) -> bytes:
+    done = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True)
+    return _content(name, done.stdout)
+
+
+def _content(name: str, content: bytes) -> bytes:
+    return lzma.decompress(content) if name.endswith(".xz") else content
