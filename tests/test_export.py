@@ -137,3 +137,24 @@ def test_the_command_writes_compares_and_prints(digits, tmp_path, capsys):
     assert (torch.from_numpy(restored) - run.model.reconstruct(x)).abs().max() < 1e-5
     assert main(["export", str(run.folder), "--format", "hub"]) == 0
     assert "nmse" in (run.folder / "hub" / "README.md").read_text()
+
+
+def test_a_full_disk_ends_no_process(tmp_path):
+    """A limit on the size of files is met as a full disk is; torch's own writer would abort."""
+    program = f"""
+import resource, signal, torch
+import narrows as nw
+from narrows.export import export_torch
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+model = nw.Autoencoder((1, 8, 8), nw.bottlenecks.Identity(2))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    export_torch(model, {str(tmp_path)!r}, examples=torch.rand(2, 1, 8, 8))
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "File too large: " in done.stdout
+    assert "encoder.pt2" in done.stdout
+    assert not list(tmp_path.iterdir())

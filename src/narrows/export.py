@@ -8,6 +8,7 @@ model; the batch may have any size.
 """
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -103,8 +104,10 @@ def export_torch(
     with _leaving(model):
         program, inputs, outputs = _program(model, examples, part)
         path = Path(folder) / f"{part}.pt2"
+        content = io.BytesIO()
+        torch.export.save(program, content)  # to a file it would end the process on a full disk
         with whole(path) as partial:
-            torch.export.save(program, partial)
+            partial.write_bytes(content.getvalue())
             module = torch.export.load(partial).module()
             return _compare(path, lambda given: list(module(*given)), inputs, outputs)
 

@@ -1,5 +1,7 @@
 """Folders that one process writes at a time, and files whose faults are named."""
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ import pytest
 
 import narrows as nw
 from narrows.cli.main import main
-from narrows.saving.writing import LOCK, FolderInUseError, read_json, read_yaml, sole_writer
+from narrows.saving.writing import LOCK, FolderInUseError, read_json, read_yaml, sole_writer, whole
 from narrows.tasks import Call, Local
 from tests.tasks import chores
 
@@ -78,3 +80,14 @@ def test_a_damaged_file_is_named_with_the_fault_and_the_way_on(tmp_path, content
     (tmp_path / "facts").write_text(content)
     with pytest.raises(ValueError, match=r"facts is damaged \(.+\): make it again"):
         read(tmp_path / "facts", "make it again")
+
+
+def test_an_error_while_writing_names_the_file(tmp_path):
+    def full(partial):
+        partial.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    named = r"No space left on device: '.*table\.json'$"
+    with pytest.raises(OSError, match=named), whole(tmp_path / "table.json") as partial:
+        full(partial)
+    assert not os.listdir(tmp_path)

@@ -6,6 +6,7 @@ refused before it takes the machine's memory.
 """
 
 import contextlib
+import errno
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +49,9 @@ def write_tensors(
 
     The library writes under a name of chance first, which a kill would leave there for ever: it
     gets a folder of its own, which the next writing of the same file clears.
+
+    Raises:
+        OSError: if it cannot be written.
     """
     folder = path.with_name(f"{path.name}.folder")
     shutil.rmtree(folder, ignore_errors=True)
@@ -59,6 +63,8 @@ def write_tensors(
         save_file(tensors, folder / path.name, header)
         (folder / path.name).chmod(mode)
         (folder / path.name).replace(path)
+    except SafetensorError as error:  # how a full disk shows
+        raise OSError(errno.EIO, str(error), str(path)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

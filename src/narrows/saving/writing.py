@@ -29,13 +29,21 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place beside a file to write to; it becomes the file if the block ends without an error."""
+    """A place beside a file to write to; it becomes the file if the block ends without an error.
+
+    Raises:
+        OSError: of the block, such as that the disk is full; it names the file.
+    """
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(partial), partial):
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -108,10 +108,7 @@ def write_state(path: Path, state: State) -> None:
         "sha256": checksum(tensors, text),
         "versions": json.dumps(versions()),
     }
-    try:
-        write_tensors(path, tensors, header)
-    except SafetensorError as error:  # how a full disk shows
-        raise OSError(None, str(error)) from error
+    write_tensors(path, tensors, header)
 
 
 def read_state(path: Path) -> State:
