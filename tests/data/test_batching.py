@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narrows.data.batching import batches, permutation, share, steps_per_epoch
+from narrows.data.batching import RUNS, batches, permutation, share, steps_per_epoch
 
 COUNTS = st.integers(1, 60)
 
@@ -29,6 +29,24 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
     assert torch.equal(first, permutation(100, seed=1, epoch=0))
     assert not torch.equal(first, permutation(100, seed=0, epoch=1))
     assert not torch.equal(first, permutation(100, seed=2, epoch=0))
+
+
+@given(n=st.integers(1, 400), buffer=st.integers(1, 500), seed=st.integers(0, 9))
+def test_a_shuffle_buffer_visits_every_row_once_and_reads_runs(n, buffer, seed):
+    order = permutation(n, seed, 0, buffer=buffer)
+    assert order.sort().values.tolist() == list(range(n))
+    run = max(1, buffer // RUNS)
+    if buffer < n:  # the rows of a buffer are whole runs, but for those at its two ends
+        for part in order.split(buffer):
+            whole = part.sort().values.div(run, rounding_mode="floor").bincount() % run
+            assert int((whole != 0).sum()) <= 3  # two ends, and the data's last run
+
+
+def test_a_run_of_the_disk_is_read_within_one_buffer():
+    first = permutation(1000, 0, 0, buffer=128)
+    assert sorted(first[:128].tolist()) != list(range(128))
+    assert len(first[:128].div(2, rounding_mode="floor").unique()) == 64
+    assert not torch.equal(first, permutation(1000, 0, 1, buffer=128))
 
 
 def test_cutting_batches_draws_nothing_from_the_global_generator():

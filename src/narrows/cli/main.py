@@ -25,6 +25,7 @@ COMMANDS = {
     "denoise": "add noise to test images, encode and decode them",
     "compress": "write image files as a run's codes, as small as their rate",
     "decompress": "decode compressed files to images",
+    "activations": "write what a layer of a language model gives for texts, to train on",
     "codes": "write a table of items and their codes, such as semantic identifiers",
     "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
@@ -35,6 +36,7 @@ COMMANDS = {
 _PLACES = {
     **dict.fromkeys(("sample", "interpolate", "traverse", "mask", "denoise"), "generate"),
     **dict.fromkeys(("compress", "decompress"), "files.compression"),
+    "activations": "files.activations",
     "codes": "files.codes",
     "export": "files.export",
     **dict.fromkeys(("evaluate", "report"), "evaluate"),

@@ -6,19 +6,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+RUNS = 64
+"""Places of the data that a shuffle buffer is filled from."""
 
-def permutation(n: int, seed: int, epoch: int) -> Tensor:
-    """A permutation of `0..n-1`, `[n]` int64, that depends on seed and epoch alone.
 
-    The two are mixed by NumPy's `SeedSequence`, so that (0, 1) and (1, 0) differ.
+def permutation(n: int, seed: int, epoch: int, *, buffer: int | None = None) -> Tensor:
+    """A permutation of `0..n-1`, `[n]` int64, that depends on seed, epoch and buffer alone.
+
+    Seed and epoch are mixed by NumPy's `SeedSequence`, so that (0, 1) and (1, 0) differ.
+
+    With a buffer smaller than n, rows are cut into runs of `buffer // 64` neighbours, the runs are
+    shuffled, and then each `buffer` rows that follow one another. So the disk is read in runs, each
+    once an epoch where memory has room for a buffer, and each buffer mixes rows of 64 places.
     """
     words = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
-    return torch.randperm(n, generator=generator)
+    if buffer is None or buffer >= n:
+        return torch.randperm(n, generator=generator)
+    run = max(1, buffer // RUNS)
+    runs = torch.randperm(-(-n // run), generator=generator)
+    rows = (runs[:, None] * run + torch.arange(run)).flatten()
+    parts = rows[rows < n].split(buffer)
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in parts])
 
 
 def batches(
-    n: int, size: int, *, seed: int = 0, epoch: int = 0, start: int = 0, drop_last: bool = True
+    n: int,
+    size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    start: int = 0,
+    drop_last: bool = True,
+    buffer: int | None = None,
 ) -> Iterator[Tensor]:
     """Yields the row numbers of one epoch's batches, each `[size]` int64.
 
@@ -35,21 +55,23 @@ def batches(
         start: number of leading batches to leave out.
         drop_last: whether to leave out the incomplete batch at the end; a set smaller than one
             batch is one incomplete batch, and is kept.
+        buffer: rows shuffled together (`Split.buffer`), so that data on a disk are read in runs;
+            None: all.
 
     Raises:
-        ValueError: if n or size is below 1, or start is negative.
+        ValueError: if n, size or buffer is below 1, or start is negative.
 
     Example:
         >>> first, second = batches(5, 2, seed=0)
         >>> [len(first), len(second)]
         [2, 2]
     """
-    if n < 1 or size < 1 or start < 0:
+    if n < 1 or size < 1 or start < 0 or (buffer is not None and buffer < 1):
         raise ValueError(
-            f"expected at least 1 example, batches of at least 1 and start >= 0, got n={n}, "
-            f"size={size}, start={start}"
+            f"expected at least 1 example, batches and a buffer of at least 1 and start >= 0, got "
+            f"n={n}, size={size}, start={start}, buffer={buffer}"
         )
-    order = permutation(n, seed, epoch)
+    order = permutation(n, seed, epoch, buffer=buffer)
     end = n - n % size if drop_last and n >= size else n
     for first in range(start * size, end, size):
         yield order[first : min(first + size, end)]

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from numpy.typing import NDArray
@@ -30,11 +30,14 @@ class Split:
         labels: `[n]` int64 class numbers, or None.
         features: of data in their own units, which axis of an example holds the features; None for
             images in [0, 1]. Data that cannot be images have the last one by default.
+        buffer: examples that training shuffles together, of data that stay on the disk
+            (`batching.permutation`); None: all.
     """
 
     images: Tensor
     labels: Tensor | None = None
     features: int | None = None
+    buffer: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         if self.features is None and self.images.dim() != 4:

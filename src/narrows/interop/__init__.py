@@ -2,13 +2,29 @@
 
 `swap` puts a bottleneck into a model in place of its own; `cache` writes the latents of a data set,
 on which bottlenecks are compared; `Pretrained` makes its encoder and decoder a network.
+`record` writes the activations of any layer to the disk, `record_text` those of a `Language` model.
 """
 
+from narrows.interop.activations import record as record
 from narrows.interop.cache import cache as cache
+from narrows.interop.language import Language as Language
+from narrows.interop.language import read_texts as read_texts
+from narrows.interop.language import record_text as record_text
 from narrows.interop.parts import Parts as Parts
 from narrows.interop.parts import Swapped as Swapped
 from narrows.interop.parts import parts as parts
 from narrows.interop.parts import swap as swap
 from narrows.interop.pretrained import Pretrained as Pretrained
 
-__all__ = ["Parts", "Pretrained", "Swapped", "cache", "parts", "swap"]
+__all__ = [
+    "Language",
+    "Parts",
+    "Pretrained",
+    "Swapped",
+    "cache",
+    "parts",
+    "read_texts",
+    "record",
+    "record_text",
+    "swap",
+]

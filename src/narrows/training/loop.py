@@ -164,8 +164,9 @@ class Loop:
         """The row numbers of what this rank adds up, for the steps left in the epoch."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         for index in batches(
-            len(self.train), self.global_batch, seed=self.seed, epoch=self.epoch, start=self.step
-        ):
+            len(self.train), self.global_batch, seed=self.seed, epoch=self.epoch, start=self.step,
+            buffer=self.train.buffer,
+        ):  # fmt: skip
             rows = share(index, rank, world)
             yield [rows] if self.whole else list(rows.split(self.batch_size))
 

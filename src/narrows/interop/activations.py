@@ -1,0 +1,246 @@
+"""Activations of any layer of any torch model, written to the disk as they are computed."""
+
+import contextlib
+import difflib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from narrows.data.loaders.activations.outliers import LARGEST, LeftOut, outliers
+from narrows.data.loaders.activations.shards import (
+    Rows,
+    Shard,
+    joined,
+    open_shards,
+    unfinished,
+    write_manifest,
+    write_shard,
+)
+from narrows.modes import evaluating
+from narrows.saving.writing import sole_writer
+
+Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+"""What a module is called with: one tensor, several, or several by name."""
+_NAMED_BROKEN = 1000
+
+
+@torch.no_grad()
+def record(  # noqa: PLR0913 (all but two are named)
+    module: nn.Module,
+    layer: str,
+    *,
+    inputs: Iterable[Inputs],
+    out: str | Path,
+    axis: int = -1,
+    about: Mapping[str, object] | None = None,
+    first: bool = False,
+    dtype: torch.dtype | None = None,
+    shard_rows: int = 2**16,
+    progress: Callable[[int], None] | None = None,
+) -> LeftOut:
+    """Writes what a layer gives for all inputs as rows `[n, d]`, to train on as `activations:OUT`.
+
+    A batch that has `input_ids` is text: padding (`attention_mask` 0) is left out, and rows keep
+    their tokens. Otherwise a context is one example, and a position one of its sites. A forward
+    pass ends at the layer. What was interrupted goes on from the last whole shard when asked
+    again for the same, and ends in the same files.
+
+    Args:
+        module: any torch model; computes in eval, on the device that it is on.
+        layer: dotted path of the layer, as `module.named_modules()` has it.
+        inputs: batches; the same in the same order when an extraction is resumed.
+        out: folder for the shards.
+        axis: of the layer's output that holds the features; 1 for maps of channels.
+        about: what the inputs are, in plain values; it is kept, and must be the same to resume.
+        first: leave position 0 of each context out of training: for text, whose first token often
+            has a norm of its own.
+        dtype: of the stored values; None keeps that of the layer.
+        shard_rows: a shard ends with the batch that reaches this many rows.
+        progress: called with the rows written so far, after each shard.
+
+    Returns:
+        Which rows the rule leaves out of training; they stay in the files.
+
+    Raises:
+        ValueError: if there is no such layer, the pass does not reach it, its outputs differ in
+            width, there is no input, or the folder holds another extraction.
+        TypeError: if the layer gives no tensor.
+
+    Example:
+        >>> import tempfile, narrows as nw
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> folder = tempfile.mkdtemp()
+        >>> left = record(net, "1", inputs=torch.randn(20, 5, 4), out=folder)
+        >>> nw.data.load(f"activations:{folder}").shape
+        (8,)
+    """
+    target = find_layer(module, layer)
+    folder = Path(out)
+    described = {
+        "layer": layer, "weights": fingerprint(module), "inputs": dict(about or {}),
+        "dtype": None if dtype is None else str(dtype),
+        "rule": {"largest": LARGEST, "first": first},
+    }  # fmt: skip
+    with sole_writer(folder), evaluating(module):
+        shards = unfinished(folder, described)
+        rest = islice(iter(inputs), sum(shard.batches for shard in shards), None)
+        found = _batches(module, target, rest, axis=axis, start=sum(s.contexts for s in shards))
+        for rows, batches in _gathered(found, shard_rows):
+            stored = rows if dtype is None else rows._replace(values=rows.values.to(dtype))
+            shards.append(write_shard(folder, len(shards), stored, batches=batches))
+            write_manifest(folder, described, shards)
+            if progress:
+                progress(sum(shard.rows for shard in shards))
+        return _finish(folder, described, shards)
+
+
+def _batches(
+    module: nn.Module, target: nn.Module, inputs: Iterable[Inputs], *, axis: int, start: int
+) -> Iterator[Rows]:
+    """The rows of each batch; contexts are numbered from `start`."""
+    width = None
+    for batch in inputs:
+        values = output_at(module, target, batch).movedim(axis, -1).detach().cpu()
+        values = values.flatten(1, -2) if values.dim() > 2 else values[:, None]
+        if values.shape[-1] != (width := width or values.shape[-1]):
+            raise ValueError(
+                f"expected rows of width {width}, got {values.shape[-1]} from a later batch; "
+                "choose the axis of the features, or inputs of one size"
+            )
+        rows = _placed(values, batch, start)
+        start += len(values)
+        yield rows
+
+
+def _placed(values: Tensor, batch: Inputs, start: int) -> Rows:
+    """Rows of values `[contexts, positions, d]` with where they come from, without padding."""
+    shape = values.shape[:2]
+    mask, tokens = torch.ones(shape, dtype=torch.int64), torch.full(shape, -1)
+    if isinstance(batch, Mapping) and "input_ids" in batch:
+        tokens = batch["input_ids"].cpu()
+        mask = batch.get("attention_mask", mask).cpu().long()
+        if tokens.shape != shape or mask.shape != shape:
+            raise ValueError(
+                f"expected the layer to give [batch, tokens, d] for {tuple(tokens.shape)} tokens, "
+                f"got {tuple(values.shape)}; choose a layer that keeps one row a token"
+            )
+    contexts = torch.arange(start, start + len(values))[:, None].expand(shape)
+    inside = mask.bool()
+    return Rows(values[inside], contexts[inside], (mask.cumsum(1) - 1)[inside], tokens[inside])
+
+
+def _gathered(found: Iterable[Rows], shard_rows: int) -> Iterator[tuple[Rows, int]]:
+    """Rows for a shard each, and of how many batches they are."""
+    waiting: list[Rows] = []
+    for rows in found:
+        waiting.append(rows)
+        if sum(len(part.values) for part in waiting) >= shard_rows:
+            yield _one(waiting), len(waiting)
+            waiting = []
+    if waiting:
+        yield _one(waiting), len(waiting)
+
+
+def _one(parts: Sequence[Rows]) -> Rows:
+    return Rows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _finish(folder: Path, described: Mapping[str, object], shards: list[Shard]) -> LeftOut:
+    """Applies the rule, and completes the list."""
+    if not shards:
+        raise ValueError("expected at least one batch of inputs, got none")
+    opened = open_shards(folder, {"shards": [vars(shard) for shard in shards]}, verify=False)
+    norm, position = joined(opened, "norm"), joined(opened, "position")
+    rule = described["rule"]
+    assert isinstance(rule, dict)
+    out = outliers(norm, position, **rule)
+    broken = out.not_finite.nonzero()[:_NAMED_BROKEN, 0].tolist()
+    counts = {**out.counts(), "not_finite_rows": broken}
+    write_manifest(folder, described, shards, left_out=counts, median_norm=out.median)
+    return out
+
+
+def find_layer(module: nn.Module, layer: str) -> nn.Module:
+    """The submodule of this dotted path.
+
+    Raises:
+        ValueError: if there is none, with the nearest.
+    """
+    known = dict(module.named_modules())
+    if layer in known:
+        return known[layer]
+    near = difflib.get_close_matches(layer, known, 3, 0.4)
+    ends = [name for name in known if layer and name.endswith(f".{layer}")]
+    listed = [*ends, *near] or [name for name, _ in module.named_children()]
+    raise ValueError(
+        f"{type(module).__name__} has no layer {layer!r}; near it are {', '.join(listed[:4])}"
+    )
+
+
+class _ReachedError(Exception):
+    """The layer has given its output: what comes after it need not be computed."""
+
+
+def output_at(module: nn.Module, target: nn.Module, batch: Inputs) -> Tensor:
+    """What a layer gives for a batch; the pass ends there.
+
+    Raises:
+        ValueError: if the pass ends without it.
+        TypeError: if it gives no tensor.
+    """
+    found: list[object] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
+        found.append(output)
+        raise _ReachedError
+
+    hook = target.register_forward_hook(keep)
+    try:
+        with contextlib.suppress(_ReachedError):
+            call(module, batch)
+    finally:
+        hook.remove()
+    if not found:
+        raise ValueError("the forward pass does not reach the layer; choose one that it uses")
+    return main_output(found[0])
+
+
+def main_output(output: object) -> Tensor:
+    """The tensor that a layer gives; of several, the first.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    value = output[0] if isinstance(output, (list, tuple)) and len(output) else output
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
+        raise TypeError(
+            f"expected a layer that gives a tensor of numbers [batch, ...], got "
+            f"{type(value).__name__}; choose the module inside it that does"
+        )
+    return value
+
+
+def call(module: nn.Module, batch: Inputs) -> object:
+    """Calls a module with a batch, on the module's device."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    if isinstance(batch, Mapping):
+        return module(**{name: value.to(device) for name, value in batch.items()})
+    given = (batch,) if isinstance(batch, Tensor) else batch
+    return module(*(value.to(device) for value in given))
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Checksum of a module's state, in 16 characters."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            digest.update(
+                value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+            )
+    return digest.hexdigest()[:16]
