@@ -65,12 +65,12 @@ class Language:
             ) from error
         source, options = _place(name)
         try:
-            module: nn.Module = AutoModelForCausalLM.from_pretrained(source, **options)
-            module.eval()
+            # Its decorator hides from a type checker that this is a class method.
+            module = AutoModelForCausalLM.from_pretrained(source, **options)  # pyright: ignore
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
         except (OSError, ImportError) as error:
             raise ValueError(f"{name!r} cannot be loaded as a language model: {error}") from error
-        return cls(module.to(device), tokenizer, Path(source).name if options else name)
+        return cls(module.eval().to(device), tokenizer, Path(source).name if options else name)
 
 
 def _place(name: str) -> tuple[str, dict[str, str | bool]]:
