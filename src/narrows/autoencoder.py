@@ -19,7 +19,7 @@ from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
-from narrows.recorded import Recorded
+from narrows.recorded import Recorded, check_parts
 
 _SLACK = 1e-3
 
@@ -124,6 +124,8 @@ class Autoencoder(Shared, Following):
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
+        parts = {"bottleneck": bottleneck, "network": network, "likelihood": likelihood}
+        check_parts("Autoencoder", Autoencoder.__init__, given={**parts, "objective": objective})
         network = network or (Conv() if len(shape) == 3 else Mlp())
         likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:

@@ -16,6 +16,7 @@ from narrows.following import Following
 from narrows.latent import Latent
 from narrows.passes import Passes, eager
 from narrows.priors.base import Prior
+from narrows.recorded import check_parts
 
 MASKED = -1
 """What stands in an integer code where a site is masked."""
@@ -102,8 +103,7 @@ class Layer(Following):
         per: Literal["example", "element"] = "example",
     ) -> None:
         super().__init__()
-        if not isinstance(bottleneck, Bottleneck):
-            raise TypeError(f"Layer: expected a Bottleneck, got {type(bottleneck).__name__}")
+        check_parts("Layer", Layer.__init__, given={"bottleneck": bottleneck, "prior": prior})
         if axis == 0:
             raise ValueError("Layer: axis 0 holds the examples; name the axis of the features")
         if not math.isfinite(beta) or beta < 0:

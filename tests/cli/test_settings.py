@@ -122,3 +122,9 @@ def test_a_comparison_outlives_an_empty_recipe_and_mends_damaged_runs(vectors, t
         assert f"run/{name} is gone or damaged" in caplog.text
         assert mended.figures == good.figures
     assert json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("option", ["--model.objective", "--model.network", "--fit.rate"])
+def test_where_a_class_belongs_a_value_is_refused_with_the_way_to_see_what_is_there(option, capsys):
+    assert main(["train", "vq", option, "3"]) == 2
+    assert "expected the path of a class, got 3; --print_config shows" in capsys.readouterr().err

@@ -76,6 +76,9 @@ def _plain(text: str) -> str:
     text = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", text)
     text = re.sub(r"a typing\.Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"Given value type: .*$", "", text).replace("Parser key ", "").strip()
+    path = r"(?:Expected a dot import path string|Unexpected import path format): (.*)$"
+    shown = r"expected the path of a class, got \1; --print_config shows what stands there"
+    text = re.sub(path, shown, text)
     abstract = r"Expected an instantiatable class, but [\w.]+ is abstract"
     return re.sub(abstract, "it names no class; give its class_path first", text)
 

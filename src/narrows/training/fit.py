@@ -387,6 +387,10 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
 def _checked(
     model: Autoencoder, data: Dataset | Tensor | Array, epochs: int, batch_size: int, seed: int
 ) -> Dataset:
+    if isinstance(data, (str, Path)):
+        raise TypeError(
+            f"expected a data set or an array, got {str(data)!r}; load it: data.load(...)"
+        )
     data = data if isinstance(data, Dataset) else from_array(data)
     if tuple(data.shape) != model.shape:
         raise ValueError(

@@ -92,5 +92,5 @@ def test_codes_are_those_of_vector_quantize_pytorch(cosine):
 
 def test_what_makes_no_single_index_is_refused():
     for part in (Split([SimVQ(4, 1), SimVQ(4, 1)]), ResidualQuantizer(SimVQ(4, 2), 2)):
-        with pytest.raises(TypeError, match="one index at each site"):
+        with pytest.raises(TypeError, match="expected quantizer to be an Indexed such as"):
             Projected(part, 4)

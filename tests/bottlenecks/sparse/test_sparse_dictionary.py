@@ -404,7 +404,7 @@ def test_an_empty_batch_passes():
     ("arguments", "kind", "message"),
     [
         (dict(coder=TopK(21)), ValueError, "1 <= k <= 20"),
-        (dict(coder=4), TypeError, "TopK"),
+        (dict(coder=4), TypeError, "expected coder to be a Coder such as"),
         (dict(gradient="none"), ValueError, "gradient"),
         (dict(commitment=-1.0), ValueError, "commitment"),
         (dict(target_l0=3.0), TypeError, "target_l0"),

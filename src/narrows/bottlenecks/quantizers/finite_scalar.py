@@ -82,8 +82,6 @@ class FiniteScalarQuantizer(Indexed):
                 "FiniteScalarQuantizer: expected noise in [0, 1] and a scale above 0, got "
                 f"{noise} and {scale}"
             )
-        if not isinstance(bound, Bound):
-            raise TypeError(f"FiniteScalarQuantizer: expected a Bound, got {bound!r}")
         super().__init__(math.prod(levels), len(levels), entropy_constraint=entropy_constraint)
         self.levels = levels
         self.bound: Bound = bound

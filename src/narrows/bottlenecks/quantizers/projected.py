@@ -41,11 +41,6 @@ class Projected(Indexed):
     gradient: Gradient = "estimated"
 
     def __init__(self, quantizer: Indexed, dim: int) -> None:
-        if not isinstance(quantizer, Indexed):
-            raise TypeError(
-                "Projected: expected a quantiser with one index at each site, got "
-                f"{type(quantizer).__name__}"
-            )
         super().__init__(quantizer.size, dim)
         self.quantizer: Indexed = quantizer
         self.inward: nn.Linear = nn.Linear(dim, quantizer.in_features)
