@@ -6,18 +6,23 @@ from narrows.bottlenecks import (
     NVIL,
     OMP,
     RLOO,
+    AuxK,
     BatchTopK,
     Bottleneck,
     Categorical,
     Clamp,
     CodebookLearning,
     FiniteScalarQuantizer,
+    Gated,
     GumbelSoftmax,
     Identity,
+    JumpReLU,
     Lasso,
     LookupFreeQuantizer,
+    Matryoshka,
     NormalCdf,
     Projected,
+    ReLU,
     ResidualQuantizer,
     Rounded,
     SimVQ,
@@ -28,11 +33,14 @@ from narrows.bottlenecks import (
     StraightThrough,
     Tanh,
     TopK,
+    Untied,
     Variational,
     VectorQuantizer,
     VQBridge,
 )
 from narrows.distributions import Cauchy, Laplace, Normal
+
+PLAIN_TOP_K = TopK(2, refit=False, nonnegative=True)
 
 FAMILIES: dict[str, Callable[[], Bottleneck]] = {
     "plain": lambda: Identity(3),
@@ -96,6 +104,17 @@ FAMILIES: dict[str, Callable[[], Bottleneck]] = {
     "sparse lasso": lambda: SparseDictionary(16, 4, coder=Lasso(0.2), target_l0=2.0),
     "sparse lasso implicit": lambda: SparseDictionary(
         16, 4, coder=Lasso(0.2, refit=False), gradient="implicit"
+    ),
+    "sparse relu": lambda: SparseDictionary(16, 4, coder=ReLU(), target_l0=2.0),
+    "sparse untied top-k": lambda: SparseDictionary(16, 4, coder=AuxK(Untied(PLAIN_TOP_K))),
+    "sparse jump-relu": lambda: SparseDictionary(
+        16, 4, coder=JumpReLU(), gradient="implicit", target_l0=2.0
+    ),
+    "sparse gated": lambda: SparseDictionary(16, 4, coder=Gated(), target_l0=2.0),
+    "sparse matryoshka": lambda: SparseDictionary(
+        16,
+        4,
+        coder=Matryoshka(Untied(BatchTopK(2, refit=False, nonnegative=True)), prefixes=(4, 8)),
     ),
     "sparse image": lambda: SparseDictionary(24, 2, coder=TopK(3), sites=(4, 4)),
     "softmax dictionary": lambda: SoftmaxDictionary(16, 4, k=3),

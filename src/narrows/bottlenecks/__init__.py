@@ -21,8 +21,14 @@ from narrows.bottlenecks.quantizers.simvq import SimVQ
 from narrows.bottlenecks.quantizers.vector import VectorQuantizer
 from narrows.bottlenecks.quantizers.vqbridge import VQBridge
 from narrows.bottlenecks.rounded import Rounded
-from narrows.bottlenecks.sparse.coder import Coder, Problem, Usage
+from narrows.bottlenecks.sparse.coder import Coded, Coder, Learned, Problem, Usage
 from narrows.bottlenecks.sparse.dictionary import SparseDictionary
+from narrows.bottlenecks.sparse.learned.dead import AuxK
+from narrows.bottlenecks.sparse.learned.gated import Gated
+from narrows.bottlenecks.sparse.learned.jump_relu import JumpReLU
+from narrows.bottlenecks.sparse.learned.matryoshka import Matryoshka
+from narrows.bottlenecks.sparse.learned.relu import ReLU
+from narrows.bottlenecks.sparse.learned.untied import Untied
 from narrows.bottlenecks.sparse.pursuit import OMP, Lasso
 from narrows.bottlenecks.sparse.softmax import SoftmaxDictionary
 from narrows.bottlenecks.sparse.top_k import BatchTopK, TopK
@@ -34,22 +40,29 @@ __all__ = [
     "NVIL",
     "OMP",
     "RLOO",
+    "AuxK",
     "BatchTopK",
     "Bottleneck",
     "Bound",
     "Categorical",
     "Clamp",
     "CodebookLearning",
+    "Coded",
     "Coder",
     "Estimator",
     "FiniteScalarQuantizer",
+    "Gated",
     "GumbelSoftmax",
     "Identity",
+    "JumpReLU",
     "Lasso",
+    "Learned",
     "LookupFreeQuantizer",
+    "Matryoshka",
     "NormalCdf",
     "Problem",
     "Projected",
+    "ReLU",
     "ResidualQuantizer",
     "Rounded",
     "ScoreFunction",
@@ -61,6 +74,7 @@ __all__ = [
     "StraightThrough",
     "Tanh",
     "TopK",
+    "Untied",
     "Usage",
     "VQBridge",
     "Variational",

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from narrows.sparse.activations import jump_relu, step
 from narrows.sparse.coordinate_descent import coordinate_descent
 from narrows.sparse.dictionary import MOD, Gradient, Online, learn_dictionary
 from narrows.sparse.fista import fista
@@ -34,10 +35,12 @@ __all__ = [
     "coordinate_descent",
     "differentiate",
     "fista",
+    "jump_relu",
     "learn_dictionary",
     "max_penalty",
     "omp",
     "refit",
+    "step",
     "top_k",
 ]
 

@@ -84,10 +84,10 @@ def code_advice(
             f"L0 is {l0:.2f} for a target of {target_l0:g}: train longer, so that the controller "
             "can settle"
         )
-    k = getattr(coder, "k", None)
+    k = coder.l0
     if coder.by_threshold and k is not None and abs(l0 - k) > 0.1 * k:
         lines.append(
-            f"L0 in use is {l0:.2f} for {type(coder).__name__}(k={k}): the running threshold has "
+            f"L0 in use is {l0:.2f} for {type(coder).__name__}(k={k:g}): the running threshold has "
             "not settled, or these data differ from the training data. Train longer, lower the "
             "learning rate towards the end, or use TopK, which keeps k of every signal"
         )

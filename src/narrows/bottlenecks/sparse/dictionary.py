@@ -14,15 +14,16 @@ from narrows.bottlenecks.sparse.checks import (
     code_measures,
     code_stats,
 )
-from narrows.bottlenecks.sparse.coder import Coder, Problem
+from narrows.bottlenecks.sparse.coder import Coded, Coder
 from narrows.bottlenecks.sparse.constraint import AtomConstraint
 from narrows.bottlenecks.sparse.state import UnitDictionary
-from narrows.codes import Atoms, AtomValues, Code
+from narrows.codes import Atoms, AtomValues, Code, apply
 from narrows.functional.commitment import commit, squared_distance
 from narrows.latent import Latent, RoundedLatent
 from narrows.priors.base import Prior
 from narrows.priors.sparse.factorial import MovingSparseFactorial, SparseFactorial
 from narrows.sparse.products import combine
+from narrows.sparse.solution import canonical
 
 
 class SparseDictionary(UnitDictionary):
@@ -95,7 +96,7 @@ class SparseDictionary(UnitDictionary):
         weights = {"commitment": self.commitment}
         if not self.implicit:
             weights["dictionary"] = 1.0
-        return weights
+        return weights | dict(self.coder.weights)
 
     @property
     def rate_argument(self) -> RateArgument | None:
@@ -118,27 +119,33 @@ class SparseDictionary(UnitDictionary):
             return self._forward(features)
 
     def _forward(self, features: Tensor) -> Latent:
-        signals, atoms = self._signals(features), self.atoms.to(features.dtype)
-        problem = Problem(signals, atoms, self.level, self.training)
+        # By a straight-through gradient, losses in here are no business of the features.
+        problem = self._problem(features if self.implicit else features.detach())
+        signals, atoms = problem.signals, problem.dictionary
         with torch.no_grad():
-            chosen, values = found = self.coder.encode(problem)
-        if self.implicit:
+            found = self.coder.encode(problem)
+        chosen, values = found
+        if self.implicit or self.learned is not None:
             values = self.coder.differentiate(problem, found)
-        stored = values.detach()
+        stored = Atoms(chosen, values.detach())
+        if self.learned is not None:  # atoms of value 0 may be listed
+            stored = canonical(*stored)
         if self.constraint is not None:
-            (_, stored), (chosen, values) = self.constraint(chosen, values)
-        approximation = combine(chosen, values, dictionary=atoms).view(features.shape)
-        z = self._place(approximation)
-        signals = signals.view(features.shape)
+            stored, (chosen, values) = self.constraint(chosen, values)
+        approximation = combine(chosen, values, dictionary=atoms)
+        terms = self._coder_terms(
+            Coded(problem, Atoms(chosen, values), (signals - approximation).detach(), self.dead),
+            len(features),
+        )
+        signals, approximation = (part.view(features.shape) for part in (signals, approximation))
+        z, fit = self._place(approximation), squared_distance(signals, approximation)
         if self.implicit:
-            fit = squared_distance(signals, approximation)
-            terms = {"commitment": self._in_feature_units(fit)}
+            terms["commitment"] = self._in_feature_units(fit)
         else:
-            fit = squared_distance(signals.detach(), approximation)
-            z, commitment = commit(features, z)
-            terms = {"dictionary": self._in_feature_units(fit), "commitment": commitment}
+            z, terms["commitment"] = commit(features, z)
+            terms["dictionary"] = self._in_feature_units(fit)
         shape = self._code_shape(features)
-        code = Atoms(chosen.view(shape), stored.view(shape))
+        code = apply(lambda part: part.view(shape), stored)
         stats = code_stats(chosen, values, self.size)
         if self.constraint is not None:
             stats["found_sum"] = (found.values != 0).sum()
@@ -146,6 +153,15 @@ class SparseDictionary(UnitDictionary):
         stats["energy_sum"] = signals.detach().square().sum()
         made = Latent if self.constraint is None else RoundedLatent
         return made(z, code, features.detach(), terms=terms, stats=stats)
+
+    def _coder_terms(self, coded: Coded, batch: int) -> dict[str, Tensor]:
+        """The coder's own losses, `[batch]` in squared units of the features."""
+        terms = self.coder.terms(coded).items()
+        each = max(batch, 1)  # an empty batch has no rows to share out
+        return {
+            name: self._in_feature_units(term.unflatten(0, (each, -1)).sum(1) if batch else term)
+            for name, term in terms
+        }
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
@@ -162,8 +178,7 @@ class SparseDictionary(UnitDictionary):
 
     def default_prior(self, sites: tuple[int, ...]) -> Prior:
         """Factorial: which atoms are active, and a discretised Laplace for each value."""
-        l0 = self.target_l0 or getattr(self.coder, "k", None) or self.code_width / 2
-        return SparseFactorial(sites if self.per_site else (), size=self.size, l0=float(l0))
+        return SparseFactorial(sites if self.per_site else (), size=self.size, l0=self.expected_l0)
 
     def moving_prior(self, sites: tuple[int, ...]) -> Prior:
         """The same, following training."""

@@ -1,6 +1,6 @@
 """Codes by solvers: orthogonal matching pursuit, and the lasso with a penalty under control."""
 
-from typing import ClassVar
+import math
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from narrows.bottlenecks.sparse.coder import (
     check_k,
     check_refit,
     check_spanned,
+    steered,
 )
 from narrows.codes import Atoms
 from narrows.sparse.coordinate_descent import lasso_support
@@ -32,11 +33,12 @@ class OMP(Coder):
         Pati, Rezaiifar and Krishnaprasad 1993.
     """
 
-    rate_argument: ClassVar[str | None] = "k"
+    rate_argument: str | None = "k"
 
     def __init__(self, k: int) -> None:
         check_k(k)
         self.k = k
+        self.l0: float | None = float(k)
 
     def width(self, size: int, dim: int) -> int:
         """K; more atoms than dimensions cannot be chosen."""
@@ -130,10 +132,4 @@ class Lasso(Coder):
 
     def next_level(self, usage: Usage) -> Tensor:
         """Feedback on log lambda: up where too many atoms are active."""
-        level, target_l0 = usage.level, usage.target_l0
-        if target_l0 is None:
-            return level
-        # A code that is all zero says only that lambda is far too large.
-        error = (usage.l0.clamp_min(target_l0 / 100) / target_l0).log()
-        most = 1.0 if self.penalty.relative else float("inf")
-        return (level.clamp_min(1e-6) * (self._GAIN * error).exp()).clamp(1e-6, most)
+        return steered(usage, self._GAIN, most=1.0 if self.penalty.relative else math.inf)

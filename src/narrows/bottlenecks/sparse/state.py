@@ -8,19 +8,26 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from narrows.bottlenecks.base import Bottleneck
-from narrows.bottlenecks.sparse.coder import Coder, Usage
+from narrows.bottlenecks.sparse.coder import Coder, Learned, Problem, Usage
 from narrows.bottlenecks.sparse.constraint import AtomConstraint
 from narrows.codes import apply, atoms_of
-from narrows.functional.ranks import draw_over_ranks, least_over_ranks, sum_over_ranks
+from narrows.functional.ranks import (
+    draw_over_ranks,
+    gather_over_ranks,
+    least_over_ranks,
+    sum_over_ranks,
+)
 from narrows.latent import Latent
-from narrows.sparse.products import combine, correlations_at
+from narrows.sparse.products import combine
 
 _DECAY = 0.99
 # An atom is dead when the data passed it over this many times more often than if all atoms
 # were used equally.
 _PATIENCE = 1000.0
+_LONG = 100.0  # the same until losses for dead atoms begin
 # Examples that a running threshold remembers: with fewer it is noise, with more it lags behind.
 _MEMORY = 300.0
+_ENOUGH = 30_000  # signals that the last thresholds are taken from
 _GIVEN = -1.0  # in place of an atom's idle time, until the next update
 
 
@@ -55,6 +62,8 @@ class UnitDictionary(Bottleneck):
         self.target_l0 = target_l0
         self.constraint: AtomConstraint | None = None
         self.dictionary: nn.Parameter = nn.Parameter(normalize(torch.randn(size, length), dim=1))
+        self.learned: Learned | None = coder.learned(size, length, l0=self.expected_l0)
+        self._renew(torch.arange(size))
         self.register_buffer("centre", torch.zeros(length))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("level", torch.tensor(float(coder.first_level)))
@@ -66,6 +75,16 @@ class UnitDictionary(Bottleneck):
     def atoms(self) -> Tensor:
         """The unit-norm atoms `[K, dim]`; their gradient has no part along the atom."""
         return normalize(self.dictionary, dim=1)
+
+    @property
+    def expected_l0(self) -> float:
+        """How many atoms of a code should be active."""
+        return float(self.target_l0 or self.coder.l0 or self.code_width / 2)
+
+    @property
+    def dead(self) -> Tensor:
+        """Which atoms have lain idle for long, though not for so long that they are replaced."""
+        return self.idle > _LONG * self.size / self.expected_l0
 
     @torch.no_grad()
     def set_atoms(self, atoms: Tensor) -> None:
@@ -87,6 +106,13 @@ class UnitDictionary(Bottleneck):
             )
         self.dictionary.copy_(atoms.double() / lengths.unsqueeze(1))
         self.idle.fill_(_GIVEN)
+        self._renew(torch.arange(self.size, device=self.dictionary.device))
+
+    @torch.no_grad()
+    def _renew(self, spots: Tensor) -> None:
+        """Has what the coder learns follow new atoms."""
+        if self.learned is not None and len(spots):
+            self.learned.renew(spots, self.atoms[spots])
 
     def _signals(self, features: Tensor) -> Tensor:
         """Centred and scaled signals, one a row."""
@@ -147,33 +173,60 @@ class UnitDictionary(Bottleneck):
         smallest: list[Tensor] = []  # smallest correlation that each batch kept
         if self.coder.by_threshold:
             some = [latent for latent in latents if float(latent.stats["l0_sum"]) > 0]
-            smallest = [smallest_kept(latent, *self._problem(latent.features)) for latent in some]
+            smallest = [self._smallest_kept(latent) for latent in some]
         least = smallest_over_ranks(smallest, level)
         self.level.copy_(self.coder.next_level(Usage(level, l0, least, self.target_l0, rate)))
 
     @torch.no_grad()
     def settle(self, latents: Iterable[Latent]) -> None:
-        """The threshold that keeps as many of the training examples' atoms as training did.
+        """Thresholds that keep as many of the training examples' atoms as are asked for.
 
-        The running one lags behind features that still change: after 50 steps by some 10 % in L0.
+        A running one lags behind features that still change: after 50 steps by some 10 % in L0. A
+        penalty under control may not have had the steps to bring learned ones to a target L0.
         """
-        if self.frozen or not self.coder.by_threshold:
+        if self.frozen:
+            return
+        if self.learned is not None and self.target_l0 is not None:
+            self.learned.lift(self._height(latents, self.target_l0))
+        if not self.coder.by_threshold:
             return
         before, found = self.training, list[tuple[int, Tensor]]()
         for latent in latents:
             coded = self.train()(latent.features)  # a batch keeps its largest
             self.train(before)
             if float(coded.stats["l0_sum"]) > 0:
-                smallest = smallest_kept(coded, *self._problem(latent.features))
-                found.append((len(latent.features), smallest))
+                found.append((len(latent.features), self._smallest_kept(coded)))
         if found:
             weighted = torch.stack([number * smallest for number, smallest in found])
             self.level.copy_(weighted.sum() / sum(number for number, _ in found))
 
-    def _problem(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Signals, and atoms in their dtype."""
+    def _height(self, latents: Iterable[Latent], target_l0: float) -> Tensor:
+        """By how much thresholds must rise for the target L0 on the first training examples."""
+        width, number = min(self.size, math.ceil(4 * target_l0)), 0
+        found = [self.level.new_zeros(0)]
+        for latent in latents:
+            excess = self.coder.excess(self._problem(latent.features))
+            if excess is None or number >= _ENOUGH:
+                break
+            found.append(excess.topk(width, dim=1).values.flatten().to(self.level.dtype))
+            number += len(excess)
+        every = gather_over_ranks(torch.cat(found))
+        kept = round(len(every) / width * target_l0)
+        if not 0 < kept < len(every):
+            return self.level.new_zeros(())
+        return every.topk(kept + 1).values[-2:].mean()  # between two, so that rounding decides none
+
+    def _problem(self, features: Tensor) -> Problem:
+        """What the coder is given for features."""
         signals = self._signals(features)
-        return signals, self.atoms.to(signals.dtype)
+        atoms = self.atoms.to(signals.dtype)
+        return Problem(signals, atoms, self.level, self.training, self.learned)
+
+    def _smallest_kept(self, latent: Latent) -> Tensor:
+        """The smallest correlation that an active atom of a batch has, by magnitude; scalar."""
+        atoms, values = apply(lambda part: part.flatten(0, -2), atoms_of(latent.code))
+        kept = self.coder.correlations(self._problem(latent.features), atoms).abs()
+        return kept[values != 0].min().double()
 
     def _replace(self, which: Tensor, latents: Sequence[Latent], coded: bool) -> None:
         """Replaces atoms by directions in the data; if coded, that their codes left unexplained."""
@@ -194,6 +247,7 @@ class UnitDictionary(Bottleneck):
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
         self.idle[spots[usable]] = 0
+        self._renew(spots[usable])
 
 
 def uses_over_ranks(latents: Sequence[Latent], idle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,13 +266,6 @@ def smallest_over_ranks(smallest: Sequence[Tensor], level: Tensor) -> Tensor:
     mean = torch.stack(list(smallest)).mean() if smallest else level.new_tensor(math.inf)
     mean = least_over_ranks(mean)
     return torch.where(mean.isinf(), level, mean)
-
-
-def smallest_kept(latent: Latent, signals: Tensor, dictionary: Tensor) -> Tensor:
-    """The smallest correlation that an active atom of a batch has, by magnitude; scalar."""
-    atoms, values = apply(lambda part: part.flatten(0, -2), atoms_of(latent.code))
-    kept = correlations_at(atoms, signals, dictionary).abs()
-    return kept[values != 0].min().double()
 
 
 def coded_rows(latent: Latent) -> Tensor:

@@ -1,7 +1,5 @@
 """Codes of the atoms most correlated with a signal, each signal alone or a batch together."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,6 @@ from narrows.bottlenecks.sparse.coder import (
 from narrows.codes import Atoms
 from narrows.functional.ranks import gather_over_ranks
 from narrows.sparse.implicit import refit
-from narrows.sparse.products import correlations_at
 from narrows.sparse.solution import canonical, check_count
 from narrows.sparse.top_k import strongest
 
@@ -24,7 +21,7 @@ from narrows.sparse.top_k import strongest
 class ByCorrelation(Coder):
     """What `TopK` and `BatchTopK` share: atoms chosen by correlation, then perhaps refitted."""
 
-    rate_argument: ClassVar[str | None] = "k"
+    rate_argument: str | None = "k"
 
     def __init__(self, k: int, *, refit: bool = True, nonnegative: bool = False) -> None:
         check_k(k)
@@ -33,6 +30,8 @@ class ByCorrelation(Coder):
         self.refit = refit
         self.nonnegative = nonnegative
         self.overcounts: bool = not refit
+        self.by_correlation: bool = not refit
+        self.l0: float | None = float(k)
 
     def differentiate(self, problem: Problem, code: Atoms) -> Tensor:
         """Through the correlations, or the least squares, with the support held fixed."""
@@ -40,7 +39,7 @@ class ByCorrelation(Coder):
         active = code.values != 0
         if self.refit:
             return refit(signals, dictionary, atoms=code.atoms, active=active)
-        return correlations_at(code.atoms, signals, dictionary) * active
+        return self.correlations(problem, code.atoms) * active
 
 
 class TopK(ByCorrelation):
@@ -68,7 +67,7 @@ class TopK(ByCorrelation):
     def encode(self, problem: Problem) -> Atoms:
         """The k largest correlations."""
         signals, dictionary = problem.signals, problem.dictionary
-        atoms, values = strongest(signals, dictionary, self.k, nonnegative=self.nonnegative)
+        atoms, values = strongest(*problem.compared, self.k, nonnegative=self.nonnegative)
         if self.refit:
             values = refit(signals, dictionary, atoms=atoms, active=values != 0)
             atoms, values = canonical(atoms, values)
@@ -109,9 +108,10 @@ class BatchTopK(ByCorrelation):
 
     def encode(self, problem: Problem) -> Atoms:
         """Largest of the batch in training, by threshold otherwise."""
-        signals, dictionary, level, training = problem
+        signals, dictionary, level, training, *_ = problem
         width = self.width(*dictionary.shape)
-        correlations = signals @ dictionary.T
+        rows, weights = problem.compared
+        correlations = rows @ weights.T
         score = correlations if self.nonnegative else correlations.abs()
         magnitudes, atoms = score.topk(width, dim=-1, sorted=True)
         if training:
