@@ -15,13 +15,17 @@ from narrows.interop.parts import Swapped as Swapped
 from narrows.interop.parts import parts as parts
 from narrows.interop.parts import swap as swap
 from narrows.interop.pretrained import Pretrained as Pretrained
+from narrows.interop.splicing import LossRecovered as LossRecovered
+from narrows.interop.splicing import loss_recovered as loss_recovered
 
 __all__ = [
     "Language",
+    "LossRecovered",
     "Parts",
     "Pretrained",
     "Swapped",
     "cache",
+    "loss_recovered",
     "parts",
     "read_texts",
     "record",

@@ -25,6 +25,14 @@ from narrows.metrics.distortion import mse as mse
 from narrows.metrics.distortion import nmse as nmse
 from narrows.metrics.distortion import psnr as psnr
 from narrows.metrics.distortion import ssim as ssim
+from narrows.metrics.features.firing import Firing as Firing
+from narrows.metrics.features.firing import firing as firing
+from narrows.metrics.features.matching import Matching as Matching
+from narrows.metrics.features.matching import Recovery as Recovery
+from narrows.metrics.features.matching import cosines as cosines
+from narrows.metrics.features.matching import matching as matching
+from narrows.metrics.features.matching import nearest_cosines as nearest_cosines
+from narrows.metrics.features.matching import recovery as recovery
 from narrows.metrics.gabor import GaborFit as GaborFit
 from narrows.metrics.gabor import gabor_fit as gabor_fit
 from narrows.metrics.information import active_units as active_units

@@ -1,0 +1,135 @@
+"""What a language model loses when a layer's activations are replaced by their reconstructions."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from narrows.interop.activations import call, find_layer, main_output
+from narrows.modes import evaluating
+
+Replace: TypeAlias = Callable[[Tensor], Tensor]
+"""Rows of activations `[n, d]` to what stands in their place."""
+
+
+@dataclass(frozen=True)
+class LossRecovered:
+    """Mean cross-entropy of the next token, in nats, with a layer's rows as they are and replaced.
+
+    Attributes:
+        clean: as they are.
+        spliced: by their reconstructions.
+        zero: by zeros.
+        mean: by the mean activation.
+        tokens: predictions that the means are over.
+    """
+
+    clean: float
+    spliced: float
+    zero: float
+    mean: float
+    tokens: int
+
+    @property
+    def recovered(self) -> float:
+        """(zero - spliced) / (zero - clean): 1 where nothing is lost, 0 where zeros are as good."""
+        return (self.zero - self.spliced) / (self.zero - self.clean)
+
+    @property
+    def recovered_over_mean(self) -> float:
+        """The same over the mean activation, the stricter floor."""
+        return (self.mean - self.spliced) / (self.mean - self.clean)
+
+
+@torch.no_grad()
+def loss_recovered(
+    module: nn.Module,
+    layer: str,
+    *,
+    inputs: Iterable[Mapping[str, Tensor]],
+    reconstruct: Replace,
+    mean: Tensor,
+    limit: float | None = None,
+    first: bool = True,
+) -> LossRecovered:
+    """Measures the loss with a dictionary spliced into the model, beside two floors.
+
+    Rows that are left out of training stay as they are in all four passes: position 0, and norms
+    above the limit. The floors are therefore those of the same rows.
+
+    Args:
+        module: causal language model whose output has `logits`.
+        layer: dotted path of the layer.
+        inputs: batches of `input_ids` and `attention_mask`, such as `Contexts.batches` gives.
+        reconstruct: a dictionary, such as `model.reconstruct`.
+        mean: mean activation `[d]`.
+        limit: norm above which a row stays; None: none does.
+        first: position 0 stays.
+
+    Raises:
+        ValueError: if there is no prediction to measure, or no such layer.
+
+    Source: Bricken et al. (2023), "Towards Monosemanticity"; the names of Karvonen et al. (2025).
+    """
+    target = find_layer(module, layer)
+    passes: dict[str, Replace | None] = {
+        "clean": None, "spliced": reconstruct, "zero": torch.zeros_like,
+        "mean": lambda rows: mean.to(rows).expand_as(rows),
+    }  # fmt: skip
+    sums, tokens = dict.fromkeys(passes, 0.0), 0
+    with evaluating(module):
+        for batch in inputs:
+            mask = batch["attention_mask"].bool()
+            chosen = mask.clone()
+            if first:
+                chosen &= mask.cumsum(1) > 1
+            for name, replace in passes.items():
+                with _Spliced(target, replace, chosen, limit):
+                    output = call(module, batch)
+                sums[name] += _cross_entropy(output, batch["input_ids"], mask)
+            tokens += int(mask[:, 1:].sum())
+    if not tokens:
+        raise ValueError("expected contexts of at least two tokens, got none")
+    return LossRecovered(**{name: value / tokens for name, value in sums.items()}, tokens=tokens)
+
+
+class _Spliced:
+    """Replaces some of a layer's rows within a block."""
+
+    def __init__(
+        self, target: nn.Module, replace: Replace | None, chosen: Tensor, limit: float | None
+    ) -> None:
+        self.target, self.replace, self.chosen, self.limit = target, replace, chosen, limit
+
+    def __enter__(self) -> None:
+        self.hook = self.target.register_forward_hook(self._put)
+
+    def __exit__(self, *_: object) -> None:
+        self.hook.remove()
+
+    def _put(self, _module: nn.Module, _inputs: object, output: object) -> object:
+        if self.replace is None:
+            return output
+        values = main_output(output)
+        here = self.chosen.to(values.device)
+        if self.limit is not None:
+            here = here & (values.float().norm(dim=-1) <= self.limit)
+        changed = values.clone()
+        changed[here] = self.replace(values[here].float()).to(values)
+        if isinstance(output, Tensor):
+            return changed
+        assert isinstance(output, (list, tuple))
+        return type(output)([changed, *output[1:]])
+
+
+def _cross_entropy(output: object, ids: Tensor, mask: Tensor) -> float:
+    """Sum over all predictions of real tokens, in nats."""
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.shape[:2] != ids.shape:
+        raise TypeError("expected a language model whose output has logits [batch, tokens, words]")
+    real = mask[:, 1:].to(logits.device)
+    asked = ids[:, 1:].to(real.device)[real]
+    return float(cross_entropy(logits[:, :-1][real].float(), asked, reduction="sum"))

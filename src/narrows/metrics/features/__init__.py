@@ -1,0 +1,1 @@
+"""Measures of dictionaries as features: what they explain, how they fire, whom they resemble."""
