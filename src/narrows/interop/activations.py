@@ -216,7 +216,7 @@ def main_output(output: object) -> Tensor:
     Raises:
         TypeError: if there is none.
     """
-    value = output[0] if isinstance(output, (list, tuple)) and len(output) else output
+    value = output[0] if isinstance(output, Sequence) and len(output) else output
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
         raise TypeError(
             f"expected a layer that gives a tensor of numbers [batch, ...], got "

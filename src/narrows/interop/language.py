@@ -65,12 +65,12 @@ class Language:
             ) from error
         source, options = _place(name)
         try:
-            # Its decorator hides from a type checker that this is a class method.
-            module = AutoModelForCausalLM.from_pretrained(source, **options)  # pyright: ignore
+            module = AutoModelForCausalLM.from_pretrained(source, **options)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
         except (OSError, ImportError) as error:
             raise ValueError(f"{name!r} cannot be loaded as a language model: {error}") from error
-        return cls(module.eval().to(device), tokenizer, Path(source).name if options else name)
+        nn.Module.to(module.eval(), device)  # its own `to` hides its arguments from a type checker
+        return cls(module, tokenizer, Path(source).name if options else name)
 
 
 def _place(name: str) -> tuple[str, dict[str, str | bool]]:

@@ -1,6 +1,6 @@
 """What a language model loses when a layer's activations are replaced by their reconstructions."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -121,8 +121,8 @@ class _Spliced:
         changed[here] = self.replace(values[here].float()).to(values)
         if isinstance(output, Tensor):
             return changed
-        assert isinstance(output, (list, tuple))
-        return type(output)([changed, *output[1:]])
+        assert isinstance(output, Sequence)
+        return (changed, *output[1:])
 
 
 def _cross_entropy(output: object, ids: Tensor, mask: Tensor) -> float:

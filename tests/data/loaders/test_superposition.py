@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import narrows as nw
-from narrows.data.loaders.superposition import Superposition
+from narrows.data.loaders.superposition import Law, Superposition
 
 
 def test_the_set_is_drawn_from_the_world_of_its_seed():
@@ -15,7 +15,7 @@ def test_the_set_is_drawn_from_the_world_of_its_seed():
         20,
         20,
     )
-    world = Superposition(64, 16, l0=2, noise=0, seed=3)
+    world = Superposition(64, 16, law=Law(2, noise=0), seed=3)
     # Some sums of two or fewer features: each is in the plane of its two best.
     x = data.test.images
 

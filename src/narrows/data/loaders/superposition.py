@@ -1,6 +1,7 @@
 """Vectors that are sums of known features, more of them than dimensions."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,33 @@ class Drawn(NamedTuple):
     coefficients: Tensor
 
 
+@dataclass(frozen=True)
+class Law:
+    """How features are active.
+
+    Attributes:
+        l0: mean number of active features.
+        correlation: of the copula within a group, in [0, 1).
+        hierarchy: whether groups have parents.
+        noise: standard deviation in each dimension.
+        offset: norm of a constant vector over the root of the mean squared norm of what varies:
+            ||mean|| / ||std||.
+    """
+
+    l0: float = 8.0
+    correlation: float = 0.5
+    hierarchy: bool = True
+    noise: float = 0.02
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.l0 > 0 or not 0 <= self.correlation < 1 or min(self.noise, self.offset) < 0:
+            raise ValueError(
+                "expected l0 above 0, a correlation in [0, 1), noise and offset of at least 0, got "
+                f"{self}"
+            )
+
+
 class Superposition:
     r"""A world of known features: x = sum_j a_j f_j + offset + noise.
 
@@ -36,18 +64,13 @@ class Superposition:
     Coefficients are 1 + normal / 4, at least 0.1.
 
     Args:
-        size: number of features.
+        size: number of features, a multiple of 8.
         dim: of the vectors.
-        l0: mean number of active features.
-        correlation: of the copula within a group, in [0, 1).
-        hierarchy: whether groups have parents.
-        noise: standard deviation in each dimension.
-        offset: norm of a constant vector over the square root of the mean squared norm of what
-            varies: ||mean|| / ||std||.
+        law: how they are active.
         seed: of the features.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or a feature would be active nearly always.
 
     Source: Elhage et al. (2022), "Toy Models of Superposition"; correlation and hierarchy as
         causes of hedging and absorption, Chanin et al. (2024, 2025); the law and its numbers are
@@ -59,33 +82,20 @@ class Superposition:
         (torch.Size([100, 96]), torch.Size([100, 1024]))
     """
 
-    def __init__(  # noqa: PLR0913 (all but two are named)
-        self,
-        size: int = 1024,
-        dim: int = 96,
-        *,
-        l0: float = 8.0,
-        correlation: float = 0.5,
-        hierarchy: bool = True,
-        noise: float = 0.02,
-        offset: float = 0.0,
-        seed: int = 0,
+    def __init__(
+        self, size: int = 1024, dim: int = 96, *, law: Law | None = None, seed: int = 0
     ) -> None:
+        self.law: Law = law or Law()
         if size % GROUP or size < GROUP or dim < 2:
             raise ValueError(
                 f"expected a size that is a multiple of {GROUP} and dim >= 2, got size={size}, "
                 f"dim={dim}"
             )
-        if not 0 <= correlation < 1 or noise < 0 or offset < 0:
+        rates = _rates(size, self.law)
+        if float(rates.max()) > _OFTENEST:
             raise ValueError(
-                "expected a correlation in [0, 1), noise and offset of at least 0, got "
-                f"{correlation}, {noise}, {offset}"
-            )
-        rates = _rates(size, l0, hierarchy)
-        if not l0 > 0 or float(rates.max()) > _OFTENEST:
-            raise ValueError(
-                f"expected l0 above 0 and so small that no feature is active in more than "
-                f"{_OFTENEST:.0%} of the examples, got l0={l0} of size={size}"
+                f"expected l0 so small that no feature is active in more than {_OFTENEST:.0%} of "
+                f"the examples, got l0={self.law.l0} of size={size}"
             )
         generator = torch.Generator().manual_seed(seed)
         draws = normalize(torch.randn(size + 1, dim, generator=generator))
@@ -93,11 +103,8 @@ class Superposition:
         # The order of the groups says nothing about how often they are active.
         order = torch.randperm(size // GROUP, generator=generator)
         self.rates: Tensor = rates[order].flatten()
-        self.correlation: float = correlation
-        self.hierarchy: bool = hierarchy
-        self.noise: float = noise
-        spread = math.sqrt(l0 * (1 + 1 / 16) + dim * noise**2)
-        self.offset: Tensor = offset * spread * draws[-1:]
+        spread = math.sqrt(self.law.l0 * (1 + 1 / 16) + dim * self.law.noise**2)
+        self.offset: Tensor = self.law.offset * spread * draws[-1:]
 
     def sample(self, n: int, *, seed: int = 0) -> Drawn:
         """Draws n examples."""
@@ -105,10 +112,11 @@ class Superposition:
         size, dim = self.features.shape
         shared = torch.randn(n, size // GROUP, 1, generator=generator)
         own = torch.randn(n, size // GROUP, GROUP, generator=generator)
-        drive = self.correlation**0.5 * shared + (1 - self.correlation) ** 0.5 * own
+        rho = self.law.correlation
+        drive = rho**0.5 * shared + (1 - rho) ** 0.5 * own
         rates = self.rates.view(-1, GROUP)
         active = drive < ndtri(rates)
-        if self.hierarchy:  # children are active where the parent is, with a share of its own
+        if self.law.hierarchy:  # children are active where the parent is, with a share of its own
             given = ndtri(rates[:, 1 : 1 + CHILDREN] / rates[:, :1])
             active[:, :, 1 : 1 + CHILDREN] = (own[:, :, 1 : 1 + CHILDREN] < given) & active[
                 :, :, :1
@@ -116,17 +124,17 @@ class Superposition:
         sizes = (1 + torch.randn(n, size, generator=generator) / 4).clamp(min=0.1)
         coefficients = sizes * active.flatten(1)
         x = coefficients @ self.features + self.offset
-        return Drawn(x + self.noise * torch.randn(n, dim, generator=generator), coefficients)
+        return Drawn(x + self.law.noise * torch.randn(n, dim, generator=generator), coefficients)
 
 
-def _rates(size: int, l0: float, hierarchy: bool) -> Tensor:
+def _rates(size: int, law: Law) -> Tensor:
     """Probabilities `[groups, 8]` of features, which add up to l0."""
     groups = torch.arange(1, size // GROUP + 1).double().rsqrt()
     each = torch.linspace(1, 0.3, GROUP, dtype=torch.float64)
     rates = groups[:, None] * each
-    if hierarchy:
+    if law.hierarchy:
         rates[:, 1 : 1 + CHILDREN] *= 0.5
-    return (rates * l0 / rates.sum()).float()
+    return (rates * law.l0 / rates.sum()).float()
 
 
 def load(  # noqa: PLR0913 (all are named)
@@ -159,18 +167,18 @@ def load(  # noqa: PLR0913 (all are named)
     """
     if n < 30:
         raise ValueError(f"expected at least 30 vectors, got n={n}")
-    world = Superposition(
-        size, dim, l0=l0, correlation=correlation, hierarchy=hierarchy, noise=noise, offset=offset,
-        seed=seed,
-    )  # fmt: skip
+    law = Law(l0, correlation, hierarchy, noise, offset)
+    world = Superposition(size, dim, law=law, seed=seed)
     counts = (n - 2 * (n // 10), n // 10, n // 10)
-    parts = [Split(_vectors(world, n, seed=3 * seed + part)) for part, n in enumerate(counts)]
+    train, held, test = (
+        Split(_vectors(world, count, seed=3 * seed + part)) for part, count in enumerate(counts)
+    )
     note = (
         f"{size} features in {dim} dimensions, {l0:g} active, correlation {correlation:g}, "
         f"{'with' if hierarchy else 'without'} hierarchy, noise {noise:g}, offset {offset:g}, "
         f"seed {seed}"
     )
-    return Dataset("superposition", *parts, note=note)
+    return Dataset("superposition", train, held, test, note=note)
 
 
 def _vectors(world: Superposition, n: int, *, seed: int) -> Tensor:

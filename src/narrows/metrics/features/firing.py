@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from narrows.autoencoder import Autoencoder
-from narrows.codes import Atoms
+from narrows.codes import Atoms, AtomValues, atoms_of
 from narrows.data.dataset import Split
 from narrows.metrics.likelihood import batches, measuring
 
@@ -78,13 +78,11 @@ def firing(model: Autoencoder, examples: Split | Tensor, *, batch_size: int = 10
     Source: Gao et al. (2024), section 4; Karvonen et al. (2025), "SAEBench", whose dense share
         counts the same tenth. The variance is about each feature's own mean.
     """
-    size, n, active = 0, 0, 0
-    counts, cosine, ratio, error = torch.zeros(0), 0.0, 0.0, 0.0
+    size, n, active = size_of(model), 0, 0
+    counts, cosine, ratio, error = torch.zeros(size, dtype=torch.int64), 0.0, 0.0, 0.0
     centre = total = squares = torch.zeros(())
     for x, y, code in coded(model, examples, batch_size):
-        if not n:
-            size = model.bottleneck.size  # pyright: ignore[reportAttributeAccessIssue]
-            counts, centre = torch.zeros(size, dtype=torch.int64), x.mean(0)
+        centre = centre if n else x.mean(0)
         fires = code.values != 0
         counts += code.atoms[fires].cpu().bincount(minlength=size)
         active, n = active + int(fires.sum()), n + len(x)
@@ -104,18 +102,24 @@ def coded(
     """Vectors, their reconstructions (both `[b, d]`, float64) and codes `[b, width]`, by batches.
 
     Values are those of the coder, not rounded to a prior's step.
-
-    Raises:
-        ValueError: if the code has no atoms, or more than one site.
     """
     with measuring(model, 0), torch.no_grad():
         for x in batches(model, examples, batch_size):
             latent = model.latent(x)
-            code = latent.code
-            if not isinstance(code, Atoms) or code.values.dim() != 2:
-                raise ValueError(
-                    "expected a code of atoms, one an example, as SparseDictionary makes of "
-                    f"vectors; {type(model.bottleneck).__name__} makes another"
-                )
             y = model.likelihood.mean(model.decoder(latent.z))
-            yield x.flatten(1).double(), y.flatten(1).double(), code
+            yield x.flatten(1).double(), y.flatten(1).double(), atoms_of(latent.code)
+
+
+def size_of(model: Autoencoder) -> int:
+    """Number of atoms of a model that codes each vector by some of them.
+
+    Raises:
+        ValueError: if it codes otherwise.
+    """
+    space = model.bottleneck.codes
+    if not isinstance(space, AtomValues) or len(model.shape) != 1:
+        raise ValueError(
+            "expected a model of vectors with a code of atoms, such as SparseDictionary's; "
+            f"{type(model.bottleneck).__name__} on examples of shape {model.shape} makes another"
+        )
+    return space.size
