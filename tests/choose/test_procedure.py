@@ -131,7 +131,7 @@ def test_equals_are_called_equals(data, tmp_path):
     same = dict.fromkeys(RECIPES, 21.0)
     choice, _ = chosen(Scripted(same, noise=0.001), data, tmp_path)
     assert choice.verdicts[0.5].ended
-    assert "the best is at most 0.0" in sentences(choice)[0]
+    assert "none is better by more than 0.0" in sentences(choice)[0]
 
 
 def test_several_rates_have_their_own_answers(data, tmp_path):

@@ -134,12 +134,27 @@ def test_one_that_is_ahead_for_certain_is_the_answer():
     assert {one.label for one in found.dropped} == {"b", "c"}
 
 
-def test_equals_end_as_equals():
+def test_a_race_ends_when_none_of_those_left_can_be_much_better_than_the_first():
     rng = np.random.default_rng(4)
     found = run({"a": 1.0, "b": 1.0}, dict.fromkeys("ab", 0.005), rng)
     assert found.ended
     assert set(found.ranking) == {"a", "b"}
-    assert max(found.leads[found.ranking[1]].high, -found.leads[found.ranking[1]].low) < CLOSE
+    assert -CLOSE < found.leads[found.ranking[1]].low < 0
+
+
+def test_those_left_may_be_much_worse_than_the_first_when_it_ends():
+    """Nobody is behind for certain, but to use `a` is safe."""
+    going = race(["a", "b"])
+    next(going)
+    request = going.send(of({"a": [1.0, 1.1], "b": [0.9, 1.0]}))
+    request = going.send(rows([0.15, 0.25], request.seeds))
+    with pytest.raises(StopIteration) as end:
+        going.send(rows([0.15, 0.25, 0.2], request.seeds))
+    found = end.value.value
+    assert found.ended
+    assert found.ranking == ("a", "b")
+    assert -CLOSE < found.leads["b"].low < 0
+    assert found.leads["b"].high > 4 * CLOSE
 
 
 def test_a_race_that_never_decides_ends_after_the_most_seeds():
@@ -180,7 +195,7 @@ def test_no_contender_is_left():
 
 
 def test_a_stop_is_a_last_look():
-    behind = [0.15, 0.25, 0.2, 0.2]
+    behind = [0.1, 0.2, 0.2, 0.2]
     going = race(["a", "b"])
     request, sent = next(going), {"a": [1.0, 1.1], "b": [0.9, 1.0]}
     while request.seeds != (3, 4):
@@ -241,25 +256,32 @@ CASES = {
 
 
 def wrong(case: str, races: int) -> int:
-    """Races in which the true best was dropped."""
+    """Races in which the true best was dropped, or is better than the first by more than said."""
     truth, noise = CASES[case]
-    rng = np.random.default_rng(6)
-    return sum("a" not in run(truth, noise, rng).ranking for _ in range(races))
+    rng, count = np.random.default_rng(6), 0
+    for _ in range(races):
+        found = run(truth, noise, rng)
+        first, *others = found.ranking
+        most = max([-found.leads[label].low for label in others], default=0.0)
+        count += "a" not in found.ranking or truth["a"] - truth[first] > max(most, 0.0)
+    return count
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_best_is_dropped_in_at_most_one_race_of_twenty(case):
+def test_at_most_one_race_of_twenty_goes_wrong(case):
     # 60 races of which 5 % go wrong have more than 7 wrong ones with a probability of 1 %.
     assert wrong(case, 60) <= 7
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_the_best_is_dropped_in_at_most_one_race_of_twenty_measured(case):
+def test_at_most_one_race_of_twenty_goes_wrong_measured(case):
     assert wrong(case, 2000) <= 100
 
 
 def test_a_clear_best_is_found_in_most_races():
     rng = np.random.default_rng(7)
     truth, noise = {"a": 0.5, "b": 0, "c": 0.1, "d": -1}, dict.fromkeys("abcd", 0.1)
-    assert sum(run(truth, noise, rng).best == "a" for _ in range(30)) >= 27
+    found = [run(truth, noise, rng) for _ in range(30)]
+    assert sum(one.ranking[0] == "a" for one in found) >= 29
+    assert sum(one.best == "a" for one in found) >= 20  # the others ended as it was safe to use a

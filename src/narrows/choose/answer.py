@@ -11,7 +11,7 @@ from narrows.choose.race import CLOSE, ERROR, Verdict
 from narrows.compare.asked import at_asked, reached
 
 _SURE = f"{1 - ERROR:.0%} sure over the whole race"
-_GAIN = CLOSE / 2
+_GAIN = 0.1
 """dB for each doubling of the epochs; below it a contender counts as trained to its end."""
 
 
@@ -48,7 +48,10 @@ def _answer(choice: Choice, rate: float, verdict: Verdict) -> str:
         most = max(-rivals[label].low for label in known)
         names = ", ".join(known)
         if verdict.ended and most < CLOSE and known == others:
-            parts.append(f"), or {names}: the best is at most {most:.2f} dB better; {_SURE}")
+            parts.append(
+                f"): {names} may be as good, but none is better by more than "
+                f"{max(most, 0):.2f} dB; {_SURE}"
+            )
         else:
             parts.append(
                 f"), which leads, though {names} may be better by up to {most:.2f} dB; {_SURE}. "

@@ -9,7 +9,6 @@ covers is training that was too short: a contender is dropped after short runs o
 behind by more than an allowance.
 """
 
-import itertools
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from narrows.choose.leads import Finish, Finishes, Lead, lead, mean, near
 
 ERROR = 0.05
 """Probability that any interval of a race is wrong."""
-CLOSE = 0.2
-"""dB; contenders that lie nearer together for certain are not told apart."""
+CLOSE = 0.1
+"""dB; a race is decided when no one left can be better than the first by as much, for certain."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Verdict:
 
 
 def race(contenders: Sequence[str]) -> Generator[Request, Finishes | Stop, Verdict]:
-    """Asks for runs until one contender is left, or those left lie within `CLOSE`.
+    """Asks for runs until one is left, or none of the others can be better by `CLOSE`.
 
     It is sent the finishes of each request, without those that failed, or `Stop`. A contender
     none of whose runs finished is out.
@@ -148,7 +147,7 @@ def race(contenders: Sequence[str]) -> Generator[Request, Finishes | Stop, Verdi
             gone = [*_lost(left, seen, number), *behind(left, seen, number, level)]
             out += gone
             left = tuple(label for label in left if label not in {one.label for one in gone})
-            decided = len(left) < 2 or _close(left, seen, level)
+            decided = len(left) < 2 or _settled(left, seen, level)
             if stopped:
                 ended = decided and number == len(HEATS) - 1
                 return _verdict(left, seen, out, number, level, ended=ended)
@@ -182,12 +181,15 @@ def behind(left: Sequence[str], finishes: Finishes, number: int, level: float) -
     return found
 
 
-def _close(left: Sequence[str], finishes: Finishes, level: float) -> bool:
-    """Whether all that are left lie within `CLOSE` of each other for certain."""
-    return all(
-        max(found.high, -found.low) < CLOSE
-        for one, two in itertools.combinations(left, 2)
-        for found in [lead(finishes, one, two, level=level)]
+def _settled(left: Sequence[str], finishes: Finishes, level: float) -> bool:
+    """Whether the best of those left is not better than the first by `CLOSE`, for certain.
+
+    Who is left may be as good, or worse by any amount: to use the first costs next to nothing.
+    """
+    ran = [label for label in left if near(finishes[label])]
+    first = max(ran, key=lambda label: mean(finishes[label]), default=None)
+    return first is not None and all(
+        lead(finishes, first, other, level=level).low > -CLOSE for other in left if other != first
     )
 
 
