@@ -238,3 +238,24 @@ def record_text(  # noqa: PLR0913 (all but two are named)
     words = {str(token): language.tokenizer.decode([token]) for token in seen}
     write_json(Path(out) / VOCABULARY, words)
     return left
+
+
+def unembedding(module: nn.Module) -> Tensor:
+    """What turns the last residual stream into logits, `[words, d]`.
+
+    The gain of the final norm is multiplied in, where one is found; its division is left out, so
+    that only ratios of effects mean anything.
+
+    Raises:
+        TypeError: if the model has no output embedding.
+    """
+    find = getattr(module, "get_output_embeddings", None)
+    weight = getattr(find() if find else None, "weight", None)
+    if not isinstance(weight, Tensor):
+        kind = type(module).__name__
+        raise TypeError(f"expected a language model with output embeddings, got {kind}")
+    known = dict(module.named_modules())
+    norms = ("model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", "model.final_layernorm")
+    gains = [known[name].weight for name in norms if name in known]
+    matrix = weight.detach().float().cpu()
+    return matrix * gains[0].detach().float().cpu() if gains else matrix

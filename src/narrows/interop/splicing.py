@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from narrows.interop.activations import call, find_layer, main_output
+from narrows.autoencoder import Autoencoder
+from narrows.data.dataset import Dataset
+from narrows.data.loaders.activations.contexts import Source
+from narrows.data.loaders.activations.shards import read_manifest
+from narrows.data.mapped import MappedSplit
+from narrows.interop.activations import call, find_layer, fingerprint, main_output
+from narrows.interop.language import Contexts, Language
 from narrows.modes import evaluating
 
 Replace: TypeAlias = Callable[[Tensor], Tensor]
@@ -94,6 +101,36 @@ def loss_recovered(
     if not tokens:
         raise ValueError("expected contexts of at least two tokens, got none")
     return LossRecovered(**{name: value / tokens for name, value in sums.items()}, tokens=tokens)
+
+
+def spliced_loss(
+    language: Language, model: Autoencoder, *, folder: Path, data: Dataset, contexts: int = 32
+) -> LossRecovered:
+    """`loss_recovered` on held-out contexts of the activations that a dictionary was trained on.
+
+    Args:
+        language: the model that the activations came from.
+        model: the dictionary.
+        folder: of the activations; its rule says which rows stay as they are.
+        data: loaded from it.
+        contexts: how many of the test split.
+
+    Raises:
+        ValueError: if the activations came from another model.
+    """
+    manifest = read_manifest(folder)
+    if fingerprint(language.module) != manifest["weights"]:
+        raise ValueError(
+            f"{folder} holds activations of {manifest['inputs'].get('model', 'another model')}, "
+            f"and {language.name} has other weights; name the model that they came from"
+        )
+    assert isinstance(data.test, MappedSplit)
+    texts = Contexts(Source.open(folder).texts(data.test.rows, contexts))
+    return loss_recovered(
+        language.module, manifest["layer"], inputs=texts.batches(8), reconstruct=model.reconstruct,
+        mean=data.means.flatten(), first=bool(manifest["rule"]["first"]),
+        limit=manifest["rule"]["largest"] * manifest["median_norm"],
+    )  # fmt: skip
 
 
 class _Spliced:

@@ -33,6 +33,9 @@ from narrows.metrics.features.matching import cosines as cosines
 from narrows.metrics.features.matching import matching as matching
 from narrows.metrics.features.matching import nearest_cosines as nearest_cosines
 from narrows.metrics.features.matching import recovery as recovery
+from narrows.metrics.features.strongest import Fired as Fired
+from narrows.metrics.features.strongest import directions as directions
+from narrows.metrics.features.strongest import fired as fired
 from narrows.metrics.gabor import GaborFit as GaborFit
 from narrows.metrics.gabor import gabor_fit as gabor_fit
 from narrows.metrics.information import active_units as active_units

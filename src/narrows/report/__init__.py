@@ -6,7 +6,17 @@
 `Table` makes tables.
 """
 
-from narrows.report.blocks import Block, Gallery, Picture, Section, Sound, Strips
+from narrows.report.bars import bars
+from narrows.report.blocks import (
+    Block,
+    Gallery,
+    Passage,
+    Passages,
+    Picture,
+    Section,
+    Sound,
+    Strips,
+)
 from narrows.report.codes import cover, principal_plane, scatter, umap_plane
 from narrows.report.curves import curves, smooth
 from narrows.report.images import grid, labelled, pca_rgb, stretch, strips
@@ -20,11 +30,14 @@ __all__ = [
     "Column",
     "Gallery",
     "Page",
+    "Passage",
+    "Passages",
     "Picture",
     "Section",
     "Sound",
     "Strips",
     "Table",
+    "bars",
     "clip",
     "cover",
     "curves",

@@ -1,6 +1,7 @@
-"""What stands on a page: pictures, rows of pictures, galleries; a paragraph is a plain string."""
+"""What stands on a page: pictures, galleries, marked text; a paragraph is a plain string."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from narrows.saving.writing import write_bytes
 class Block:
     """A piece of a page, other than a paragraph."""
 
-    shown_as: ClassVar[Literal["figure", "strips", "gallery", "table", "sound"]]
+    shown_as: ClassVar[Literal["figure", "strips", "gallery", "table", "sound", "passages"]]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,42 @@ class Strips(Block):
     caption: str
 
     shown_as = "strips"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of text, of which each token is marked by a strength.
+
+    Attributes:
+        label: in front of it.
+        tokens: that follow one another, as text has them.
+        strengths: of each token in [0, 1]; 0: not marked.
+    """
+
+    label: str
+    tokens: Sequence[str]
+    strengths: Sequence[float]
+
+    @property
+    def marked(self) -> list[tuple[str, int]]:
+        """Each token with its level, 0 to 4; line ends are shown by a sign."""
+        levels = [min(4, math.ceil(4 * strength)) for strength in self.strengths]
+        return [(t.replace("\n", "\u23ce"), n) for t, n in zip(self.tokens, levels, strict=True)]
+
+
+@dataclass(frozen=True)
+class Passages(Block):
+    """Pieces of text, one below the other.
+
+    Attributes:
+        rows: in order.
+        caption: what to look for.
+    """
+
+    rows: Sequence[Passage]
+    caption: str
+
+    shown_as = "passages"
 
 
 @dataclass(frozen=True)

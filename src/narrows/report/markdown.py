@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.report.blocks import Block, Gallery, Picture, Sound, Strips
+from narrows.report.blocks import Block, Gallery, Passage, Passages, Picture, Sound, Strips
 from narrows.report.images import labelled
 from narrows.report.table import Table, format_cell
 
@@ -75,6 +75,15 @@ def slug(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section"
 
 
+def _marked(passage: Passage) -> str:
+    """A passage in which the strongest tokens are bold."""
+    parts = [
+        f" **{plain(token)}**" if level == 4 else " " * token.startswith(" ") + plain(token)
+        for token, level in passage.marked
+    ]
+    return "".join(parts).strip()
+
+
 def _lines(block: Block | str, save: Callable[[Picture | Sound], str]) -> list[str]:
     if isinstance(block, str):
         return [paragraph(block)]
@@ -86,6 +95,9 @@ def _lines(block: Block | str, save: Callable[[Picture | Sound], str]) -> list[s
         block = labelled(block)
     if isinstance(block, Sound):
         return [*_lines(block.picture, save), "", f"[Play]({save(block)})"]
+    if isinstance(block, Passages):
+        lines = [f"- {plain(one.label)}: {_marked(one)}" for one in block.rows]
+        return [*lines, "", f"*{plain(block.caption)}*"]
     if isinstance(block, Picture):
         return [f"![{plain(block.alt)}]({save(block)})", "", f"*{plain(block.caption)}*"]
     raise TypeError(f"there is no Markdown for {type(block).__name__}")
