@@ -250,7 +250,7 @@ def unembedding(module: nn.Module) -> Tensor:
         TypeError: if the model has no output embedding.
     """
     find = getattr(module, "get_output_embeddings", None)
-    weight = getattr(find() if find else None, "weight", None)
+    weight = getattr(find() if callable(find) else None, "weight", None)
     if not isinstance(weight, Tensor):
         kind = type(module).__name__
         raise TypeError(f"expected a language model with output embeddings, got {kind}")
