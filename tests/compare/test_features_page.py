@@ -14,7 +14,7 @@ from narrows.data.loaders.activations.contexts import Source
 from narrows.interop import Language, record_text
 from narrows.interop.language import Contexts, unembedding
 from narrows.interop.splicing import spliced_loss
-from narrows.metrics import Firing, directions, fired, firing
+from narrows.metrics import Firing, directions, file_bits, fired, firing
 from narrows.metrics.features.strongest import values_of
 
 WORDS = ["<s>", " the", "<script>alert(1)</script>", " a&b", " $x$", "\n", " <i>", " sat"]
@@ -113,6 +113,7 @@ def test_the_page_shows_contexts_words_and_loss_and_escapes_all_of_them(
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "a&amp;b" in page
     assert "loss recovered" in page
+    assert "bits a vector" in page
     assert len(re.findall(r"<h2[^>]*>Feature \d+", page)) == 3
     assert '<mark class="m4">' in page
     plain = write_features(tmp_path / "f.md", run.model, data=data, beside=beside, most=3)
@@ -155,3 +156,13 @@ def test_the_command_writes_the_page_of_a_run(run, folder, capsys, tmp_path):
     assert "numbers of features, such as 3,17, got 'x'" in capsys.readouterr().err
     assert main(["features", str(run.folder), "--data", "superposition", "--model", "m"]) == 1
     assert "--model needs a run on activations:DIR" in capsys.readouterr().err
+
+
+def test_bits_of_a_file_are_near_the_rate_that_the_prior_promises(run, data):
+    x = data.test.images
+    with torch.no_grad():
+        promised = run.model.bits(x).mean().item()
+    assert file_bits(run.model, data.test) == pytest.approx(promised, rel=0.03, abs=1)
+    assert file_bits(run.model, x, most=10) != file_bits(run.model, x)
+    with pytest.raises(ValueError, match="at least one example"):
+        file_bits(run.model, x[:0])

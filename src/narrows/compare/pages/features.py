@@ -9,14 +9,24 @@ import torch
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
+from narrows.codec import CodecError
 from narrows.codes import atoms_of
 from narrows.compare.pages.run import versions
 from narrows.data.dataset import Dataset
 from narrows.data.loaders.activations.contexts import Source
 from narrows.data.mapped import MappedSplit
 from narrows.interop.splicing import LossRecovered
-from narrows.metrics import Firing, cosines, directions, fired, firing, nearest_cosines
+from narrows.metrics import (
+    Firing,
+    cosines,
+    directions,
+    file_bits,
+    fired,
+    firing,
+    nearest_cosines,
+)
 from narrows.metrics.features.strongest import Fired, values_of
+from narrows.priors.base import NoRateError
 from narrows.report import (
     Block,
     Column,
@@ -81,7 +91,7 @@ def write_features(
     every = directions(model, atoms=range(len(found.rates)))
     shown = _Shown(model, data, beside, found, every)
     sections = [
-        Section("The dictionary", overview(found, every, beside.recovered)),
+        Section("The dictionary", overview(found, every, beside.recovered, _bits(model, data))),
         *(Section(f"Feature {atom}", shown.blocks(atom, places[atom])) for atom in numbers),
     ]
     by = "given" if chosen else "from seldom to often"
@@ -107,9 +117,19 @@ def spread(found: Firing, most: int) -> list[int]:
     return [int(ordered[int(place)]) for place in places]
 
 
-def overview(found: Firing, atoms: Tensor, recovered: LossRecovered | None) -> list[Block | str]:
+def _bits(model: Autoencoder, data: Dataset) -> dict[str, float]:
+    """Bits of a real file; none where the code has no prior that could write it."""
+    try:
+        return {"file_bits": file_bits(model, data.test)}
+    except (CodecError, NoRateError):
+        return {}
+
+
+def overview(
+    found: Firing, atoms: Tensor, recovered: LossRecovered | None, bits: Mapping[str, float]
+) -> list[Block | str]:
     """Figures of the whole dictionary, and two histograms."""
-    row = found.figures()
+    row = found.figures() | bits
     if recovered is not None:
         row |= {
             "recovered": recovered.recovered, "over_mean": recovered.recovered_over_mean,
@@ -138,6 +158,7 @@ _COLUMNS: Mapping[str, Column] = {
     "over_mean": Column("loss recovered", "share; 0: the mean does as well"),
     "clean": Column("loss", "nats a token, as it is"),
     "spliced": Column("loss", "nats a token, spliced"),
+    "file_bits": Column("file", "bits a vector, rounded as in the loss"),
     "l0": Column("L0", "features a vector"),
     "dead": Column("dead", "share of features"),
     "dense": Column("dense", "share, over a tenth"),
