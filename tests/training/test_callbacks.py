@@ -10,7 +10,14 @@ import torch
 import narrows as nw
 from narrows.bottlenecks import Identity, VectorQuantizer
 from narrows.networks import Mlp
-from narrows.training import Callback, EarlyStopping, TensorBoard, WeightAverage, WeightsAndBiases
+from narrows.training import (
+    Callback,
+    EarlyStopping,
+    Frozen,
+    TensorBoard,
+    WeightAverage,
+    WeightsAndBiases,
+)
 from tests.training.states import equal
 
 
@@ -162,3 +169,22 @@ def test_weights_and_biases_is_given_every_row(digits, tmp_path, monkeypatch):
     assert session.rows == [(row["epoch"], row) for row in run.history]
     assert session.finished
     assert (asked["project"], asked["name"], asked["mode"]) == ("shapes", "run", "offline")
+
+
+def test_a_frozen_dictionary_stays_whatever_the_rest_learns(digits):
+    began = []
+
+    class Begin(Callback):
+        def begin(self, model, _folder, /):
+            began.append(snapshot(model))
+
+    def bottleneck():
+        return nw.SparseDictionary(16, 8, coder=nw.OMP(2))
+
+    run = fitted(digits, bottleneck, callbacks=[Begin(), Frozen()])
+    after = run.model.state_dict()
+    assert torch.equal(after["bottleneck.dictionary"], began[0]["bottleneck.dictionary"])
+    changed = [name for name, _ in run.model.named_parameters() if "dictionary" not in name]
+    assert not any(torch.equal(after[name], began[0][name]) for name in changed)
+    with pytest.raises(ValueError, match=r"no parameter 'bottleneck.atoms'; it has encoder"):
+        fitted(digits, bottleneck, callbacks=[Frozen("bottleneck.atoms")])

@@ -256,6 +256,7 @@ def unembedding(module: nn.Module) -> Tensor:
         raise TypeError(f"expected a language model with output embeddings, got {kind}")
     known = dict(module.named_modules())
     norms = ("model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", "model.final_layernorm")
-    gains = [known[name].weight for name in norms if name in known]
+    found = [getattr(known[name], "weight", None) for name in norms if name in known]
+    gains = [gain for gain in found if isinstance(gain, Tensor)]
     matrix = weight.detach().float().cpu()
     return matrix * gains[0].detach().float().cpu() if gains else matrix

@@ -3,6 +3,7 @@
 from narrows.training.callbacks.base import Callback
 from narrows.training.callbacks.beta import CyclicalBeta, Geco, LinearBeta
 from narrows.training.callbacks.early_stopping import EarlyStopping
+from narrows.training.callbacks.frozen import Frozen
 from narrows.training.callbacks.loggers import TensorBoard, WeightsAndBiases
 from narrows.training.callbacks.weight_average import WeightAverage
 from narrows.training.checkpoint import CheckpointError
@@ -27,6 +28,7 @@ __all__ = [
     "CyclicalBeta",
     "EarlyStopping",
     "Engine",
+    "Frozen",
     "Geco",
     "LinearBeta",
     "NonFiniteLossError",

@@ -129,7 +129,7 @@ def overview(
     found: Firing, atoms: Tensor, recovered: LossRecovered | None, bits: Mapping[str, float]
 ) -> list[Block | str]:
     """Figures of the whole dictionary, and two histograms."""
-    row = found.figures() | bits
+    row = {**found.figures(), **bits}
     if recovered is not None:
         row |= {
             "recovered": recovered.recovered, "over_mean": recovered.recovered_over_mean,
