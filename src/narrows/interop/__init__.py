@@ -2,6 +2,7 @@
 
 `swap` puts a bottleneck into a model in place of its own; `cache` writes the latents of a data set,
 on which bottlenecks are compared; `Pretrained` makes its encoder and decoder a network.
+`write_saelens`, `read_saelens` and `read_dictionary_learning` exchange sparse autoencoders.
 `record` writes the activations of any layer to the disk, `record_text` those of a `Language` model.
 """
 
@@ -15,6 +16,9 @@ from narrows.interop.parts import Swapped as Swapped
 from narrows.interop.parts import parts as parts
 from narrows.interop.parts import swap as swap
 from narrows.interop.pretrained import Pretrained as Pretrained
+from narrows.interop.saelens import read_dictionary_learning as read_dictionary_learning
+from narrows.interop.saelens import read_saelens as read_saelens
+from narrows.interop.saelens import write_saelens as write_saelens
 from narrows.interop.splicing import LossRecovered as LossRecovered
 from narrows.interop.splicing import loss_recovered as loss_recovered
 
@@ -27,8 +31,11 @@ __all__ = [
     "cache",
     "loss_recovered",
     "parts",
+    "read_dictionary_learning",
+    "read_saelens",
     "read_texts",
     "record",
     "record_text",
     "swap",
+    "write_saelens",
 ]

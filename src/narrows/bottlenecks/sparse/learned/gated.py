@@ -47,11 +47,11 @@ class Gated(Penalised):
         + \|\tilde x - \mathrm{relu}(g)\, \bar D\|^2,
         \qquad g = W \tilde x + b
 
-    The last term gives the gates a gradient; the dictionary in it is held constant. Of one signal
-    the `dim` largest gates are kept.
+    The last term gives the gates a gradient; the dictionary in it is held constant.
 
     Args:
         weight: lambda; under a target L0 only the start.
+        most: gates of one signal that open, the largest; None for as many as it has dimensions.
 
     Raises:
         ValueError: if the weight is not positive.
@@ -63,8 +63,8 @@ class Gated(Penalised):
 
     weights: Mapping[str, float] = {"sparsity": 1.0, "gates": 1.0}
 
-    def __init__(self, weight: float = 1.0) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 1.0, *, most: int | None = None) -> None:
+        super().__init__(weight, most)
 
     def behind(self, size: int, /) -> Magnitudes:
         """What turns gates into values."""

@@ -48,7 +48,7 @@ class JumpReLU(Penalised):
         \qquad c = W \tilde x + b
 
     Thresholds learn from outputs within half a bandwidth of them; see
-    `narrows.sparse.jump_relu`. Of one signal the `dim` atoms farthest above are kept.
+    `narrows.sparse.jump_relu`.
 
     Args:
         weight: lambda, the squared distance that an active atom must be worth; under a target L0
@@ -57,6 +57,8 @@ class JumpReLU(Penalised):
             as many outputs exceed as should.
         bandwidth: epsilon, in the same units: a narrower one is nearer to the true gradient and
             noisier.
+        most: atoms of one signal that are kept, the farthest above their thresholds; None for as
+            many as it has dimensions.
 
     Raises:
         ValueError: if an argument is not positive.
@@ -67,9 +69,14 @@ class JumpReLU(Penalised):
     """
 
     def __init__(
-        self, weight: float = 1.0, *, threshold: float | None = None, bandwidth: float = 0.1
+        self,
+        weight: float = 1.0,
+        *,
+        threshold: float | None = None,
+        bandwidth: float = 0.1,
+        most: int | None = None,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, most)
         given = (bandwidth,) if threshold is None else (threshold, bandwidth)
         if not all(0 < value < math.inf for value in given):
             raise ValueError(

@@ -10,6 +10,7 @@ from narrows.bottlenecks.sparse.coder import (
     Learned,
     Problem,
     Usage,
+    check_k,
     quantile,
     steered,
 )
@@ -29,6 +30,7 @@ class Penalised(Coder):
     Args:
         weight: of the penalty, beside the squared distance of a signal to its code; under a target
             L0 only the start.
+        most: active atoms of one signal, the farthest above their thresholds; None for its width.
     """
 
     controllable = True
@@ -39,14 +41,17 @@ class Penalised(Coder):
     # a code that learns answers after some hundred steps, and must not be driven past its target.
     _GAIN, _FAR = 0.01, 1.0
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, most: int | None = None) -> None:
         if not 0 < weight < float("inf"):
             raise ValueError(f"{type(self).__name__}: expected a weight > 0, got {weight}")
+        if most is not None:
+            check_k(most)
         self.first_level: float = float(weight)
+        self.most = most
 
     def width(self, size: int, dim: int) -> int:
-        """`dim`: more active atoms than dimensions are no sparse code."""
-        return min(size, dim)
+        """`most`, or dim: more active atoms than dimensions are no sparse code."""
+        return min(size, self.most or dim)
 
     def learned(self, size: int, dim: int, /, *, l0: float) -> Affine:
         """The encoder, and what `behind` makes."""
@@ -77,10 +82,11 @@ class ReLU(Penalised):
         + \lambda \sum_j a_j, \qquad c = W \tilde x + b
 
     Atoms have norm 1, so that no larger atom can buy a smaller value. The penalty shrinks values;
-    `JumpReLU` and `Gated` do not. Of one signal the `dim` largest values are kept.
+    `JumpReLU` and `Gated` do not.
 
     Args:
         weight: lambda; under a target L0 only the start.
+        most: values of one signal that are kept, the largest; None for as many as dimensions.
 
     Raises:
         ValueError: if the weight is not positive.
@@ -89,8 +95,8 @@ class ReLU(Penalised):
         Bricken et al. 2023, "Towards Monosemanticity"; Cunningham et al. 2023.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 1.0, *, most: int | None = None) -> None:
+        super().__init__(weight, most)
 
     def encode(self, problem: Problem) -> Atoms:
         """The positive outputs."""
