@@ -1,5 +1,6 @@
 """An encoder of its own in place of the atoms, as sparse autoencoders have."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -12,6 +13,7 @@ from narrows.codes import Atoms
 class Around(Coder):
     """A coder that adds something to another one, and is otherwise that coder."""
 
+    @abstractmethod
     def __init__(self, coder: Coder) -> None:
         self.coder = coder
         self.first_level: float = coder.first_level
