@@ -16,7 +16,7 @@ RECIPES = {
 SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
 SPARSE = [
     "athayde-sparse-vae", "notebook-dictionary", "notebook-dictionary-as-written", "sae-batchtopk",
-    "sae-gated", "sae-jumprelu", "sae-matryoshka", "sae-omp", "sae-relu", "sae-topk",
+    "sae-gated", "sae-jumprelu", "sae-matryoshka", "sae-omp", "sae-random", "sae-relu", "sae-topk",
     "sparse-image", "sparse-lasso", "sparse-omp", "sparse-topk",
 ]  # fmt: skip
 
