@@ -39,6 +39,19 @@ def test_short_names_set_what_they_are_short_for_on_data_of_any_kind(vectors, tm
     assert main(["train", str(out), "--data", vectors, "--out", str(tmp_path / "again")]) == 0
 
 
+@pytest.mark.parametrize(
+    ("recipe", "network"),
+    [("semantic-ids", {"hidden": [512, 256], "sites": []}), ("pca", {"hidden": [], "sites": []})],
+)
+def test_a_recipe_for_vectors_keeps_its_network(recipe, network, vectors, tmp_path):
+    out = tmp_path / "run"
+    given = ["--epochs", "1", "--out", str(out)]
+    given += ["--model.bottleneck.dim", "2"] if recipe == "pca" else []
+    assert main(["train", recipe, "--data", vectors, *given]) == 0
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["model"]["network"]["init_args"] == network
+
+
 def test_a_network_that_the_user_chose_is_not_replaced(vectors, tmp_path, capsys):
     words = [
         "--epochs",

@@ -15,7 +15,7 @@ from narrows.compare.pages import run as page
 from narrows.data.dataset import Dataset
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
-from narrows.networks import Direct, Network, Transformer
+from narrows.networks import Network, Transformer
 from narrows.recorded import FORMAT
 from narrows.saving.trust import trust_options
 from narrows.training.fit import fit
@@ -157,7 +157,7 @@ def _suits(network: Network | None, data: Dataset) -> bool:
     """Whether a recipe's network takes examples of this shape."""
     if len(data.shape) == 2 and network is not None:
         return network.features_axis == data.train.features
-    return len(data.shape) == 3 or isinstance(network, Direct)
+    return len(data.shape) == 3 or (network is not None and network.takes_vectors)
 
 
 _SHOWN: Sequence[tuple[str, str]] = (

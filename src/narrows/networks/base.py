@@ -18,9 +18,11 @@ class Network(Recorded, ABC):
     Attributes:
         features_axis: of sequences, 0 if an example is `(channels, t)`, 1 if it is `(t, d)`; None
             if the network takes either.
+        takes_vectors: True if an example may be `(d,)`.
     """
 
     features_axis: ClassVar[int | None] = None
+    takes_vectors: ClassVar[bool] = False
 
     @abstractmethod
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:

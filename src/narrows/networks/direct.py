@@ -1,6 +1,7 @@
 """No network: the bottleneck codes the data themselves."""
 
 import math
+from typing import ClassVar
 
 from torch import nn
 
@@ -20,7 +21,8 @@ class Direct(Network):
         tensor([[1., 1., 1.]])
     """
 
-    features_axis = 1
+    features_axis: ClassVar[int | None] = 1
+    takes_vectors: ClassVar[bool] = True
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """T for sequences `(t, d)`, else none."""

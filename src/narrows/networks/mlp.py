@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ class Mlp(Network):
         >>> network.decoder((1, 8, 8), features=5, channels=1)(torch.rand(2, 4, 5)).shape
         torch.Size([2, 1, 8, 8])
     """
+
+    takes_vectors: ClassVar[bool] = True
 
     def __init__(self, hidden: Sequence[int] = (256, 256), sites: tuple[int, ...] = ()) -> None:
         for width in hidden:
