@@ -10,12 +10,14 @@ norms of the atoms, which are 1 in narrows.
 
 import argparse
 import base64
+import importlib
 import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import sae_lens  # pyright: ignore[reportMissingImports]
 import torch
 from torch import Tensor
 
@@ -24,6 +26,11 @@ from evidence.benchmarks import record
 from narrows.interop import read_saelens, write_saelens
 
 SIZE, DIM, K, ROWS = 96, 24, 5, 4096
+
+
+def peer() -> ModuleType:
+    """The package, which is imported where it is used: its environment is one of its own."""
+    return importlib.import_module("sae_lens")
 
 
 def coders() -> dict[str, nw.bottlenecks.Coder]:
@@ -56,7 +63,7 @@ def written_by_narrows(coder: nw.bottlenecks.Coder, folder: Path) -> dict[str, f
     with torch.enable_grad():
         nw.fit(model, nw.data.from_array(x), epochs=5, show=False)
     latent, output = model.eval()(x)
-    theirs = sae_lens.SAE.load_from_disk(write_saelens(model, folder))
+    theirs = peer().SAE.load_from_disk(write_saelens(model, folder))
     ours = latent.code.coefficients(SIZE) * model.unit * bottleneck.scale
     codes, rebuilt = theirs.encode(x), theirs(x)
     whole = (codes != 0).sum(1) <= bottleneck.code_width  # narrows cuts the others short
@@ -65,7 +72,7 @@ def written_by_narrows(coder: nw.bottlenecks.Coder, folder: Path) -> dict[str, f
 
 
 @torch.no_grad()
-def foreign(architecture: str, size: int, dim: int, folder: Path) -> sae_lens.SAE:
+def foreign(architecture: str, size: int, dim: int, folder: Path) -> Any:
     """A SAELens autoencoder of random weights, saved by SAELens."""
     subtract = torch.rand(()).item() < 0.5
     config = {
@@ -73,7 +80,7 @@ def foreign(architecture: str, size: int, dim: int, folder: Path) -> sae_lens.SA
         "device": "cpu", "apply_b_dec_to_input": subtract, "normalize_activations": "none",
         "k": min(K, dim), "rescale_acts_by_decoder_norm": True,
     }  # fmt: skip
-    kind, of = sae_lens.saes.sae.get_sae_class(architecture)
+    kind, of = peer().saes.sae.get_sae_class(architecture)
     made = kind(of.from_dict(config))
     for name, tensor in made.named_parameters():
         tensor.copy_(torch.randn_like(tensor) * (0.3 if name.startswith("W") else 0.5))

@@ -28,7 +28,7 @@ def test_the_help_of_a_command_names_its_options_and_no_insides_of_the_program(c
 def test_help_keeps_tables_and_says_a_default_that_is_zero(capsys):
     with pytest.raises(SystemExit):
         main(["export", "--help"])
-    assert "\nonnx   encoder.onnx" in capsys.readouterr().out
+    assert "\nonnx     encoder.onnx" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["sample", "--help"])
     assert "of the draws (default: 0)" in capsys.readouterr().out

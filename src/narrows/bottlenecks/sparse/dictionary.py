@@ -133,10 +133,11 @@ class SparseDictionary(UnitDictionary):
         if self.constraint is not None:
             stored, (chosen, values) = self.constraint(chosen, values)
         approximation = combine(chosen, values, dictionary=atoms)
-        terms = self._coder_terms(
-            Coded(problem, Atoms(chosen, values), (signals - approximation).detach(), self.dead),
-            len(features),
-        )
+        terms = dict[str, Tensor]()
+        if self.coder.weights:
+            residual = (signals - approximation).detach()
+            coded = Coded(problem, Atoms(chosen, values), residual, self.dead)
+            terms = self._coder_terms(coded, len(features))
         signals, approximation = (part.view(features.shape) for part in (signals, approximation))
         z, fit = self._place(approximation), squared_distance(signals, approximation)
         if self.implicit:
@@ -156,11 +157,10 @@ class SparseDictionary(UnitDictionary):
 
     def _coder_terms(self, coded: Coded, batch: int) -> dict[str, Tensor]:
         """The coder's own losses, `[batch]` in squared units of the features."""
-        terms = self.coder.terms(coded).items()
         each = max(batch, 1)  # an empty batch has no rows to share out
         return {
             name: self._in_feature_units(term.unflatten(0, (each, -1)).sum(1) if batch else term)
-            for name, term in terms
+            for name, term in self.coder.terms(coded).items()
         }
 
     def embed(self, code: Code) -> Tensor:
