@@ -133,7 +133,7 @@ class SparseDictionary(UnitDictionary):
         if self.constraint is not None:
             stored, (chosen, values) = self.constraint(chosen, values)
         approximation = combine(chosen, values, dictionary=atoms)
-        terms = dict[str, Tensor]()
+        terms: dict[str, Tensor] = {}
         if self.coder.weights:
             residual = (signals - approximation).detach()
             coded = Coded(problem, Atoms(chosen, values), residual, self.dead)
