@@ -2,9 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from narrows.functional.straight_through import Saved
 from narrows.sparse.solution import tiles
 
 
@@ -47,35 +45,6 @@ def _above(
     return torch.nn.functional.pad(atoms, room) * listed, listed
 
 
-class _JumpRelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Saved, z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(z, threshold, torch.tensor(bandwidth))
-        return z * (z > threshold)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Saved, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        z, threshold, bandwidth = ctx.saved_tensors
-        near = (z - threshold).abs() < bandwidth.item() / 2
-        to_threshold = near * gradients[0] * threshold / -bandwidth.item()
-        return gradients[0] * (z > threshold), to_threshold, None
-
-
-class _Step(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Saved, z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(z, threshold, torch.tensor(bandwidth))
-        return (z > threshold).to(z.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Saved, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        z, threshold, bandwidth = ctx.saved_tensors
-        near = (z - threshold).abs() < bandwidth.item() / 2
-        return None, near * gradients[0] / -bandwidth.item(), None
-
-
 def jump_relu(z: Tensor, threshold: Tensor, *, bandwidth: float) -> Tensor:
     r"""z H(z - theta), whose threshold learns by a kernel estimate of its expected gradient.
 
@@ -94,9 +63,8 @@ def jump_relu(z: Tensor, threshold: Tensor, *, bandwidth: float) -> Tensor:
         >>> jump_relu(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]), bandwidth=0.1)
         tensor([0., 3.])
     """
-    if torch.compiler.is_compiling():
-        return z * (z > threshold)
-    return _JumpRelu.apply(z, threshold, bandwidth)  # pyright: ignore[reportReturnType]
+    slope = -_kernel(z, threshold, bandwidth) * threshold.detach()
+    return z * (z > threshold) + slope * (threshold - threshold.detach())
 
 
 def step(z: Tensor, threshold: Tensor, *, bandwidth: float) -> Tensor:
@@ -115,9 +83,13 @@ def step(z: Tensor, threshold: Tensor, *, bandwidth: float) -> Tensor:
         >>> step(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]), bandwidth=0.1)
         tensor([0., 1.])
     """
-    if torch.compiler.is_compiling():
-        return (z > threshold).to(z.dtype)
-    return _Step.apply(z, threshold, bandwidth)  # pyright: ignore[reportReturnType]
+    slope = -_kernel(z, threshold, bandwidth)
+    return (z > threshold).to(z.dtype) + slope * (threshold - threshold.detach())
+
+
+def _kernel(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    """K((z - theta) / epsilon) / epsilon; no gradient."""
+    return ((z - threshold).abs() < bandwidth / 2).to(z.dtype) / bandwidth
 
 
 def first_of_each(atoms: Tensor) -> Tensor:

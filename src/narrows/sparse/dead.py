@@ -1,5 +1,6 @@
 """The loss by which dead atoms come back to life."""
 
+import torch
 from torch import Tensor
 
 from narrows.sparse.activations import first_of_each
@@ -29,11 +30,14 @@ def residual_by_dead(
 
     Source: Gao et al. 2024, "Scaling and Evaluating Sparse Autoencoders", appendix A.2.
     """
-    places = dead.nonzero()[:, 0]
-    if not len(places):
-        return residual.new_zeros(len(residual))
-    chosen = encoder[places]
-    atoms, _ = strongest(rows, chosen.detach(), min(k, len(places)), nonnegative=True)
-    values = correlations_at(atoms, rows, chosen).relu()
-    found = combine(atoms, values * first_of_each(atoms), dictionary=dictionary[places])
-    return (residual.detach() - found).square().sum(1)
+    if torch.compiler.is_compiling():  # a number of dead atoms has no graph: all, living ones as 0
+        encoder = encoder * dead[:, None]
+    else:
+        places = dead.nonzero()[:, 0]
+        if not len(places):
+            return residual.new_zeros(len(residual))
+        encoder, dictionary = encoder[places], dictionary[places]
+    atoms, _ = strongest(rows, encoder.detach(), min(k, len(encoder)), nonnegative=True)
+    values = correlations_at(atoms, rows, encoder).relu() * first_of_each(atoms)
+    found = combine(atoms, values, dictionary=dictionary)
+    return (residual.detach() - found).square().sum(1) * dead.any()

@@ -1,5 +1,7 @@
 """The architectures of sparse autoencoders: what each is, term by term."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -259,3 +261,31 @@ def test_what_cannot_be_is_refused():
         Gated(0.0)
     with pytest.raises(TypeError, match="target_l0"):
         SparseDictionary(SIZE, DIM, coder=Untied(_plain(TopK)), target_l0=3.0)
+
+
+@pytest.mark.parametrize("name", ["jump-relu", "auxiliary"])
+def test_compiled_training_has_the_same_gradients(name):
+    """With graphs of their own for thresholds and dead atoms, which the compiler has to follow."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 8)
+    coder = (
+        JumpReLU(bandwidth=1.0)
+        if name == "jump-relu"
+        else AuxK(Untied(TopK(2, refit=False, nonnegative=True)), k=3)
+    )
+    one = SparseDictionary(24, 8, coder=coder).train()
+    one(x)
+    one.steps.fill_(1)
+    one.idle[::3] = 1e9
+    other = copy.deepcopy(one)
+    found = []
+    for run, part in ((one, one), (torch.compile(other, backend="eager"), other)):
+        latent = run(x)
+        weights = part.weights
+        sum((weights[term] * value.sum() for term, value in latent.terms.items())).backward()
+        found.append({key: value.grad for key, value in part.named_parameters()})
+    assert found[0].keys() == found[1].keys()
+    assert any("threshold" in key for key in found[0]) == (name == "jump-relu")
+    for key, gradient in found[0].items():
+        assert gradient.abs().sum() > 0
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-4, atol=1e-5)

@@ -1,8 +1,8 @@
 """Dead atoms learn to code what the living ones leave over."""
 
+import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from narrows.bottlenecks.sparse.coder import Coded, Coder, check_k
@@ -58,8 +58,6 @@ class AuxK(Around):
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """What dead atoms leave of the residual."""
         terms, problem = super().terms(coded), coded.problem
-        if torch.compiler.is_compiling():  # a number of dead atoms has no graph
-            return {**terms, "auxiliary": coded.residual.square().sum(1)}
         dim = problem.dictionary.shape[1]
         rows, weights = encoded(problem).compared
         loss = residual_by_dead(
@@ -68,6 +66,6 @@ class AuxK(Around):
             encoder=weights,
             dictionary=problem.dictionary,
             dead=coded.dead,
-            k=self.k or 2 ** round(torch.tensor(max(dim / 2, 1.0)).log2().item()),
+            k=self.k or 2 ** round(math.log2(max(dim / 2, 1))),
         )
         return {**terms, "auxiliary": loss}
