@@ -169,11 +169,14 @@ def _hard_cases():
     outliers = normal(300, 12)
     outliers[[7, 90]] = torch.tensor([[2e6], [-3e5]]).expand(2, 12)
     ladder = normal(200, 12) * 10.0 ** torch.arange(-2, 8).repeat(20)[:, None]
+    twins = normal(200, 12)[torch.arange(200) // 7 * 3]
+    twins[50:90] = torch.tensor([[0.0], [-0.0]]).repeat(20, 12)
     groups = normal(300, 12) + 3000 * (torch.arange(300) % 2 * 2 - 1)[:, None]
     return {
         "outliers": (normal(800, 12), outliers),
         "rows beside outliers": (outliers + normal(300, 12, scale=0.1), outliers),
         "a ladder of scales": (ladder + normal(200, 12), ladder),
+        "twins, and zeros of both signs": (torch.cat([normal(500, 12), twins]), twins),
         "two groups": (groups + normal(300, 12), groups),
         "rows far from all codes": (normal(300, 12) + 1e5, normal(200, 12)),
         "tiny": (normal(500, 12, scale=1e-30), normal(200, 12, scale=1e-30)),

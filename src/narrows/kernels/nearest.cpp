@@ -12,8 +12,10 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #ifdef _OPENMP
@@ -140,6 +142,34 @@ struct Codes {
             // Padding loses to every code, and so does a code too far out for its square.
             offsets[k] = k < size ? T(-0.5 * norm) : -std::numeric_limits<T>::infinity();
         }
+        drop_twins();
+    }
+
+    // Of equal codes only the first can be the answer; the others would make each row that is near
+    // them a tie, to be settled code by code.
+    void drop_twins() {
+        std::vector<std::pair<uint64_t, int64_t>> order(size);
+        for (int64_t k = 0; k < size; ++k) order[k] = {hash(codes + k * dim), k};
+        std::sort(order.begin(), order.end());
+        for (int64_t i = 1, first = 0; i < size; ++i) {
+            const auto [digest, k] = order[i];
+            if (digest != order[first].first) first = i;
+            else if (std::equal(codes + k * dim, codes + (k + 1) * dim,
+                                codes + order[first].second * dim))
+                offsets[k] = -std::numeric_limits<T>::infinity();
+        }
+    }
+
+    uint64_t hash(const T* code) const {
+        uint64_t digest = 14695981039346656037u;
+        for (int64_t d = 0; d < dim; ++d) {
+            const T value = code[d] + T(0);  // -0 is 0
+            uint64_t bits = 0;
+            std::memcpy(&bits, &value, sizeof value);
+            digest = (digest ^ bits) * 1099511628211u;
+            digest ^= digest >> 29;
+        }
+        return digest;
     }
 
     // Such that 2^exponent is about the value, within what T can hold.
