@@ -171,6 +171,9 @@ def _hard_cases():
     ladder = normal(200, 12) * 10.0 ** torch.arange(-2, 8).repeat(20)[:, None]
     twins = normal(200, 12)[torch.arange(200) // 7 * 3]
     twins[50:90] = torch.tensor([[0.0], [-0.0]]).repeat(20, 12)
+    spikes = torch.zeros(400, 64)
+    spikes[torch.arange(400), torch.arange(400) % 64] = 1 + torch.arange(400) / 400
+    near = normal(1, 21) + 1e-4 * whole(600, 21)
     groups = normal(300, 12) + 3000 * (torch.arange(300) % 2 * 2 - 1)[:, None]
     return {
         "outliers": (normal(800, 12), outliers),
@@ -187,6 +190,12 @@ def _hard_cases():
         "whole numbers": (whole(900, 12), whole(300, 12)),
         "halves between whole numbers": (whole(900, 2) + 0.5, whole(300, 2)),
         "wide whole numbers": (whole(90, 300, most=1), whole(70, 300, most=1)),
+        "codes of two scales": (
+            normal(400, 33) * 10.0 ** (torch.arange(400) % 5 - 4)[:, None],
+            normal(300, 33) * 10.0 ** -(torch.arange(300) % 2 * 4)[:, None],
+        ),
+        "one number in all": (spikes + normal(400, 64, scale=1e-4), spikes[:150]),
+        "ties that rounding breaks": (near + normal(600, 21, scale=1e-5), near[::3]),
         "one code": (normal(20, 3), normal(1, 3)),
         "float64 huge": (normal(90, 5).double() * 1e200, normal(40, 5).double() * 1e200),
         "float64 tiny": (normal(90, 5).double() * 1e-200, normal(40, 5).double() * 1e-200),
