@@ -214,6 +214,16 @@ def test_the_answer_is_the_lowest_index_of_the_smallest_distance(path, case):
     assert torch.equal(nearest(rows, codes), first)
 
 
+def test_rounding_is_no_reason_to_compare_fresh_codes_one_by_one():
+    torch.manual_seed(0)
+    rows, codes = torch.randn(200, 64), torch.empty(512, 64).uniform_(-1 / 512, 1 / 512)
+    frame = module._Frame.of(codes)
+    signals = (rows - frame.middle) * frame.scale
+    best = (signals @ frame.codes.T + frame.offset).topk(2).values
+    doubt = frame.doubt(signals.norm(dim=1), best[:, 0], torch.zeros(200, dtype=torch.int64))
+    assert ((best[:, 0] - best[:, 1]) > doubt).float().mean() > 0.95
+
+
 def test_arrays_are_refused_with_the_way_out():
     for pair in ((np.zeros((3, 2)), torch.eye(2)), (torch.zeros(3, 2), np.eye(2))):
         with pytest.raises(TypeError, match=r"torch\.as_tensor"):

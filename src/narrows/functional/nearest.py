@@ -124,6 +124,7 @@ class _Frame(NamedTuple):
         """By how much rounding may move two scores against each other, for rows of these norms."""
         size = (-2 * self.offset[index]).sqrt()
         reach = 1.2 * norms + 0.2 * size + (norms.square() - 2 * best).clamp_min(0).sqrt()
+        reach = reach.clamp_max((-2.0002 * self.offset.min()).sqrt())  # no code is longer
         gamma = _rounding(norms.dtype) * (self.codes.shape[1] + 8)
         least = 4 * self.codes.shape[1] * torch.finfo(norms.dtype).tiny
         return 2.1 * gamma * (norms * reach + reach.square() / 2) + least

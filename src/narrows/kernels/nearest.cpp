@@ -78,6 +78,7 @@ struct Codes {
     T scale;
     double gamma, least;  // relative and absolute rounding of a score
     double peak = 0.0;  // largest magnitude of an entry, before m is taken off
+    double longest = 0.0;  // norm of a code about the middle
     bool finite = true;
     std::unique_ptr<T[], Free> middle, panels, offsets;  // panels [panel][dim][WIDE], -|c|^2 / 2
 
@@ -148,6 +149,7 @@ struct Codes {
             }
             // Padding loses to every code, and so does a code too far out for its square.
             offsets[k] = k < size ? T(-0.5 * norm) : -std::numeric_limits<T>::infinity();
+            longest = std::max(longest, (1.0 + 1e-5) * std::sqrt(norm));
         }
         drop_twins();
     }
@@ -187,18 +189,18 @@ struct Codes {
 
     // By how much two scores may differ from those of exact arithmetic, if one of them is the
     // row's best, `top`, of code `at`, and the other is as near: the rounding of dim products and
-    // sums, (dim + 8) u (|x| |c| + |c|^2 / 2) each, where |c| <= |x| + |x - c|.
+    // sums, (dim + 8) u (|x| |c| + |c|^2 / 2) each, where |c| <= |x| + |x - c| and no code is
+    // longer than the longest.
     double doubt(double norm2, double top, double offset) const {
         const double x = std::sqrt(norm2), c = std::sqrt(-2 * offset);
         const double reach = 1.2 * x + 0.2 * c + std::sqrt(std::max(norm2 - 2 * top, 0.0));
-        return 2.1 * gamma * (x * reach + reach * reach / 2) + least;
+        return rounding(x, std::min(reach, longest));
     }
 
-    // No less than `doubt`, without its roots.
-    double most_doubt(double norm2, double top, double offset) const {
-        const double reach2 = 3 * (1.5 * norm2 - 0.1 * offset + std::max(norm2 - 2 * top, 0.0));
-        return 2.1 * gamma * (norm2 / 2 + reach2) + least;
-    }
+    // No less than `doubt`, for any code.
+    double most_doubt(double norm2) const { return rounding(std::sqrt(norm2), longest); }
+
+    double rounding(double x, double c) const { return 2.1 * gamma * (x * c + c * c / 2) + least; }
 
     // The nearest of some codes by the differences themselves; the lowest on ties.
     int64_t direct(const T* row, const std::vector<int64_t>& among) const {
@@ -311,7 +313,8 @@ constexpr int64_t NARROW = 8;  // below this width folding the scores takes long
 
 // By which a vector of this norm and largest entry is multiplied before it is rounded.
 inline float rough_scale(float norm, float largest) {
-    return largest > 0 ? std::min({LONGEST / norm, LARGEST / largest, 1e30f}) : 1.0f;
+    const float scale = largest > 0 ? std::min(LONGEST / norm, LARGEST / largest) : 1.0f;
+    return std::min(std::max(scale, 1e-30f), 1e30f);
 }
 
 // Rounds a scaled vector; returns how far it then is from the vector.
@@ -341,7 +344,7 @@ struct RoughCodes {
     static constexpr int64_t WIDE = Codes<float>::WIDE;
     int64_t pairs;  // of dimensions
     float scale = 1.0f;
-    double off = 0.0, longest = 0.0;  // largest error and norm of a code
+    double off = 0.0;  // largest error of a code
     std::unique_ptr<int32_t[], Free> panels;  // [panel][pairs][WIDE]
 
     explicit RoughCodes(const Codes<float>& book)
@@ -351,11 +354,7 @@ struct RoughCodes {
         float largest = 0.0f;
         for (int64_t i = 0; i < padded * dim; ++i)
             largest = std::max(largest, std::abs(book.panels[i]));
-        for (int64_t k = 0; k < book.size; ++k)
-            if (std::isfinite(book.offsets[k]))
-                longest = std::max(longest, std::sqrt(-2.0 * book.offsets[k]));
-        longest *= 1.0 + 1e-5;
-        scale = rough_scale(longest, largest);
+        scale = rough_scale(book.longest, largest);
         std::vector<float> code(dim);
         std::vector<int32_t> rounded(2 * pairs, 0);
         for (int64_t k = 0; k < padded; ++k) {
@@ -487,7 +486,7 @@ struct Block {
             const float scale = rough_scale(norm, largest);
             const double off = round_to_short(row.data(), dim, scale, whole.data());
             units[i] = 1.0f / scale / rough->scale;
-            slack[i] = 2.05 * (off * rough->longest + (norm + off) * rough->off);
+            slack[i] = 2.05 * (off * book.longest + (norm + off) * rough->off);
             put_pairs(whole.data(), pairs, TALL, column);
         }
         for (int64_t k = 0; k < book.size; k += Codes<T>::WIDE)
@@ -531,7 +530,7 @@ struct Block {
             if (score > top) top = score, found = where[i][lane];
         }
         const double offset = found < 0 ? 0 : book.offsets[found];
-        if (next < top - book.most_doubt(norms[i], top, offset) - slack[i]) return Verdict::sure;
+        if (next < top - book.most_doubt(norms[i]) - slack[i]) return Verdict::sure;
         const double bar = top - book.doubt(norms[i], top, offset) - slack[i];
         among.clear();
         Verdict verdict = found >= 0 && std::isfinite(bar) ? Verdict::sure : Verdict::crowded;
