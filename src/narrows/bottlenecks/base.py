@@ -119,6 +119,16 @@ class Bottleneck(Recorded, Following, ABC):
             ValueError: if the last axis has another width, or a feature is not finite.
         """
 
+    def masked(self, features: Tensor, keep: Tensor) -> Latent:
+        """Codes the sites that are kept, `[n, in_features]`, as so many examples of one site.
+
+        Args:
+            features: `[batch, *sites, in_features]`.
+            keep: True at what is coded, `[batch, *sites]`; what is drawn once an example is so
+                here, too.
+        """
+        return self(features[keep])
+
     @abstractmethod
     def embed(self, code: Code) -> Tensor:
         """Turns a stored code into the decoder's input `[batch, *sites, out_features]`."""
@@ -205,12 +215,12 @@ class Bottleneck(Recorded, Following, ABC):
         return features
 
 
-def _forward_in_dtype(forward: Callable[[Bottleneck, Tensor], Latent]) -> object:
+def _forward_in_dtype(forward: Callable[..., Latent]) -> object:
     """`forward` with z in the half precision that the module was converted to."""
 
     @functools.wraps(forward)
-    def wrapped(self: Bottleneck, features: Tensor) -> Latent:
-        latent = forward(self, features)
+    def wrapped(self: Bottleneck, features: Tensor, **draws: Tensor) -> Latent:
+        latent = forward(self, features, **draws)
         if self.dtype in HALF and latent.z.dtype != self.dtype:
             latent = dataclasses.replace(latent, z=latent.z.to(self.dtype))
         return latent

@@ -71,8 +71,19 @@ class Split(Bottleneck):
     def forward(self, features: Tensor) -> Latent:
         """Codes features `[batch, *sites, in_features]`, each part its own slice."""
         features = self._check(features)
-        slices = features.split([part.in_features for part in self._bottlenecks], -1)
-        latents = [part(piece) for part, piece in zip(self._bottlenecks, slices, strict=True)]
+        pairs = zip(self._bottlenecks, self._slices(features), strict=True)
+        return self._joined(features, [part(piece) for part, piece in pairs])
+
+    def masked(self, features: Tensor, keep: Tensor) -> Latent:
+        """Each part's own."""
+        pairs = zip(self._bottlenecks, self._slices(features), strict=True)
+        latents = [part.masked(piece, keep) for part, piece in pairs]
+        return self._joined(features[keep], latents)
+
+    def _slices(self, features: Tensor) -> Sequence[Tensor]:
+        return features.split([part.in_features for part in self._bottlenecks], -1)
+
+    def _joined(self, features: Tensor, latents: list[Latent]) -> Latent:
         scores = [latent.log_q for latent in latents if latent.log_q is not None]
         random = [latent.posterior is not None for latent in latents]
         return JointLatent(

@@ -122,10 +122,22 @@ class ResidualQuantizer(Bottleneck):
         """One index for each stage; -1 where a stage was not sent."""
         return self._space(self.stages)
 
-    def forward(self, features: Tensor) -> Latent:
-        """Codes features `[batch, *sites, dim]`; the code is `[batch, *sites, stages]`."""
+    def masked(self, features: Tensor, keep: Tensor) -> Latent:
+        """As forward, for the sites that are kept; dropout is that of their examples."""
+        number = self._kept_stages(features)
+        if number is None:
+            return self(features[keep])
+        return self(features[keep], number=number[keep.nonzero()[:, 0]])
+
+    def forward(self, features: Tensor, *, number: Tensor | None = None) -> Latent:
+        """Codes features `[batch, *sites, dim]`; the code is `[batch, *sites, stages]`.
+
+        Args:
+            features: what is coded.
+            number: of stages that each example keeps, `[batch]`; None draws it.
+        """
         features = self._check(features)
-        keep = self._kept_stages(features)
+        keep = self._kept_stages(features) if number is None else number
         residual, z = features, torch.zeros_like(features)
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
