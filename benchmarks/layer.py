@@ -4,7 +4,7 @@
 
 Steps are interleaved; ratios are medians over rounds. The features are random and need a gradient,
 as they would behind an encoder; both pass it straight through. "Layer over bare bottleneck" is what
-the layer itself adds.
+the layer itself adds to a step of about 10 ms, by the shortest of 200 steps of each.
 """
 
 import argparse
@@ -99,7 +99,6 @@ def main() -> None:
         found = compare(
             {
                 "layer": ours(nw.VectorQuantizer(size, dim), x),
-                "bare": bare(nw.VectorQuantizer(size, dim), x),
                 "peer": theirs(
                     VectorQuantize(dim=dim, codebook_size=size, rotation_trick=False), x
                 ),
@@ -107,6 +106,12 @@ def main() -> None:
             options.rounds if size < 8192 else max(3, options.rounds // 4),
         )
         report(f"{n:,} x {dim}, {size:,} codes", found, options)
+    x = torch.randn(1, 10000, 64).requires_grad_()  # a step of about 10 ms
+    pair = {
+        "layer": ours(nw.VectorQuantizer(512, 64), x),
+        "bare": bare(nw.VectorQuantizer(512, 64), x),
+    }
+    report("10,000 x 64, 512 codes, the shortest of many steps", compare(pair, 200), options)
     x = torch.randn(1, 16384, 64).requires_grad_()
     residual = nw.ResidualQuantizer(nw.VectorQuantizer(512, 64), stages=STAGES)
     peer = ResidualVQ(dim=64, codebook_size=512, num_quantizers=STAGES, rotation_trick=False)
@@ -118,10 +123,11 @@ def report(of: str, found: dict[str, list[float]], options: argparse.Namespace) 
     """One row."""
     figures = {
         "layer, ms": round(1e3 * statistics.median(found["layer"]), 2),
-        "vector-quantize-pytorch over layer": round(ratio(found, "peer", "layer"), 2),
     }
-    if "bare" in found:
-        figures["layer over bare bottleneck"] = round(ratio(found, "layer", "bare"), 3)
+    if "peer" in found:
+        figures["vector-quantize-pytorch over layer"] = round(ratio(found, "peer", "layer"), 2)
+    else:
+        figures["layer over bare bottleneck"] = round(min(found["layer"]) / min(found["bare"]), 3)
     print(of, figures, flush=True)
     if options.ledger:
         record("layer-step", of, figures, threads=torch.get_num_threads(), rounds=options.rounds)
