@@ -312,6 +312,14 @@ def test_the_network_leaves_room_for_the_rate(shape, rate, halvings):
     assert made["init_args"]["downsamplings"] == halvings
 
 
+def test_sequences_have_a_network_along_time():
+    assert network((1, 256), 0.5, features=0)["init_args"]["downsamplings"] == 4
+    assert network((16, 256), 0.5, features=0)["init_args"]["downsamplings"] == 1
+    assert network((64, 7), 0.1, features=1) == {
+        "class_path": "narrows.networks.Transformer", "init_args": {"patch": 8},
+    }  # fmt: skip
+
+
 def test_vectors_have_the_default_network():
     assert network((20,), 0.5) == {}
 

@@ -122,7 +122,7 @@ class _Procedure:
         question, source = self.question, self.question.source
         tasks = [
             Probe(
-                label, path.read_text(), network(self.data.shape, rate), source, rate,
+                label, path.read_text(), self._network(rate), source, rate,
                 question.batch_size,
             )
             for rate in question.rates
@@ -138,6 +138,11 @@ class _Procedure:
             else:
                 self.refused[key] = outcome.error
                 self.say(f"at {key[0]:g}: {key[1]} is out: {outcome.error}")
+
+    def _network(self, rate: float) -> dict[str, object]:
+        """That of all contenders at a rate."""
+        features = self.data.train.features if len(self.data.shape) == 2 else None
+        return network(self.data.shape, rate, features=features)
 
     def _start(self) -> tuple[dict[float, Race], dict[float, Request]]:
         """The races with their first requests; the time is shared out."""
@@ -281,7 +286,9 @@ class _Procedure:
         question = self.question
         assert self.state.options is not None
         options = {f"data-options.{name}": str(v) for name, v in self.state.options.items()}
-        shared = settings(self.data.shape, rate, epochs, question.batch_size)
+        shared = settings(
+            self.data.shape, self._network(rate), epochs=epochs, batch_size=question.batch_size
+        )
         own = {**shared, **options, **question.settings}
         return [
             Asked(
