@@ -1,9 +1,18 @@
 """Where a part belongs, another thing is refused with what was needed and what came."""
 
+import numpy as np
 import pytest
+import torch
 
 import narrows as nw
-from narrows.bottlenecks import Categorical, Identity, SparseDictionary, Split, VectorQuantizer
+from narrows.bottlenecks import (
+    Categorical,
+    FiniteScalarQuantizer,
+    Identity,
+    SparseDictionary,
+    Split,
+    VectorQuantizer,
+)
 from narrows.recorded import Recorded
 
 WRONG = {
@@ -22,6 +31,48 @@ WRONG = {
 def test_what_is_no_part_is_refused_in_a_sentence(wrong):
     with pytest.raises(TypeError, match=r"^\w+: expected \w+ to be an? .*; got "):
         wrong()
+
+
+KIND = r"^\w+: expected \w+ to be a (number|whole number|list, each a (whole )?number); got "
+
+
+@pytest.mark.parametrize(
+    ("error", "wrong"),
+    [
+        (TypeError, lambda: FiniteScalarQuantizer(5)),
+        (TypeError, lambda: FiniteScalarQuantizer("555")),
+        (TypeError, lambda: FiniteScalarQuantizer([5, 6.5])),
+        (TypeError, lambda: FiniteScalarQuantizer(torch.tensor([5, 5]))),
+        (TypeError, lambda: FiniteScalarQuantizer([5], scale="1")),
+        (TypeError, lambda: VectorQuantizer("16", 4)),
+        (ValueError, lambda: VectorQuantizer(16.0, 4)),
+        (ValueError, lambda: Identity(2.5)),
+        (ValueError, lambda: Identity(True)),
+        (TypeError, lambda: nw.networks.Conv([8])),
+        (TypeError, lambda: nw.networks.Mlp("64")),
+        (TypeError, lambda: nw.Rate(bits_per_dim="1")),
+        (TypeError, lambda: nw.Autoencoder(16, Identity(2))),
+        (TypeError, lambda: nw.Autoencoder("144", Identity(2))),
+        (TypeError, lambda: nw.Autoencoder((1, 4.0, 4), Identity(2))),
+        (TypeError, lambda: nw.Autoencoder.for_own_units(16, Identity(2))),
+        (TypeError, lambda: nw.Autoencoder((4,), Identity(2), beta=None)),
+        (TypeError, lambda: nw.Layer(Identity(2), axis="1")),
+    ],
+)
+def test_what_is_no_such_number_or_list_is_refused_in_a_sentence(error, wrong):
+    with pytest.raises(error, match=KIND):
+        wrong()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, -4, 4)])
+def test_shapes_of_nothing_are_refused(shape):
+    with pytest.raises(ValueError, match="numbers from 1"):
+        nw.Autoencoder(shape, Identity(2))
+
+
+def test_numpy_and_torch_shapes_are_shapes():
+    for shape in ([1, 8, 8], np.array([1, 8, 8]), torch.zeros(1, 8, 8).shape):
+        assert nw.Autoencoder(shape, Identity(np.int64(2))).shape == (1, 8, 8)
 
 
 def test_parts_of_one_s_own_are_checked_too():

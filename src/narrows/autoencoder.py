@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Self, SupportsIndex, TypedDict, Unpack
 
@@ -19,7 +19,8 @@ from narrows.modes import evaluating
 from narrows.networks import Conv, Mlp, Network
 from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
-from narrows.recorded import Recorded, check_parts
+from narrows.recorded import Recorded
+from narrows.saving.arguments import check_arguments
 
 _SLACK = 1e-3
 
@@ -124,13 +125,18 @@ class Autoencoder(Shared, Following):
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
-        parts = {"bottleneck": bottleneck, "network": network, "likelihood": likelihood}
-        check_parts("Autoencoder", Autoencoder.__init__, given={**parts, "objective": objective})
+        given = {
+            "shape": shape, "bottleneck": bottleneck, "network": network, "likelihood": likelihood,
+            "beta": beta, "objective": objective,
+        }  # fmt: skip
+        check_arguments("Autoencoder", Autoencoder.__init__, given=given)
+        self.shape: tuple[int, ...] = tuple(map(int, shape))
+        if min(self.shape, default=0) < 1:
+            raise ValueError(f"expected the shape of one example, numbers from 1, got {self.shape}")
         network = network or (Conv() if len(shape) == 3 else Mlp())
         likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
-        self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
         self.takes_images: bool = _is_picture(self.shape)
         self.network: Network = network
         self.beta: float = float(beta)
@@ -170,9 +176,9 @@ class Autoencoder(Shared, Following):
         Raises:
             ValueError: if `shape` does not have three positive entries.
         """
-        if len(shape) != 3 or min(shape) < 1:
+        if not isinstance(shape, Sized) or len(shape) != 3 or isinstance(shape, str):
             raise ValueError(
-                f"expected the shape (channels, height, width) of one image, got {tuple(shape)}; "
+                f"expected the shape (channels, height, width) of one image, got {shape!r}; "
                 "for vectors use Autoencoder.for_vectors(d, ...)"
             )
         return cls(shape, bottleneck, **options)
@@ -189,7 +195,7 @@ class Autoencoder(Shared, Following):
         Raises:
             ValueError: if `d` is not a positive integer.
         """
-        if not isinstance(d, SupportsIndex) or d < 1:
+        if not isinstance(d, SupportsIndex) or isinstance(d, bool) or d < 1:
             raise ValueError(f"expected the width of one vector, a positive integer, got {d!r}")
         return cls((int(d),), bottleneck, **options)
 

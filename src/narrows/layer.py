@@ -16,7 +16,7 @@ from narrows.following import Following
 from narrows.latent import Latent
 from narrows.passes import Passes, eager
 from narrows.priors.base import Prior
-from narrows.recorded import check_parts
+from narrows.saving.arguments import check_arguments
 
 MASKED = -1
 """What stands in an integer code where a site is masked."""
@@ -103,7 +103,8 @@ class Layer(Following):
         per: Literal["example", "element"] = "example",
     ) -> None:
         super().__init__()
-        check_parts("Layer", Layer.__init__, given={"bottleneck": bottleneck, "prior": prior})
+        given = {"bottleneck": bottleneck, "axis": axis, "beta": beta, "prior": prior, "per": per}
+        check_arguments("Layer", Layer.__init__, given=given)
         if axis == 0:
             raise ValueError("Layer: axis 0 holds the examples; name the axis of the features")
         if not math.isfinite(beta) or beta < 0:

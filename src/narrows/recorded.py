@@ -5,19 +5,19 @@ import functools
 import importlib
 import inspect
 import sys
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from narrows.saving.arguments import Part, check_arguments
+
 FORMAT = 2
 """Of model.json and config.yaml; narrows 0.1.0 wrote none."""
 
 
-class Recorded:
+class Recorded(Part):
     """Remembers the arguments of its construction.
 
     `spec(obj)` gives `{"class_path": ..., "init_args": {...}}`, the form that jsonargparse
@@ -37,6 +37,7 @@ class Recorded:
         """Of dataclasses: NumPy scalars become numbers before a class checks its fields."""
         for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
             object.__setattr__(self, field.name, plain_numbers(getattr(self, field.name)))
+        check_arguments(type(self).__name__, type(self).__init__, given=self.__dict__)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -60,7 +61,7 @@ class Recorded:
             if "_recorded" not in self.__dict__:  # the outermost class is what the user made
                 bound = signature.bind(self, *args, **kwargs)
                 bound.apply_defaults()  # so that a later default does not change an old run
-                check_parts(type(self).__name__, original, given=bound.arguments)
+                check_arguments(type(self).__name__, original, given=bound.arguments)
                 # __dict__ directly: a Module's __setattr__ is not ready before its __init__.
                 self.__dict__["_recorded"] = dict(list(bound.arguments.items())[1:])
             original(self, *args, **kwargs)
@@ -83,61 +84,6 @@ class Recorded:
         if hasattr(above, "extra_repr"):  # a module, whose own way of printing asks for it
             return above.__repr__()
         return f"{type(self).__name__}({self.extra_repr()})"
-
-
-def check_parts(
-    owner: str, constructor: Callable[..., None], *, given: Mapping[str, object]
-) -> None:
-    """Refuses what is not of the class that a constructor's annotation asks for, where parts go.
-
-    Raises:
-        TypeError: with the argument, the class that it needs and what came.
-    """
-    for name, (kinds, several) in _parts(constructor).items():
-        value = given.get(name)
-        wanted = " or ".join(_described(kind) for kind in kinds if kind is not type(None))
-        if several and not isinstance(value, Iterable):
-            raise TypeError(f"{owner}: expected {name} to be a list, each {wanted}; got {value!r}")
-        for part in value if several and isinstance(value, Iterable) else (value,):
-            if not isinstance(part, kinds):
-                raise TypeError(f"{owner}: expected {name} to be {wanted}; got {_what(part)}")
-
-
-def _what(value: object) -> str:
-    """What came, in one line."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return type(value).__name__ if isinstance(value, Recorded) else repr(value)
-
-
-def _described(kind: type) -> str:
-    """With the first of the classes that derive from it, as an example."""
-    article = "an" if kind.__name__[0] in "AEIOU" else "a"
-    made = [k.__name__ for k in kind.__subclasses__() if not inspect.isabstract(k)]
-    like = f" such as {made[0]}(...)" if made else ", made with (...)"
-    return f"{article} {kind.__name__}{like}"
-
-
-@functools.cache
-def _parts(constructor: Callable[..., None]) -> Mapping[str, tuple[tuple[type, ...], bool]]:
-    """Arguments that take parts: the classes of each, and whether it takes several."""
-    try:
-        hints = typing.get_type_hints(constructor)
-    except NameError:  # a name that only type checkers import
-        return {}
-    found = {}
-    for name, hint in hints.items():
-        several = typing.get_origin(hint) is Sequence
-        options = typing.get_args(hint) if several or _is_union(hint) else (hint,)
-        if all(isinstance(kind, type) for kind in options) and any(
-            issubclass(kind, Recorded) for kind in options
-        ):
-            found[name] = (tuple(options), several)
-    return found
-
-
-def _is_union(hint: object) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
 def plain_numbers(value: Any) -> Any:

@@ -376,7 +376,7 @@ def test_copies_of_a_stage_differ_from_each_other():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(TypeError, match="one index at each site"):
+    with pytest.raises(TypeError, match="expected stage to be an Indexed"):
         ResidualQuantizer(Rounded(4), 2)
     with pytest.raises(TypeError, match="noise=0"):
         ResidualQuantizer(FiniteScalarQuantizer([4, 4], noise=0.5), 2)

@@ -267,11 +267,6 @@ class ResidualQuantizer(Bottleneck):
 def _check_stages(stages: Sequence[Indexed]) -> None:
     """Refuses stages that cannot code each other's residuals."""
     for stage in stages:
-        if not isinstance(stage, Indexed):
-            raise TypeError(
-                "ResidualQuantizer: expected stages with one index at each site, got "
-                f"{type(stage).__name__}; groups of features side by side are made with Split"
-            )
         if stage.noisy:
             raise TypeError(
                 f"ResidualQuantizer: {type(stage).__name__} is trained with noise, which leaves "
