@@ -1,5 +1,7 @@
 """Where a part belongs, another thing is refused with what was needed and what came."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,30 @@ def test_parts_of_one_s_own_are_checked_too():
         Outer(3)
 
 
-def test_a_name_is_no_data_set():
-    with pytest.raises(TypeError, match=r"got 'digits'; load it"):
-        nw.fit(nw.Autoencoder((1, 8, 8), Identity(2)), "digits")
+MODEL = nw.Autoencoder((1, 8, 8), Identity(2), network=nw.networks.Mlp([4]))
+DIGITS = nw.data.load("digits", train_examples=40, test_examples=20)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: nw.fit(MODEL, "digits"), r"got 'digits'; load it"),
+        (lambda: nw.fit(MODEL, DIGITS.train), "expected a data set .* data.from_array"),
+        (lambda: nw.fit(MODEL.bottleneck, DIGITS), "model to be an Autoencoder.*got Identity"),
+        (lambda: nw.fit(MODEL, DIGITS, epochs="2"), "epochs to be a whole number; got '2'"),
+        (lambda: nw.fit(MODEL, DIGITS, epochs=1.5), "epochs to be a whole number; got 1.5"),
+        (lambda: nw.fit(MODEL, DIGITS, rate=0.5), "rate to be a Rate"),
+        (lambda: nw.fit(MODEL, DIGITS, callbacks=nw.training.WeightAverage()), "be a list"),
+        (lambda: nw.evaluate(MODEL, DIGITS, variance=1.0), "split to be a Split"),
+        (lambda: nw.data.load(Path("photos")), "name to be a word"),
+        (lambda: nw.data.load("digits", train_examples=2.5), "train_examples to be a whole"),
+        (lambda: nw.Codec(MODEL, "uniform"), "prior to be a Prior"),
+        (lambda: MODEL.sample("3"), "n to be a whole number"),
+        (lambda: MODEL.sample(-1), "a number of codes, got -1"),
+        (lambda: MODEL.decode("codes"), "a code of torch tensors, got str"),
+        (lambda: nw.codec.container.unpack("NRWZ"), "the bytes of a file, got str"),
+    ],
+)
+def test_what_a_verb_cannot_take_is_refused_in_a_sentence(wrong, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        wrong()

@@ -125,11 +125,7 @@ class Autoencoder(Shared, Following):
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
-        given = {
-            "shape": shape, "bottleneck": bottleneck, "network": network, "likelihood": likelihood,
-            "beta": beta, "objective": objective,
-        }  # fmt: skip
-        check_arguments("Autoencoder", Autoencoder.__init__, given=given)
+        check_arguments("Autoencoder", Autoencoder.__init__, given=locals())
         self.shape: tuple[int, ...] = tuple(map(int, shape))
         if min(self.shape, default=0) < 1:
             raise ValueError(f"expected the shape of one example, numbers from 1, got {self.shape}")
@@ -409,7 +405,13 @@ class Autoencoder(Shared, Following):
             n: number of codes.
             generator: source of randomness.
             options: what the prior's own `sample` takes: learned ones `temperature`, `top_k`.
+
+        Raises:
+            ValueError: for less than 0 codes.
         """
+        check_arguments("sample", Autoencoder.sample, given={"n": n})
+        if n < 0:
+            raise ValueError(f"expected a number of codes, got {n}")
         return self.decode(self.prior.sample(n, generator, **options))
 
     @torch.no_grad()

@@ -65,7 +65,7 @@ def tensors(code: Code) -> list[Tensor]:
     """All tensors of a code, in order."""
     if isinstance(code, Tensor):
         return [code]
-    if not isinstance(code, Sequence):
+    if not isinstance(code, Sequence) or isinstance(code, str):
         raise TypeError(
             f"expected a code of torch tensors, got {type(code).__name__}; convert arrays with "
             "torch.as_tensor(...)"

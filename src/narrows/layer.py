@@ -103,8 +103,7 @@ class Layer(Following):
         per: Literal["example", "element"] = "example",
     ) -> None:
         super().__init__()
-        given = {"bottleneck": bottleneck, "axis": axis, "beta": beta, "prior": prior, "per": per}
-        check_arguments("Layer", Layer.__init__, given=given)
+        check_arguments("Layer", Layer.__init__, given=locals())
         if axis == 0:
             raise ValueError("Layer: axis 0 holds the examples; name the axis of the features")
         if not math.isfinite(beta) or beta < 0:

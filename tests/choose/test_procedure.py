@@ -215,6 +215,13 @@ def test_another_question_in_the_same_folder_is_refused(data, tmp_path):
         chosen(Scripted(QUALITY), data, tmp_path, rates=(0.7,))
 
 
+def test_another_content_of_the_data_in_the_same_folder_is_refused(data, tmp_path):
+    chosen(Scripted(QUALITY), data, tmp_path)
+    fewer = dataclasses.replace(data, test=data.test.head(9))
+    with pytest.raises(ValueError, match="digits has changed since; give another --out"):
+        chosen(Scripted(QUALITY), fewer, tmp_path)
+
+
 def test_too_little_time_says_how_much_is_needed(data, tmp_path, monkeypatch):
     from narrows.choose.clock import Probe
 

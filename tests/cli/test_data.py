@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +35,26 @@ def test_options_of_a_set_are_passed_on(capsys, tmp_path, monkeypatch):
     assert "1x5x5" in capsys.readouterr().out
     assert main(["data", "templates", "--data-options.sise", "5"]) == 1
     assert "did you mean 'size'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_is_left_out_is_listed_once_and_nothing_else_is_said_of_it(tmp_path, capfd):
+    for number in range(12):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(noise).save(whole, "TIFF", compression="tiff_adobe_deflate")
+    damaged = bytearray(whole.getvalue())
+    damaged[900:1040] = bytes(140)  # of which libtiff itself says a word on stderr
+    (tmp_path / "damaged.tif").write_bytes(damaged)
+    data = f"folder:{tmp_path}"
+    assert main(["data", data, "--out", str(tmp_path / "sheet.png")]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert "left out         damaged.tif: damaged: " in said.out
+    run = ["train", "ae", "--data", data, "--data-options.size", "8", "--epochs", "1"]
+    assert main([*run, "--out", str(tmp_path / "run")]) == 0
+    assert "narrows: note: 1 of 14 files were left out: damaged.tif" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["digit", "mnits"])

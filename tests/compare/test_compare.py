@@ -182,6 +182,18 @@ def test_a_browser_shows_the_whole_page_without_scrolling_sideways(compared, tmp
     assert broken == 0
 
 
+def test_runs_on_other_examples_of_the_same_name_are_not_compared(compared, tmp_path, capsys):
+    words, before, _ = compared
+    (tmp_path / "runs").mkdir()
+    (content,) = (v for k, v in json.loads((before / "data.json").read_text()).items() if "{" in k)
+    text = (before / "data.json").read_text().replace(content, "f" * 16)
+    kept = {name: v for name, v in json.loads(text).items() if name != "checksum"}
+    (tmp_path / "data.json").write_text(json.dumps(kept))
+    assert main([*words, "--out", str(tmp_path)]) == 1
+    assert "digits has changed since; give another --out" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_again_does_only_what_is_missing(compared):
     words, out, _ = compared
     kept = [*out.rglob("model.safetensors"), *out.rglob("measures-*/*"), *out.rglob("step-*/*")]

@@ -25,7 +25,7 @@ def test_every_latent_has_a_finished_run_with_a_rate(folder):
         assert figures["examples"]["test"] == 360
         assert figures["test"]["bits_per_example"] > 0
         assert figures["test"]["nmse"] < 0.5136  # of the mean image on this split
-    assert not list(folder.rglob("*.partial"))
+    assert not list(folder.rglob("*.partial*"))
 
 
 def test_the_page_stands_alone(folder):

@@ -62,6 +62,15 @@ def test_one_seed_is_said_to_be_one(tmp_path):
     assert re.search(r"a [\d.]+ dB, b [\d.]+ dB", text)
 
 
+def test_a_rival_with_one_finished_seed_is_said_to_have_one(tmp_path):
+    known = comparison(tmp_path, {"a": (A, 0.1), "b": (B, 0.1), "c": (B, 0.1)})
+    few = [p for p in known.points if p.label != "c" or p.seed == 1]
+    text = sentences(dataclasses.replace(known, points=few))[0]
+    assert "no recipe is best: a has the highest mean" in text
+    assert "fewer than two seeds in common with c, and so no interval" in text
+    assert "on one seed" not in text
+
+
 def test_each_rate_is_judged_by_its_own_interval(tmp_path):
     """The middle one of three rates is certain, the other two are not."""
     spread = {0.5: (0.0, 2.0, -2.0), 1.0: (0.0, 0.0, 0.0), 2.0: (0.0, -4.0, 4.0)}

@@ -67,6 +67,7 @@ def test_only_an_interval_apart_from_all_others_is_best():
     assert marked(x=(1.0, 0.2), y=(2.0, 0.9)) == 0, "the intervals overlap"
     assert marked(x=1.0, y=2.0) == 0, "one seed says nothing of chance"
     assert marked(x=(1.0, 0.1), y=(1.0, 0.1), z=(2.0, 0.1)) == 0, "two are equally good"
+    assert marked(x=(1.0, 0.2), y=(0.5, float("nan")), z=(2.0, 0.2)) == 0, "y may be the best"
 
 
 def test_units_stand_in_the_head_and_text_is_escaped():

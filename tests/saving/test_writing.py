@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +64,7 @@ def test_train_compare_and_tasks_keep_out_of_a_folder_that_is_written(tmp_path, 
     assert [path.name for path in out.iterdir()] == [LOCK]
 
 
-@pytest.mark.parametrize("left", [LOCK, ".config.partial.yaml"])
+@pytest.mark.parametrize("left", [LOCK, ".config.partial-elsewhere-7-0.yaml"])
 def test_a_run_killed_before_its_configuration_starts_anew(tmp_path, left):
     (tmp_path / left).write_text("of the dead")
     data = nw.data.load("digits", train_examples=40, test_examples=20)
@@ -80,6 +82,64 @@ def test_a_damaged_file_is_named_with_the_fault_and_the_way_on(tmp_path, content
     (tmp_path / "facts").write_text(content)
     with pytest.raises(ValueError, match=r"facts is damaged \(.+\): make it again"):
         read(tmp_path / "facts", "make it again")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from narrows.saving.writing import whole
+with whole(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    scratch = partial.with_name(f"{partial.name}.folder")
+    scratch.mkdir()
+    (scratch / ".tmp228QnE").write_text("as safetensors does")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_kill_leaves_goes_with_the_next_file_and_what_others_write_stays(tmp_path):
+    elsewhere = tmp_path / ".a.partial-elsewhere-7-0.txt"
+    elsewhere.write_text("of another machine")
+    path = tmp_path / "a.txt"
+    with whole(path) as first:
+        first.write_text("first")
+        with whole(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second", "two writers of one file do not meet"
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+        assert killed.returncode == -9
+        assert path.read_text() == "second"
+        assert len(os.listdir(tmp_path)) == 5
+        subprocess.run([sys.executable, "-c", WRITE, str(tmp_path / "b.txt")], check=True)
+        assert {*os.listdir(tmp_path)} == {elsewhere.name, first.name, "a.txt", "b.txt"}
+    assert path.read_text() == "first"
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from narrows.saving.writing import write_text
+write_text(Path(sys.argv[1]), "whole")
+"""
+
+
+STRAIGHT = {
+    "saving/writing.py", "saving/table.py", "export.py",  # into the place that `whole` gives
+    "training/fit.py",  # appends a line for each epoch, and is written anew when resumed
+    "data/reading/files.py",  # appends to a download, which is renamed when it is verified
+}  # fmt: skip
+
+
+def test_nothing_else_writes_to_a_file():
+    """Of the source: what opens a file to write, or a path's own methods that do."""
+    package = Path(nw.__file__).parent
+    words = re.compile(r'\.write_(text|bytes)\(|open\([^)\n]*"[wax]b?\+?"')
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if words.search(path.read_text())
+    }
+    assert found - {"report/sound.py", "data/pictures.py"} == STRAIGHT  # a buffer, and devnull
 
 
 def test_an_error_while_writing_names_the_file(tmp_path):

@@ -44,7 +44,7 @@ def test_figures_and_arrays_come_back_as_they_were_and_say_what_made_them(tmp_pa
     record = json.loads((again.folder / "result.json").read_text())
     assert record["configuration"] == {"value": 1.0, "seed": 3}
     assert record["source"] == task.source
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_what_was_kept_and_is_damaged_is_made_anew(tmp_path, caplog):

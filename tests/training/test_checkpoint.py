@@ -216,15 +216,6 @@ while True:
     assert sorted(os.listdir(tmp_path)) == ["last.safetensors", "previous.safetensors"]
 
 
-def test_what_a_kill_leaves_of_the_library_s_own_writing_goes_with_the_next_save(tmp_path):
-    """Its scratch file has a name of chance: only its folder is known."""
-    left = tmp_path / ".last.partial.safetensors.folder"
-    left.mkdir()
-    (left / ".tmp228QnE").write_bytes(b"half")
-    save_checkpoint(tmp_path, {"step": 0})
-    assert os.listdir(tmp_path) == ["last.safetensors"]
-
-
 def test_the_header_says_everything_that_is_not_a_tensor(tmp_path):
     from safetensors import safe_open
 

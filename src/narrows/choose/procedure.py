@@ -86,7 +86,7 @@ class _Procedure:
         self.say = say
         self.root = out / "runs"
         self.began = time.monotonic()
-        self.state = State.read(out / STATE, question)
+        self.state = State.read(out / STATE, question, data.fingerprint)
         self.paces: dict[tuple[float, str], Pace] = {}
         self.refused: dict[tuple[float, str], str] = {}
         self.heats: list[Runs] = []

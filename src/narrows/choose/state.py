@@ -9,31 +9,41 @@ from narrows.saving.writing import read_json, write_json
 
 @dataclass
 class State:
-    """The cut of the data, the epochs of heats, the seconds spent."""
+    """The data's fingerprint, the cut of them, the epochs of heats, the seconds spent."""
 
+    content: str
     options: dict[str, object] | None = None
     heats: list[int] = field(default_factory=list)
     spent: float = 0.0
 
     @classmethod
-    def read(cls, path: Path, question: Question) -> "State":
-        """What an earlier call left; nothing if another question was asked."""
+    def read(cls, path: Path, question: Question, content: str) -> "State":
+        """What an earlier call left.
+
+        Raises:
+            ValueError: if another question was asked, or of data of another content.
+        """
         if not path.is_file():
-            return cls()
+            return cls(content)
         found = read_json(path, "delete it to begin anew")
         if found.get("question") != _plain(question):
             raise ValueError(
                 f"{path} holds the answer to another question; give another --out, or the same "
                 "recipes, data, bits and settings"
             )
-        return cls(found["options"], found["heats"], found["spent"])
+        if found.get("content") != content:
+            raise ValueError(
+                f"{path} holds the answer on other examples: {question.source.data} has changed "
+                "since; give another --out"
+            )
+        return cls(content, found["options"], found["heats"], found["spent"])
 
     def save(self, path: Path, question: Question, seconds: float) -> None:
         """Adds to the time that was spent, and writes all."""
         self.spent += seconds
         write_json(path, {
-            "question": _plain(question), "options": self.options, "heats": self.heats,
-            "spent": self.spent,
+            "question": _plain(question), "content": self.content, "options": self.options,
+            "heats": self.heats, "spent": self.spent,
         })  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def _add_rates(parser: ArgumentParser) -> None:
 
 
 def _run(config: Namespace, command: str) -> int:
-    from narrows import data as sources
+    from narrows.compare.bench import Source
     from narrows.compare.comparison import compare
     from narrows.compare.pages.comparison import write
     from narrows.compare.run import Job
@@ -141,7 +141,7 @@ def _run(config: Namespace, command: str) -> int:
         raise UsageError(f"--seeds and --jobs must be at least 1, got {config.seeds} and {jobs}")
     if config.umap:
         umap_plane([[0.0]] * 6)  # says at once if it is not installed
-    data = sources.load(plan.data, **plan.options)  # is it there, before anything runs?
+    data = Source(plan.data, plan.options).load()  # is it there, before anything runs?
     out = Path(config.out or fresh("runs/compare"))
     total, done = len(plan.jobs()), 0
 

@@ -1,5 +1,6 @@
 """`narrows data`: which data sets there are, and what is in one."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ def run(arguments: list[str]) -> None:
     from narrows import data as sources
 
     options = parsing.values(config.data_options)
-    data = sources.load(config.name, root=config.data_root, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ of \d+ files were left out")  # all named below
+        data = sources.load(config.name, root=config.data_root, **options)
     print("\n".join(facts(data)))
     if len(data.shape) == 3 and not data.own_units:
         path = Path(config.out or f"{config.name.partition(':')[0]}.png")

@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     """Runs a command; turns its errors into one sentence on stderr and an exit code."""
     try:
-        return work()
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.showwarning = _note
+            return work()
     except UsageError as error:
         if debug:
             raise
@@ -147,6 +151,11 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, expected):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def _note(message: Warning | str, *_place: object) -> None:
+    """Shows a warning as a sentence: its place in the code is for --debug."""
+    print(f"narrows: note: {message}", file=sys.stderr)
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -12,8 +12,9 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
 from narrows.cli.main import UsageError
+from narrows.saving.model import MODEL
 from narrows.saving.trust import trust_options
-from narrows.saving.writing import write_json
+from narrows.saving.writing import sole_writer, write_json
 
 if TYPE_CHECKING:
     from narrows.training.priors import PriorRecipe
@@ -37,11 +38,12 @@ def run(arguments: list[str]) -> None:
     recipe = _recipe(config)
     loaded, data = trained.load(config)
     model = loaded.model
-    with _epochs_shown():
+    folder = Path(config.run) / "priors" / recipe.name
+    with _epochs_shown(), sole_writer(folder):
         fitted = fit_prior(model, data, prior=recipe, seed=config.seed)
-    model.prior, report = fitted.prior, fitted.report
-    folder = model.save(Path(config.run) / "priors" / recipe.name)
-    write_json(folder / "prior.json", dataclasses.asdict(report))
+        model.prior, report = fitted.prior, fitted.report
+        model.save(folder)
+        write_json(folder / "prior.json", dataclasses.asdict(report))
     print(
         f"{recipe.name}: {report.test:.4g} bits per example on the test split (validation "
         f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"
@@ -114,7 +116,7 @@ def load(run_folder: str, name: str | None) -> Autoencoder:
         return Run.load(run_folder).model
     short = Path(name).stem if name.endswith((".yaml", ".yml")) else name.rpartition(".")[2]
     folder = Path(run_folder) / "priors" / short
-    if not folder.is_dir():
+    if not (folder / MODEL).is_file():
         raise FileNotFoundError(
             f"{run_folder} has no fitted prior {name!r}; first: narrows prior {run_folder} "
             f"--kind {name}{trust_options(Path(run_folder))}"

@@ -23,6 +23,7 @@ from narrows.modes import evaluating
 from narrows.priors.base import Prior
 from narrows.priors.factorial import Independent
 from narrows.recorded import spec
+from narrows.saving.arguments import check_arguments
 
 _GROUP = 256  # codes whose symbols are walked through together
 MODEL = 5  # bytes of a fingerprint that name the model
@@ -64,6 +65,7 @@ class Codec:
     def __init__(
         self, model: Autoencoder, prior: Prior | None = None, *, lossless: bool = False
     ) -> None:
+        check_arguments("Codec", Codec.__init__, given={"model": model, "prior": prior})
         self.model = model
         self.prior: Prior = model.prior if prior is None else prior
         space = model.bottleneck.codes

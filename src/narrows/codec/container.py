@@ -5,6 +5,8 @@ import math
 import struct
 from dataclasses import dataclass
 
+from narrows.saving.arguments import check_arguments
+
 
 class CodecError(ValueError):
     """These bytes are not what `Codec.compress` wrote for this model, or not whole."""
@@ -37,6 +39,7 @@ class Limit:
     values: int = 1 << 28
 
     def __post_init__(self) -> None:
+        check_arguments("Limit", Limit.__init__, given=self.__dict__)
         if self.images < 1 or self.values < 1:
             raise ValueError(f"expected limits of at least 1, got {self.images} and {self.values}")
 
@@ -113,6 +116,8 @@ def unpack(blob: bytes) -> tuple[Header, bytes]:
     Raises:
         CodecError: if the bytes are not such a file, are truncated, or were altered.
     """
+    if not isinstance(blob, (bytes, bytearray, memoryview)):
+        raise TypeError(f"expected the bytes of a file, got {type(blob).__name__}")
     blob = bytes(blob)
     if len(blob) < _FIXED.size + _CHECK:
         raise CodecError(f"expected at least {overhead(1)} bytes, got {len(blob)}: truncated")

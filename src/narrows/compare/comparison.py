@@ -1,6 +1,7 @@
 """Which latent? Several recipes, the same data and budget, several seeds, one page."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
 from narrows.saving.trust import trusting
-from narrows.saving.writing import sole_writer
+from narrows.saving.writing import read_json, sole_writer, write_json
 from narrows.tasks import Executor, Local, Outcome, Report
 
 
@@ -218,11 +219,11 @@ def _compare(
     measures: bool,
 ) -> Comparison:
     """Runs and measures, where the plan's class paths are trusted."""
-    root = out / "runs"
+    root, source = out / "runs", Source(plan.data, plan.options)
+    _check_content(out / "data.json", source)
     with executor or Local(workers, fresh=True) as trainer:
         outcomes = trainer.run(plan.jobs(), root, report=report)
     finished = [outcome for outcome in outcomes if outcome.error is None]
-    source = Source(plan.data, plan.options)
     with Bench(source, root, workers) as bench:
         stepped = bench.steps([o.task.key for o in finished], plan.after.steps)
         coded = _coded(plan, finished, bench)
@@ -235,6 +236,22 @@ def _compare(
     for point, own in zip(chosen, judged, strict=True):
         found.setdefault(point.name, {})[point.seed] = own
     return dataclasses.replace(comparison, measures=found, failed_measures=bench.failures)
+
+
+def _check_content(path: Path, source: Source) -> None:
+    """Refuses examples that are others than those of the runs that were kept.
+
+    Raises:
+        ValueError: if the data have changed.
+    """
+    name, content = json.dumps(source.configuration), source.load().fingerprint
+    known = read_json(path, "delete it if the data are as they were") if path.is_file() else {}
+    if known.get(name, content) != content:
+        raise ValueError(
+            f"{path.parent} holds runs on other examples: {source.data} has changed since; give "
+            "another --out"
+        )
+    write_json(path, {**known, name: content})
 
 
 def _points(

@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from narrows.saving.arguments import Part
+
 Array: TypeAlias = NDArray[Any]
 """A NumPy array of any element type."""
 _CHUNK = 1 << 24  # values looked at together, so that statistics need little memory
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Part):
     """Examples held whole in one tensor, on one device.
 
     Images stay uint8, a quarter of their size as floats, until a batch is cut, on the device
@@ -152,7 +154,7 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Part):
     """Three disjoint splits of examples of one shape.
 
     Attributes:
@@ -237,10 +239,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Checksum of the training and validation examples and labels: what a run depends on."""
+        """Checksum of the examples and labels of all splits: what a run's figures depend on."""
         digest = hashlib.sha256()
-        for split in (self.train, self.validation):
-            digest.update(f"{len(split)} {split.shape} {split.dtype}".encode())
+        for split in (self.train, self.validation, self.test):
+            digest.update(f"{len(split)} {split.shape} {split.dtype} {split.features}".encode())
             for values in _chunks(split):
                 digest.update(values.numpy().data)
             if split.labels is not None:

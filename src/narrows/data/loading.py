@@ -11,6 +11,7 @@ from types import ModuleType
 
 from narrows.data.dataset import Dataset
 from narrows.data.splitting import subset
+from narrows.saving.arguments import check_arguments
 
 
 def sources() -> dict[str, ModuleType]:
@@ -58,6 +59,7 @@ def load(
         >>> load("digits").shape
         (1, 8, 8)
     """
+    check_arguments("data.load", load, given=locals())
     source, colon, argument = name.partition(":")
     module = _find(source)
     if getattr(module, "ARGUMENT", None) is None and colon:

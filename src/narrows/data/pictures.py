@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -125,7 +126,8 @@ def read_picture(
             warnings.simplefilter("ignore")  # Pillow's own, about what is refused below
             image = source if isinstance(source, Image.Image) else _open(source)
             _check(image)
-            image.load()
+            with _no_words() if image.format == "TIFF" else contextlib.nullcontext():
+                image.load()
             image = _plain(ImageOps.exif_transpose(image))
             if channels is not None:
                 image = image.convert("L" if channels == 1 else "RGB")
@@ -182,6 +184,25 @@ def _time_limit() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *others)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _no_words() -> Iterator[None]:
+    """A block in which nothing reaches stderr: libtiff writes there on damaged files."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check(image: Image.Image) -> None:

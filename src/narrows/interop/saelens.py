@@ -8,11 +8,12 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from narrows.autoencoder import Autoencoder
 from narrows.interop.exchange import Linear, PlainAutoencoder, plain
+from narrows.saving.weights import write_tensors
 from narrows.saving.writing import read_json, whole, write_text
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -76,7 +77,7 @@ def write_saelens(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / WEIGHTS) as path:
-        save_file({name: tensor.clone().contiguous() for name, tensor in kept.items()}, path)
+        write_tensors(path, {name: tensor.clone().contiguous() for name, tensor in kept.items()})
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return folder
 

@@ -135,7 +135,8 @@ def _magnitude(value: float) -> int:
 def _ends(cell: Cell, best: str | None) -> tuple[float, float] | None:
     """The worse and the better end of a cell's interval, the larger the better; None without."""
     mean, half = cell if isinstance(cell, tuple) else (cell, 0.0)
-    if best is None or not isinstance(mean, (int, float)) or not math.isfinite(mean + half):
+    if best is None or not isinstance(mean, (int, float)) or not math.isfinite(mean):
         return None
     score = mean if best == "highest" else -mean
+    half = half if math.isfinite(half) else math.inf  # one value of several seeds: may be any
     return score - half, score + half

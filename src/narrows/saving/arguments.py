@@ -1,4 +1,4 @@
-"""Arguments of constructors, held against their annotations before anything is computed."""
+"""Arguments held against their annotations, before anything is computed with them."""
 
 import functools
 import inspect
@@ -10,13 +10,13 @@ from typing import Any, TypeGuard
 
 
 class Part:
-    """What constructors take beside plain values: base of `narrows.recorded.Recorded`."""
+    """Base of models and of what they are made of, which arguments take beside plain values."""
 
 
 def check_arguments(
-    owner: str, constructor: Callable[..., None], *, given: Mapping[str, object]
+    owner: str, function: Callable[..., object], *, given: Mapping[str, object]
 ) -> None:
-    """Refuses arguments of another kind than a constructor's annotations ask for.
+    """Refuses arguments of another kind than the annotations of a function ask for.
 
     Numbers, truth values, words, parts, and lists of them; other annotations are not looked at.
 
@@ -30,7 +30,7 @@ def check_arguments(
         Traceback (most recent call last):
         TypeError: Quantizer: expected size to be a whole number; got '8'
     """
-    for name, hint in _hints(constructor).items():
+    for name, hint in _hints(function).items():
         if name in given and not _fits(given[name], hint):
             number = hint is int and isinstance(given[name], numbers.Real)
             kind = ValueError if number else TypeError
@@ -38,14 +38,14 @@ def check_arguments(
 
 
 @functools.cache
-def _hints(constructor: Callable[..., None]) -> Mapping[str, Any]:
+def _hints(function: Callable[..., object]) -> Mapping[str, Any]:
     """Annotations of the arguments that take one value."""
     try:
-        hints = typing.get_type_hints(constructor)
+        hints = typing.get_type_hints(function)
     except NameError:  # a name that only type checkers import
         return {}
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(constructor).parameters.values()
+    parameters = inspect.signature(function).parameters.values()
     return {p.name: hints[p.name] for p in parameters if p.name in hints and p.kind not in several}
 
 

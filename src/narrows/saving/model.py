@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from narrows.recorded import FORMAT, build, spec
+from narrows.saving.arguments import Part
 from narrows.saving.trust import read_model
 from narrows.saving.weights import CHECKSUM, fill, limited, read_weights, write_weights
-from narrows.saving.writing import write_json
+from narrows.saving.writing import sole_writer, write_json
 
 MODEL, WEIGHTS = FILES = ("model.json", "model.safetensors")
 """Names of the files in a model's folder."""
 
 
-class Saved(nn.Module):
+class Saved(nn.Module, Part):
     """A module that is saved as the description of its parts, and their weights."""
 
     def parts(self) -> Mapping[str, object]:
@@ -29,13 +30,17 @@ class Saved(nn.Module):
         raise NotImplementedError
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder."""
+        """Writes `model.json` (the parts) and `model.safetensors` (their state) to a folder.
+
+        Raises:
+            FolderInUseError: if another process writes into the folder.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         content = {name: spec(part) for name, part in self.parts().items()}
         content["format"] = FORMAT
-        content[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
-        write_json(folder / MODEL, content)
+        with sole_writer(folder):
+            content[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
+            write_json(folder / MODEL, content)
         return folder
 
     @classmethod

@@ -3,8 +3,12 @@
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
+import math
 import os
+import re
+import shutil
 import socket
 import sys
 import time
@@ -31,10 +35,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A place beside a file to write to; it becomes the file if the block ends without an error.
 
+    Each writer has a place of its own, so that two of one file do not meet. What a kill leaves
+    there is removed by the next writing into the folder.
+
     Raises:
         OSError: of the block, such as that the disk is full; it names the file.
     """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    _sweep(path.parent)
+    own = f"{PARTIAL}{_HOST}-{os.getpid()}-{next(_NUMBERS)}"
+    partial = path.with_name(f".{path.stem[:40]}{own}{path.suffix}")
     try:
         yield partial
         with partial.open("rb+") as file:
@@ -46,6 +55,37 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+PARTIAL = ".partial-"
+"""In the names of files that are being written, before the writer's machine and process."""
+_HOST = re.sub(r"\W", "_", socket.gethostname())
+_NUMBERS = itertools.count()
+_SWEPT: dict[Path, float] = {}
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes of this machine left in a folder that died while they wrote."""
+    now = time.monotonic()
+    if now - _SWEPT.get(folder, -math.inf) < 1:
+        return  # a folder of thousands that are written is not looked through for each
+    _SWEPT[folder] = now
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            writer = re.search(rf"^\..*{PARTIAL}{_HOST}-(\d{{1,9}})-", name)
+            if writer and not _alive(int(writer[1])):
+                left = folder / name
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 SEAL = "checksum"

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from narrows.saving.writing import check_keys, file_checksum, read_json, write_json
+from narrows.saving.writing import check_keys, file_checksum, read_json, whole, write_json
 from narrows.tasks.source import source_hash
 
 Result = Mapping[str, float | np.ndarray]
@@ -184,7 +184,8 @@ def keep(outcome: Outcome[T]) -> None:
     """Writes a finished result into its folder; the record last, as it says that all is there."""
     arrays = {name: v for name, v in outcome.result.items() if isinstance(v, np.ndarray)}
     if arrays:
-        np.savez_compressed(outcome.folder / "arrays.npz", allow_pickle=False, **arrays)
+        with whole(outcome.folder / "arrays.npz") as partial:
+            np.savez_compressed(partial, allow_pickle=False, **arrays)
     task = outcome.task
     record = {
         "task": task.name,

@@ -13,6 +13,7 @@ from narrows.latent import Latent
 from narrows.metrics.distortion import log_spectral_distance
 from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
+from narrows.saving.arguments import check_arguments
 
 
 def latents(model: Autoencoder, split: Split, *, batch_size: int = 256) -> Iterator[Latent]:
@@ -60,6 +61,7 @@ def evaluate(
     Raises:
         ValueError: if the split is empty, or its images lie outside [0, 1].
     """
+    check_arguments("evaluate", evaluate, given=locals())
     if len(split) == 0:
         raise ValueError("expected at least one example to evaluate, got an empty split")
     sums: dict[str, float] = {}

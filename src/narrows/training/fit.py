@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -16,6 +17,7 @@ from narrows.autoencoder import Autoencoder, refuse_range
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Array, Dataset
 from narrows.recorded import FORMAT, plain_numbers, spec
+from narrows.saving.arguments import check_arguments
 from narrows.saving.trust import trust_options
 from narrows.saving.writing import (
     FolderInUseError,
@@ -106,7 +108,7 @@ def fit(  # noqa: PLR0913 (the package's one verb; everything after `data` has a
     """
     optimization, checkpoints = optimization or Optimization(), checkpoints or Checkpoints()
     epochs, batch_size, seed = plain_numbers((epochs, batch_size, seed))
-    data = _checked(model, data, epochs, batch_size, seed)
+    data = _checked(model, data, given=locals())
     engine = _settled(engine or Engine(), model, data, batch_size, out if resume else None)
     config = _config(model, data, spec({
         "epochs": epochs, "batch_size": batch_size, "optimization": optimization, "rate": rate,
@@ -385,11 +387,14 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
 
 
 def _checked(
-    model: Autoencoder, data: Dataset | Tensor | Array, epochs: int, batch_size: int, seed: int
+    model: Autoencoder, data: Dataset | Tensor | Array, *, given: Mapping[str, Any]
 ) -> Dataset:
-    if isinstance(data, (str, Path)):
+    """The data set, and all arguments as `fit` takes them."""
+    check_arguments("fit", fit, given=given)
+    if not isinstance(data, (Dataset, Tensor, np.ndarray)):
         raise TypeError(
-            f"expected a data set or an array, got {str(data)!r}; load it: data.load(...)"
+            f"expected a data set or an array, got {data!r}; load it: data.load(...), or make one: "
+            "data.from_array(...)"
         )
     data = data if isinstance(data, Dataset) else from_array(data)
     if tuple(data.shape) != model.shape:
@@ -402,11 +407,9 @@ def _checked(
         if not split.own_units and split.dtype == torch.float32:
             for start in range(0, len(split), 256):
                 refuse_range(split.stored(torch.arange(start, min(start + 256, len(split)))))
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        if given[name] < least:
+            raise ValueError(f"{name} must be at least {least}, got {given[name]}")
     return data
 
 

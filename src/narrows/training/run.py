@@ -13,7 +13,7 @@ import torch
 
 from narrows.autoencoder import Autoencoder
 from narrows.saving.trust import trust_options
-from narrows.saving.writing import LOCK, check_keys, file_checksum, read_json, read_rows
+from narrows.saving.writing import LOCK, PARTIAL, check_keys, file_checksum, read_json, read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +93,9 @@ def claim_folder(out: str | Path) -> Path:
             before it had begun.
     """
     folder = Path(out)
-    begun = {LOCK, ".config.partial.yaml"}
     if folder.exists() and (
-        not folder.is_dir() or any(path.name not in begun for path in folder.iterdir())
+        not folder.is_dir()
+        or any(path.name != LOCK and PARTIAL not in path.name for path in folder.iterdir())
     ):
         stopped = (folder / "config.yaml").is_file() and not (folder / "metrics.json").is_file()
         hint = (

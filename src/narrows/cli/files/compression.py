@@ -214,11 +214,15 @@ def _add_out(parser: ArgumentParser) -> None:
 
 
 def _compressed(folder: Path) -> Iterator[tuple[Path, str]]:
-    return ((path, "") for path in sorted(folder.rglob(f"*{SUFFIX}")))
+    from narrows.data.pictures import files_below
+
+    return files_below(folder, lambda end: "" if end == SUFFIX else None)
 
 
 def _arrays(folder: Path) -> Iterator[tuple[Path, str]]:
-    return ((path, "") for path in sorted(folder.rglob("*.npy")))
+    from narrows.data.pictures import files_below
+
+    return files_below(folder, lambda end: "" if end == ".npy" else None)
 
 
 def _plan(

@@ -61,17 +61,23 @@ def _at(group: Sequence[Standing], best: str, first: str, single: bool) -> str:
     if len(group) > 1:
         at = f"at {len(group)} rates from {group[0].rate:.2g} to {group[-1].rate:.2g} bits per "
         at, where = f"{at}dimension", f" at {shown.rate:.2g}"
+    _, second, (mean, half) = _margin(shown.values, first)
+    own, gap = f"{shown.mean(first):.1f} dB{where}", f"{mean:.2g} dB ± {half:.2g}"
+    if single and max(map(len, shown.values.values())) > 1:
+        return f"{at} no recipe is best: {first} has the highest mean ({own}) and {_few(second)}"
     if single:
         means = ", ".join(f"{name} {shown.mean(name):.1f} dB" for name in shown.ranking())
         return f"{at}, on one seed and so without an interval: {means}{where}"
-    _, second, (mean, half) = _margin(shown.values, first)
-    own, gap = f"{shown.mean(first):.1f} dB{where}", f"{mean:.2g} dB ± {half:.2g}"
     if best:
         return f"{at} {best} reconstructs best ({own}, {gap} above {second})"
     return (
         f"{at} no recipe is best: {first} has the highest mean ({own}) and no significant "
         f"difference from {second} ({gap})"
     )
+
+
+def _few(second: str) -> str:
+    return f"fewer than two seeds in common with {second}, and so no interval"
 
 
 def _verdict(standing: Standing) -> tuple[str, str, bool]:
@@ -152,6 +158,8 @@ def _quality(
         return ""
     ranked = sorted(values, key=lambda label: -_mean(values[label].values()))
     lower, second, (_, half) = _margin(values, ranked[0])
+    if math.isnan(half) and max(map(len, values.values())) > 1:
+        return f"{what}: no recipe is best; {ranked[0]} has {_few(second)}."
     if math.isnan(half):
         listed = ", ".join(f"{label} {figures[label]}" for label in ranked)
         return f"{what}, on one seed and so without an interval: {listed}."
