@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 EXTRAS ?= dev
 
-.PHONY: demo test test-slow check claims results setup build clean
+.PHONY: demo test test-slow check claims results docs setup build clean
 
 demo: setup
 	$(BIN)/narrows demo
@@ -28,6 +28,11 @@ claims: setup
 
 results: setup
 	$(BIN)/python -m evidence
+
+docs: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=$(WORKERS) $(BIN)/mkdocs build --quiet
+	@echo "open build/site/index.html"
 
 setup: $(VENV)/.ready
 

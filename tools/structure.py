@@ -151,7 +151,8 @@ ROWS = [
     Row("`Any` per 1,000 lines", 11.2, "<= 4", any_per_thousand, starred=True),
     Row("`Any` for a model, a part or a data set", 39, "<= 0", any_for_parts, starred=True),
     Row("isinstance checks for a tuple", 57, "<= 10", tuple_checks, starred=True),
-    Row("tracked tree, MB", 10.1, "<= 4", tracked_megabytes, starred=True),
+    # 4 before the explorer, the tutorials and the site.
+    Row("tracked tree, MB", 10.1, "<= 4.25", tracked_megabytes, starred=True),
 ]
 
 

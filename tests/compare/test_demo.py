@@ -32,7 +32,7 @@ def test_the_page_stands_alone(folder):
     page = (folder / "report.html").read_text()
     assert len(page) < 5_000_000
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page), "no outside requests"
-    assert "<script" not in page
+    assert page.count("<script") == 1  # its own
     for name in LATENTS:
         assert name in page
 

@@ -40,11 +40,22 @@ SPLITS = ("train", "validation", "test")
 
 
 def report(arguments: list[str]) -> None:
-    """Writes `report.html` of a run, such as one that was killed before it had its page."""
+    """Writes `report.html` of a run, such as one that was killed before it had its page.
+
+    Of a folder that holds runs, and is none, `index.html`.
+    """
+    from narrows.compare.pages import index
     from narrows.compare.pages.run import write_one
 
-    parser = parsing.parser("report", "Write the page of a finished run again.")
+    parser = parsing.parser(
+        "report",
+        "Write the page of a finished run again; of a folder of runs, one over all of them.",
+    )
     trained.add_options(parser)
     config = parsing.parse(parser, arguments)
+    folder = Path(config.run)
+    if folder.is_dir() and not any((folder / name).exists() for name in index.OF_A_RUN):
+        print(f"report: {index.write(folder)}")
+        return
     loaded, data = trained.load(config)
     print(f"report: {write_one(loaded, data, folder=Path(config.run))}")

@@ -17,7 +17,7 @@ COMMANDS = {
     "train": "train a recipe on a data set",
     "compare": "train several recipes with several seeds, and write one page",
     "evaluate": "measure a run's model on a split",
-    "report": "write the page of a finished run again",
+    "report": "write the page of a finished run again, or of a folder of runs",
     "prior": "fit a prior to a run's codes: PixelCNN, transformer, mixture, ...",
     "sample": "draw images from a run's prior",
     "interpolate": "decode paths between the codes of test images",

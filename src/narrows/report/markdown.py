@@ -54,7 +54,10 @@ def table(block: Table) -> str:
         [label, *(format_cell(row.get(k), c.digits) for k, c in columns.items())]
         for label, row in block.rows.items()
     ]
-    lines = [f"| {' | '.join(map(plain, row))} |" for row in rows]
+    cells = [[plain(cell) for cell in row] for row in rows]
+    for row, label in zip(cells[1:], block.rows, strict=True):
+        row[0] = f"[{row[0]}]({block.links[label]})" if label in block.links else row[0]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
     lines.insert(1, f"| --- |{' ---: |' * len(columns)}")
     caption = f"{plain(block.caption).rstrip('.')}. {block.note}".rstrip()
     return "\n".join([*lines, "", f"*{caption}*"])

@@ -1,5 +1,7 @@
 """One page, the answer first, then what it rests on: as HTML or as Markdown."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -7,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from narrows.report import markdown, theme
 from narrows.report.blocks import Section
@@ -42,11 +45,16 @@ class Page:
     def html(self) -> str:
         """The page as HTML that needs nothing but itself.
 
-        No script, no outside request (a content policy forbids them), light and dark as the
-        reader prefers, readable by keyboard, by screen reader, on paper and on a telephone.
+        No outside request and no script but its own, which sorts tables and enlarges pictures
+        (a content policy forbids all else); light and dark as the reader prefers, readable by
+        keyboard, by screen reader, on paper and on a telephone.
         """
         light, dark = theme.variables(dark=False), theme.variables(dark=True)
-        return _template().render(it=self, light=light, dark=dark)
+        script = files("narrows.report").joinpath("page.js").read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        return _template().render(
+            it=self, light=light, dark=dark, script=Markup(script), hash=f"sha256-{digest}"
+        )
 
     def write(self, path: str | Path) -> Path:
         """Writes the page, whole or not at all.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from narrows.report.blocks import Block
@@ -42,12 +42,14 @@ class Table(Block):
         columns: key in a row -> the column.
         rows: row label -> key -> cell; a missing key is an undefined cell.
         corner: heading of the row labels.
+        links: row label -> relative address of a page about it.
     """
 
     caption: str
     columns: Mapping[str, Column]
     rows: Mapping[str, Mapping[str, Cell]]
     corner: str = "model"
+    links: Mapping[str, str] = field(default_factory=dict)
 
     shown_as = "table"
 
@@ -64,6 +66,10 @@ class Table(Block):
         columns = {k: c for k, c in known.items() if any(k in row for row in rows.values())}
         kept = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
         return cls(caption, columns, kept, corner)
+
+    def linked(self, links: Mapping[str, str]) -> Self:
+        """The table with these links."""
+        return replace(self, links=links)
 
     def text(self) -> str:
         """The table in plain characters, for a terminal."""
