@@ -324,12 +324,14 @@ def test_psnr_is_against_the_picture_that_was_given(runs, tmp_path, capsys):
     pixels[..., 0] = 255  # luma 76: red is 179 off, green and blue 76
     Image.fromarray(pixels).save(tmp_path / "red.png")
     Image.fromarray(np.full((8, 8, 4), 255, np.uint8)).save(tmp_path / "clear.png")
+    Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / "same.png")
     options = ["--lossless", "true", "--out", str(tmp_path / "out")]
     assert main(["compress", str(runs / "vq"), str(tmp_path), *options]) == 0
-    clear, red = capsys.readouterr().out.splitlines()
+    clear, red, same = capsys.readouterr().out.splitlines()
+    assert same.endswith(", exact, as a grey picture")
     error = (179**2 + 2 * 76**2) / 3 / 255**2
     assert f"{-10 * np.log10(error):.2f} dB; without its colour" in red
-    assert clear.endswith("without its colour and transparency")
+    assert clear.endswith("without its transparency")
     assert "exact" not in clear
 
 

@@ -204,6 +204,14 @@ def test_tensors_of_types_that_numpy_lacks_are_taken(kind):
     np.testing.assert_array_equal(_rows(_all(from_array(vectors))), _rows(vectors.float().numpy()))
 
 
+def test_labels_of_a_type_that_numpy_lacks_and_ragged_lists_are_refused_with_the_reason():
+    floats = torch.zeros(20).to(torch.float8_e5m2)
+    with pytest.raises(ValueError, match="labels that are integers or names"):
+        from_array(RANDOM.random((20, 3)), floats)
+    with pytest.raises(ValueError, match="an array, all rows of one shape"):
+        from_array([[0.0, 1.0]] * 19 + [[0.0]])
+
+
 @pytest.mark.parametrize("shape", [(20, 4, 5, 6), (20, 7, 3), (20, 2, 3, 4, 5)])
 def test_examples_in_their_own_units_keep_their_axes_and_values(shape):
     values = RANDOM.normal(3, 10, shape)

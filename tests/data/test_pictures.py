@@ -231,9 +231,17 @@ def test_the_endings_that_are_read_are_those_of_this_pillow():
 
 
 def test_pictures_that_are_not_read_are_told_from_other_files(tmp_path):
-    for name in ("a.HEIC", "b.svg", "c.PNG", "labels.csv", ".hidden.png"):
+    others = (
+        "labels.csv",
+        "paper.pdf",
+        "film.mpg",
+        "table.h5",
+        ".hidden.png",
+        ".a.partial-x-7-0.png",
+    )
+    for name in ("a.HEIC", "b.svg", "c.PNG", "d.dds", "e.psd", *others):
         (tmp_path / name).write_bytes(b"")
     found = {path.name: reason for path, reason in picture_files(tmp_path)}
-    assert found.keys() == {"a.HEIC", "b.svg", "c.PNG"}
+    assert found.keys() == {"a.HEIC", "b.svg", "c.PNG", "d.dds", "e.psd"}
     assert found["c.PNG"] == ""
     assert found["a.HEIC"] == "files .heic are not read; convert to .png"

@@ -103,6 +103,7 @@ def test_a_code_that_is_called_converged_is_within_the_tolerance(scale):
         ({"n_components": 2.5}, "n_components must be a whole number"),
         ({"n_components": True}, "n_components must be a whole number"),
         ({"n_nonzero_coefs": 0}, "n_nonzero_coefs must be a whole number"),
+        ({"positive": "yes"}, "positive must be True or False"),
         ({"n_nonzero_coefs": "3"}, "n_nonzero_coefs must be a whole number"),
         ({"algorithm": "lasso", "alpha": "1"}, "alpha must be a number"),
         ({"algorithm": "lasso", "alpha": -1.0}, "alpha must be a number of at least 0"),
@@ -112,6 +113,11 @@ def test_a_code_that_is_called_converged_is_within_the_tolerance(scale):
 def test_what_is_not_used_or_out_of_range_is_refused(estimator, options, says):
     with pytest.raises(ValueError, match=says):
         estimator(**options).fit(SIGNALS)
+
+
+def test_a_batch_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        DictionaryLearner(batch_size="8").fit(SIGNALS)
 
 
 @pytest.mark.parametrize("solve", ["omp", "top_k", "fista", "coordinate_descent"])

@@ -146,7 +146,10 @@ def divide(
 def _numbers(array: ArrayLike | Tensor) -> Array:
     """The numbers of an array or a tensor; bfloat16 and float8, which NumPy lacks, as float32."""
     if not isinstance(array, Tensor):
-        return np.asanyarray(array)
+        try:
+            return np.asanyarray(array)
+        except ValueError as error:  # of lists of unequal lengths
+            raise ValueError(f"expected an array, all rows of one shape, got {error}") from None
     tensor = array.detach().cpu()
     foreign = tensor.is_floating_point() and (tensor.dtype == torch.bfloat16 or tensor.itemsize < 2)
     return (tensor.float() if foreign else tensor).numpy()
@@ -179,7 +182,7 @@ def _classes(
     """Class names and `[n]` class numbers of labels that may be names or integers."""
     if labels is None:
         return None, None
-    given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    given = np.asarray(_numbers(labels))
     way_out = "; to go without labels, pass labels=None (in a file of arrays: labels=none)"
     if given.shape != (n,):
         hint = " (one-hot: use .argmax(1))" if given.shape[:1] == (n,) and given.ndim == 2 else ""

@@ -25,6 +25,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF"
 """What Pillow may take a file for, whatever its name: decoders that run no other program."""
 _MOST_SCANS = 200  # of a progressive JPEG, each of which is a pass over all pixels
 _UNREAD = {".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".eps"}
+_NO_PICTURES = ("MPEG", "HDF5", "GRIB", "BUFR", "PDF")  # of which Pillow knows the endings, too
 _PLAIN = {"1": 1, "L": 1, "RGB": 3}
 _WITH_ALPHA = {"LA": 1, "La": 1, "RGBA": 3, "RGBa": 3, "PA": 3}
 
@@ -55,7 +56,9 @@ def picture_files(folder: Path) -> Iterator[tuple[Path, str]]:
 def _picture_kind(end: str) -> str | None:
     if end in endings():
         return ""
-    if end in _UNREAD or (mimetypes.guess_type(f"x{end}")[0] or "").startswith("image/"):
+    pillows = Image.registered_extensions().get(end, _NO_PICTURES[0]) not in _NO_PICTURES
+    named = (mimetypes.guess_type(f"x{end}")[0] or "").startswith("image/")
+    if end in _UNREAD or pillows or named:
         return f"files {end} are not read; convert to .png"
     return None
 

@@ -78,10 +78,12 @@ class _Coder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Refuses values of another kind or range, and ones that the algorithm does not use."""
-        for name in ("n_components", "n_nonzero_coefs"):
+        for name in ("n_components", "n_nonzero_coefs", "batch_size"):
             value = getattr(self, name, None)
             if value is not None and (not _whole(value) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if not isinstance(self.positive, (bool, np.bool_)):
+            raise ValueError(f"positive must be True or False, got {self.positive!r}")
         if self.alpha is not None and not (_number(self.alpha) and 0 <= self.alpha < np.inf):
             raise ValueError(f"alpha must be a number of at least 0, got {self.alpha!r}")
         if self.alpha is not None and self.algorithm != "lasso":

@@ -91,10 +91,12 @@ def _write_codes(codec: "Codec", path: Path, *, target: Path, lossless: bool) ->
     if lossless and not torch.equal(back, image):
         raise CodecError("the file does not decode to the same pixels; nothing was written")
     write_bytes(target, blob)
-    lost = [("colour", len(given) > len(image)), ("transparency", has_alpha(path))]
+    grey = bool((given == given[:1]).all())  # though it may be stored as a colour picture
+    lost = [("colour", len(given) > len(image) and not grey), ("transparency", has_alpha(path))]
     words = f"; without its {' and '.join(word for word, gone in lost if gone)}"
     error = (back.double() - given).div(255).square().mean()
     psnr = "exact" if error == 0 else f"{-10 * float(error.log10()):.2f} dB"
+    psnr += ", as a grey picture" * (grey and len(given) > len(image))
     if any(gone for _, gone in lost):
         psnr = f"{'same pixels over white' if error == 0 else psnr}{words}"
     print(

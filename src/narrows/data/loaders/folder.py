@@ -1,10 +1,12 @@
 """`folder:PATH`: a folder of image files, with class subfolders or without."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from narrows.data.arrays import Division, divide
 from narrows.data.dataset import Dataset, Origin
@@ -80,12 +82,24 @@ def load(
     parts = np.array([splits[top_folder(path)] for path in kept]) if splits else None
     data = divide(
         gathered.images(),
-        None if "." in parents or len(set(parents)) < 2 else np.array(parents),
+        _classes(parents),
         name=folder.resolve().name,
         layout="nchw",
         division=Division(fractions, seed, parts),
     )
     return replace(data, origin=Origin(skipped=tuple(gathered.skipped)))
+
+
+def _classes(parents: Sequence[str]) -> NDArray[np.str_] | None:
+    """The subfolder of each picture, where these are classes."""
+    beside = parents.count(".")
+    if 0 < beside < len(parents) / 2:
+        warnings.warn(
+            f"{beside} of {len(parents)} pictures lie beside the subfolders, so these are no "
+            "classes; to have labels move each picture into the subfolder of its class",
+            stacklevel=3,
+        )
+    return None if beside or len(set(parents)) < 2 else np.array(parents)
 
 
 def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
