@@ -54,7 +54,7 @@ assert abs(linear_error / pca_error(8) - 1) < 0.08
 # ## Layers bend the plane
 #
 # A plane of two dimensions holds little of ten kinds of digits. With a hidden layer on either side it becomes a
-# curved surface, and digits of one class find a place of their own on it, although training saw no label.
+# curved surface, and most digits of a class lie together on it, although training saw no label.
 
 # %%
 plain, plain_error = trained(nw.Identity(2))
@@ -118,7 +118,9 @@ assert scores["plain, N(0, 1)"] < scores["VAE, N(0, 1)"]
 # %%
 denoiser, _ = trained(nw.Identity(8), objective=nw.Denoising(0.3))
 clean = test[:12]
-noisy = (clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+noisy = (clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))).clamp(
+    0, 1
+)
 
 
 def decibel(model):

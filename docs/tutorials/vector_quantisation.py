@@ -116,7 +116,9 @@ counted = float(model.bits(test).mean())
 fitted = nw.fit_prior(
     model, data, prior=nw.priors.PixelCNN((4, 4), 16, hidden=32, layers=2, kernel=3), epochs=15
 )
-print(f"bits an image: {uniform:.0f} uniform, {counted:.1f} counted, {fitted.report.test:.1f} PixelCNN")
+print(
+    f"bits an image: {uniform:.0f} uniform, {counted:.1f} counted, {fitted.report.test:.1f} PixelCNN"
+)
 assert fitted.report.test < counted < uniform
 generator = torch.Generator().manual_seed(0)
 independent = model.sample(12, generator)

@@ -1,5 +1,6 @@
 """Figures show the data they were given."""
 
+import base64
 import io
 import re
 import xml.etree.ElementTree as ET
@@ -285,3 +286,12 @@ def test_a_short_svg_is_well_formed_and_draws_every_line():
     svg = theme.to_svg(figure).decode()
     ET.fromstring(svg)
     assert len(re.findall(r"M[\d. ]+L", "".join(re.findall(r'd="([^"]*)"[^>]*#123456', svg)))) == 9
+
+
+@pytest.mark.parametrize("kind", ["svg+xml", "png"])
+def test_a_notebook_shows_a_picture_whole(kind):
+    drawn = report.curves({"a": ([1, 2], [3, 4])}, quantity="q", caption="<look>")
+    picture = drawn if kind == "svg+xml" else report.grid(np.ones((1, 1, 8, 8)), what="<look>")
+    found = re.search(rf'src="data:image/{re.escape(kind)};base64,([^"]+)"', picture._repr_html_())
+    assert base64.b64decode(found[1]) == picture.data
+    assert "<figcaption>&lt;look&gt;" in picture._repr_html_()

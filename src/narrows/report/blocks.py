@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from narrows.report import theme
 from narrows.saving.writing import write_bytes
@@ -49,6 +49,16 @@ class Picture(Block):
     def base64(self) -> str:
         """The bytes as a data URL holds them."""
         return base64.b64encode(self.data).decode()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: on paper, since the theme around it is unknown."""
+        kind = "png" if self.suffix == ".png" else "svg+xml"
+        return (
+            f'<figure style="margin:0;padding:8px;background:{theme.PAPER};color:{theme.INK}">'
+            f'<img style="max-width:100%" alt="{escape(self.alt)}" '
+            f'src="data:image/{kind};base64,{self.base64}">'
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+        )
 
     def save(self, stem: str | Path) -> Path:
         """Writes the picture to `stem` with its file name ending added."""
