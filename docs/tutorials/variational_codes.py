@@ -52,7 +52,7 @@ torch.testing.assert_close(drawn, closed, atol=0.02, rtol=0)
 #   \underbrace{\mathrm{KL}(q \,\|\, p)}_{\text{rate}}$$
 #
 # The right side is what `fit` minimises (Kingma and Welling, 2014). With many draws per image the left side can be estimated
-# closely; it has to be smaller.
+# closely; it has to be smaller. (Both may be negative: a density can exceed 1.)
 
 # %%
 model, figures = trained(nw.Variational(16))

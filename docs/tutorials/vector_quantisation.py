@@ -143,7 +143,7 @@ nw.report.labelled(nw.report.strips(rows, caption="Drawn, not reconstructed."))
 # ```python
 # nw.report.grid(model.sample(12, temperature=0.5), what="cool draws", columns=12)
 # ```
-# Likely tokens become likelier: cleaner digits, and fewer kinds of them.
+# Likely tokens become likelier: cleaner digits, usually at the cost of variety.
 # </details>
 # <details><summary>Solution 3</summary>
 #
