@@ -57,8 +57,9 @@ def test_bits_back_files_are_as_large_as_the_evidence_bound_and_lossless(variati
         lambda: Variational(3, families.Laplace()),
         lambda: Variational(3, families.Normal(), prior=families.Cauchy()),
         lambda: Variational(3, families.Student(df=4.0), squash=False),
+        lambda: Variational(3, families.Normal(), prior=families.Normal(2e3)),
     ],
-    ids=["spike-and-slab", "laplace", "normal-cauchy", "student"],
+    ids=["spike-and-slab", "laplace", "normal-cauchy", "student", "wide prior"],
 )
 @pytest.mark.filterwarnings("ignore:Variational")
 def test_every_random_latent_is_coded_at_its_evidence_bound(train_briefly, digits, bottleneck):

@@ -301,7 +301,7 @@ def test_a_run_does_not_go_on_with_data_of_other_content(digits, tmp_path):
     StopAfter.steps = 7
     with pytest.raises(Stop):
         _fit(digits, Variational2, tmp_path)
-    for part in ("train", "validation"):
+    for part in ("train", "validation", "test"):
         images = getattr(digits, part).images.clone()
         images[3, 0, 2, 2] ^= 1
         split = dataclasses.replace(getattr(digits, part), images=images)
