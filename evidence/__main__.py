@@ -6,7 +6,9 @@ the races of a folder that `narrows choose` wrote, under a name; `close` packs a
 """
 
 import argparse
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -37,8 +39,19 @@ def made() -> Iterator[tuple[Path, bytes]]:
 
 
 def on_paper(svg: bytes) -> bytes:
-    """A plot with a background, readable where pages are dark."""
-    return svg.replace(b'style="fill:none"', f'style="fill:{PAPER}"'.encode(), 1)
+    """A plot with a background, readable where pages are dark; short ids, recurring styles once."""
+    text = svg.decode().replace('style="fill:none"', f'style="fill:{PAPER}"', 1)
+    text = text[text.index("<svg") :].replace("xlink:href", "href")
+    for number, name in enumerate(dict.fromkeys(re.findall(r' id="(\w+)"', text))):
+        text = re.sub(rf'(?<=["#]){name}\b', f"i{number}", text)
+    text = re.sub(r' clip-path="([^"]*)" style="([^"]*)"', r' style="\2;clip-path:\1"', text)
+    styles = Counter(re.findall(r' style="([^"]*)"', text))
+    rules = list[str]()
+    for number, (style, uses) in enumerate(styles.most_common()):
+        if uses > 1:
+            rules.append(f".s{number}{{{style}}}")
+            text = text.replace(f' style="{style}"', f' class="s{number}"')
+    return text.replace("</style>", "".join([*rules, "</style>"]), 1).encode()
 
 
 def main() -> int:

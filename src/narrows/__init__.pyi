@@ -54,6 +54,7 @@ from narrows.bottlenecks import Split as Split
 from narrows.bottlenecks import StraightThrough as StraightThrough
 from narrows.bottlenecks import Tanh as Tanh
 from narrows.bottlenecks import TopK as TopK
+from narrows.bottlenecks import Transcoder as Transcoder
 from narrows.bottlenecks import Untied as Untied
 from narrows.bottlenecks import Variational as Variational
 from narrows.bottlenecks import VectorQuantizer as VectorQuantizer
@@ -70,6 +71,7 @@ from narrows.networks import Conv as Conv
 from narrows.networks import Direct as Direct
 from narrows.networks import Mlp as Mlp
 from narrows.networks import Network as Network
+from narrows.networks import Pairs as Pairs
 from narrows.networks import ResNet as ResNet
 from narrows.networks import Transformer as Transformer
 from narrows.objectives import Denoising as Denoising

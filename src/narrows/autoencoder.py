@@ -100,6 +100,7 @@ class Autoencoder(Shared, Following):
 
     Raises:
         ValueError: if the network cannot carry this shape.
+        TypeError: if a part is no such part, or network and bottleneck do not fit.
 
     Example:
         >>> import torch, narrows as nw
@@ -133,6 +134,12 @@ class Autoencoder(Shared, Following):
         likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
+        if bottleneck.inputs != network.inputs:
+            raise TypeError(
+                f"{type(bottleneck).__name__} codes {bottleneck.inputs or 'all'} of its features, "
+                f"and {type(network).__name__} passes on {network.inputs or 'no'} inputs with "
+                "targets; a Transcoder goes with Pairs of as many inputs, and with nothing else"
+            )
         self.takes_images: bool = _is_picture(self.shape)
         self.network: Network = network
         self.beta: float = float(beta)
@@ -141,7 +148,7 @@ class Autoencoder(Shared, Following):
         self.encoder: nn.Module = network.encoder(self.shape, bottleneck.in_features)
         self.bottleneck: Bottleneck = bottleneck
         self.decoder: nn.Module = network.decoder(
-            self.shape, bottleneck.out_features, channels=likelihood.channels(self.shape[0])
+            self.shape, bottleneck.out_features, channels=likelihood.channels(self.target_shape[0])
         )
         self.likelihood: Likelihood = likelihood
         if likelihood.any_unit and not self.takes_images:
@@ -226,14 +233,35 @@ class Autoencoder(Shared, Following):
     def _standardize(self) -> None:
         """Has encoder and decoder work in the unit of the training set; see `learn_units`."""
         axis = self.network.features_axis
-        self.encoder = nn.Sequential(Standardize(self.shape, axis), self.encoder)
-        self.decoder = nn.Sequential(self.decoder, Restore(self.shape, axis))
+        unit = Standardize(self.shape, axis, inputs=self.network.inputs)
+        self.encoder = nn.Sequential(unit, self.encoder)
+        self.decoder = nn.Sequential(self.decoder, Restore(self.target_shape, axis))
 
     # One way for data to flow.
 
     def latent(self, x: Tensor) -> Latent:
-        """Encodes x `[batch, *shape]`: random in training where the bottleneck is."""
-        return self.bottleneck(self.encoder(self._check(x)))
+        """Encodes x `[batch, *shape]`: random in training where the bottleneck is.
+
+        Of pairs (`networks.Pairs`) the inputs alone will do.
+        """
+        return self.bottleneck(self.encoder(self._check(self._completed(x))))
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of what the decoder is to give: `shape`, less what is only coded."""
+        return (self.shape[0] - self.network.inputs, *self.shape[1:])
+
+    def target(self, x: Tensor) -> Tensor:
+        """What the decoder is to give for x `[batch, *shape]`: x, or the second part of pairs."""
+        x = self._check(x)
+        return x[:, self.network.inputs :] if self.network.inputs else x
+
+    def _completed(self, x: Tensor) -> Tensor:
+        """Puts zeros, which no code depends on, behind inputs that come without their target."""
+        inputs = self.network.inputs
+        if not inputs or x.dim() != 2 or x.shape[1] != inputs:
+            return x
+        return torch.cat([x, x.new_zeros(len(x), self.shape[0] - inputs)], 1)
 
     def forward(self, x: Tensor) -> tuple[Latent, Tensor]:
         """The latent of x and the decoder's output for it, `[batch, channels, ...]`."""
@@ -257,7 +285,7 @@ class Autoencoder(Shared, Following):
 
         Args:
             x: what is coded, `[batch, *shape]`.
-            target: what the decoder is to give, of the same shape; x itself by default.
+            target: example whose `target` the decoder is to give; x by default.
         """
         draws = self.bottleneck.draws if self.training else 1
         latent, output, nll = self.draw(x, draws, target=target)
@@ -319,11 +347,14 @@ class Autoencoder(Shared, Following):
         self.bottleneck.update(latents)
         self.prior.update(latents)
         if len(losses) == 1:
-            self.likelihood.update(batches[0], losses[0].output)
+            self.likelihood.update(self.target(batches[0]), losses[0].output)
         elif losses:
-            self.likelihood.update(torch.cat(batches), torch.cat([one.output for one in losses]))
+            outputs = torch.cat([one.output for one in losses])
+            self.likelihood.update(self.target(torch.cat(batches)), outputs)
 
-    def learn_units(self, mean: Tensor, variance: float) -> None:
+    def learn_units(
+        self, mean: Tensor, variance: float, *, input_variance: float | None = None
+    ) -> None:
         """Standardises data other than images; the statistics are saved with the model.
 
         Encoder and decoder then work on (x - mean) / scale, with one scale for all features, and
@@ -334,12 +365,14 @@ class Autoencoder(Shared, Following):
         Args:
             mean: of each feature of the training set (`Dataset.means`).
             variance: about these means (`Dataset.variance`).
+            input_variance: of the inputs of pairs (`Dataset.input_variance`).
         """
         ends = [part for part in self.modules() if isinstance(part, Standardize)]
         if ends and not ends[0].known:
             for part in ends:
-                part.learn(mean, variance)
-            self.likelihood.learn_unit(ends[0].scale.item())
+                known = mean[self.network.inputs :] if isinstance(part, Restore) else mean
+                part.learn(known, variance, input_variance=input_variance)
+            self.likelihood.learn_unit(ends[-1].scale.item())
 
     @property
     def unit(self) -> Tensor:
@@ -358,7 +391,7 @@ class Autoencoder(Shared, Following):
             the target is x by default.
         """
         features = in_parts(self.encoder, self._check(x), size=self.micro_batch)
-        target = x if target is None else self._check(target)
+        target = self.target(x if target is None else target)
         if draws > 1:
             features = features.repeat(draws, *[1] * (features.dim() - 1))
             target = target.repeat(draws, *[1] * (target.dim() - 1))
@@ -394,7 +427,7 @@ class Autoencoder(Shared, Following):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, any_range: bool = False) -> Tensor:
-        """decode(encode(x)): exactly what storing the code would give back."""
+        """decode(encode(x)): exactly what storing the code would give back; of pairs the target."""
         return self.decode(self.encode(x, any_range=any_range))
 
     @torch.no_grad()

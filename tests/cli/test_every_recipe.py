@@ -14,7 +14,10 @@ from narrows.data import Dataset, Origin, Split
 from narrows.recorded import spec
 from tests.training.states import equal
 
-SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "audio:sounds": (1, 512)}
+SHAPES = {
+    "digits": (1, 8, 8), "cifar10": (3, 32, 32), "audio:sounds": (1, 512), "superposition": (88,),
+}  # fmt: skip
+INPUTS = {"superposition": 48}
 STEPS, BATCH = 3, 8
 
 
@@ -24,11 +27,12 @@ def noise(name):
     shape = SHAPES[name]
 
     def split(n):
-        if len(shape) == 2:
+        if len(shape) < 3:
             return Split(torch.randn((n, *shape), generator=generator), features=0)
         return Split(torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator))
 
-    return Dataset(name, split(STEPS * BATCH), split(4), split(4), origin=Origin(source=name))
+    parts = (split(n) for n in (STEPS * BATCH, 4, 4))
+    return Dataset(name, *parts, origin=Origin(source=name, inputs=INPUTS.get(name, 0)))
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -155,7 +155,7 @@ def test_the_command_writes_the_page_of_a_run(run, folder, capsys, tmp_path):
     assert main(["features", str(run.folder), *data, "--features", "x"]) == 1
     assert "numbers of features, such as 3,17, got 'x'" in capsys.readouterr().err
     assert main(["features", str(run.folder), "--data", "superposition", "--model", "m"]) == 1
-    assert "--model needs a run on activations:DIR" in capsys.readouterr().err
+    assert "goes with activations:DIR" in capsys.readouterr().err
 
 
 def test_bits_of_a_file_are_near_the_rate_that_the_prior_promises(run, data):

@@ -10,6 +10,7 @@ from narrows import data as sources
 from narrows.compare.judge import Judge
 from narrows.compare.pages.measures import tables
 from narrows.data import Dataset, Split
+from narrows.interop import LossRecovered
 from narrows.priors.base import NoRateError
 from narrows.report import Page, Section
 
@@ -167,10 +168,47 @@ def test_vectors_without_labels_are_judged_by_what_is_left():
     vectors = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
     split = Split(vectors)
     judge = Judge(Dataset("vectors", split, split, split))
-    found = judge_all(judge, {"copier": Copier(vectors)})
+    model = nw.Autoencoder.for_vectors(6, nw.Identity(6), network=nw.Mlp(hidden=()))
+    found = judge_all(judge, {"copier": model})
     assert found.keys() == {"copier"}
     assert found["copier"].keys() == {
         "effective_rank", "components_95", "kurtosis", "near_zero", "hoyer", "self_expression",
+        "explained",
     }  # fmt: skip
     with pytest.raises(ValueError, match="has no labels"):
         judge.classifier  # noqa: B018
+
+
+def test_a_dictionary_of_the_true_features_is_told_from_one_that_learned_nothing():
+    options = {"size": 32, "dim": 16, "n": 600, "l0": 2.0, "correlation": 0.0, "noise": 0.0}
+    data = sources.load("superposition", **options)
+    judge, models = Judge(data, examples=200), {}
+    for name in ("true", "random"):
+        torch.manual_seed(1)
+        bottleneck = nw.SparseDictionary(32, 16, coder=nw.OMP(3))
+        models[name] = nw.Autoencoder.for_vectors(16, bottleneck, network=nw.Direct())
+        if name == "true":
+            bottleneck.set_atoms(data.origin.known)
+            bottleneck.steps.fill_(1)
+        models[name].prior.fit([models[name].eval().latent(data.train.images)])
+    found = {name: judge.features(model) for name, model in models.items()}
+    true, random = found["true"], found["random"]
+    assert true["mcc"] == pytest.approx(1)
+    assert true["found"] == 1
+    assert random["mcc"] < 0.7
+    assert true["explained"] > max(0.9, random["explained"])
+    assert 0 <= true["dead"] < 0.2
+    assert true["file_bits"] > 0
+    assert "recovered" not in true
+    page = as_html(tables(found, 200))
+    assert "with the true features" in page
+    assert "bits a vector" in page
+
+
+def test_the_loss_recovered_is_asked_of_what_is_at_hand():
+    split = Split(torch.randn(60, 6))
+    loss = LossRecovered(clean=1.0, spliced=1.5, zero=3.0, mean=2.0, tokens=9)
+    judge = Judge(Dataset("vectors", split, split, split), recover=lambda _: loss)
+    found = judge.features(nw.Autoencoder.for_vectors(6, nw.Identity(6), network=nw.Mlp(hidden=())))
+    assert found["recovered"] == 0.75
+    assert found["recovered_over_mean"] == 0.5

@@ -148,3 +148,42 @@ def test_places_without_a_model_are_named(tmp_path):
         (tmp_path / f"{name}.gguf").write_bytes(b"")
     with pytest.raises(ValueError, match=r"several GGUF files .a.gguf, b.gguf.; name one"):
         Language.load(str(tmp_path))
+
+
+def test_a_transcoder_of_an_mlp_from_text_to_its_page(place, text, tmp_path):
+    more = ("--target-layer", "model.layers.0.mlp")
+    layer = "model.layers.0.post_attention_layernorm"
+    assert command(place, text, tmp_path / "acts", *more, tokens=390, layer=layer) == 0
+    words = ["--data", f"activations:{tmp_path / 'acts'}", "--out", str(tmp_path / "run")]
+    small = ["--epochs", "2", "--fit.show", "false", "--model.bottleneck.size", "32"]
+    assert main(["train", "sae-transcoder", *words, *small]) == 0
+    run = nw.Run.load(tmp_path / "run")
+    assert (run.model.bottleneck.inputs, run.model.target_shape) == (8, (8,))
+    assert run.model.bottleneck.size == 32
+    assert main(["features", str(tmp_path / "run"), "--model", str(place), "--most", "2"]) == 0
+    page = (tmp_path / "run" / "features.html").read_text()
+    assert "loss recovered" in page
+
+
+@pytest.mark.slow
+def test_dictionaries_of_a_layer_are_compared_from_nothing(place, text, tmp_path, capsys):
+    """The page of recipes made for another width, with the loss of the model they are of."""
+    assert command(place, text, tmp_path / "acts", tokens=390) == 0
+    words = ["compare", "sae-topk", "sae-omp", "--data", f"activations:{tmp_path / 'acts'}"]
+    words += ["--seeds", "1", "--epochs", "1", "--jobs", "1", "--out", str(tmp_path / "out")]
+    small = ["--set", "model.bottleneck.size=24", "--set", "fit.batch_size=16", "--steps", "1"]
+    assert main([*words, *small, "--language", str(place)]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    for column in ("share of variance", "loss recovered", "bits a vector", "dead"):
+        assert column in page
+    capsys.readouterr()
+    assert main([*words, "--language", str(tmp_path / "acts")]) == 1  # no model
+    assert "config.json or a GGUF file" in capsys.readouterr().err
+
+
+def test_a_recipe_keeps_what_the_command_says_of_it(tmp_path):
+    words = ["--epochs", "1", "--fit.show", "false", "--out", str(tmp_path / "run")]
+    data = ["--data", "superposition", "--data-options", "{size: 32, dim: 16, n: 300, l0: 2}"]
+    assert main(["train", "sae-matryoshka", *data, *words, "--model.bottleneck.size", "200"]) == 0
+    bottleneck = nw.Run.load(tmp_path / "run").model.bottleneck
+    assert (bottleneck.size, bottleneck.in_features) == (200, 16)

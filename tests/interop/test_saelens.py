@@ -121,6 +121,129 @@ def test_what_other_libraries_have_no_word_for_is_refused(tmp_path):
         read_saelens(broken)
 
 
+TRANSCODERS = {
+    "relu": lambda: nw.ReLU(),
+    "jumprelu": lambda: nw.JumpReLU(),
+    "batchtopk": lambda: nw.AuxK(nw.Untied(_plain(nw.BatchTopK))),
+}
+
+
+@pytest.mark.parametrize("name", TRANSCODERS)
+def test_a_transcoder_comes_back_and_is_theirs_by_their_formula(name, tmp_path):
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    x, y = 30 + 5 * torch.randn(256, 8), torch.randn(256, 6) - 4
+    bottleneck = nw.Transcoder(20, 8, outputs=6, coder=TRANSCODERS[name]())
+    model = nw.Autoencoder.for_vectors(14, bottleneck, network=nw.Pairs(8))
+    nw.fit(model, nw.data.pairs(x, y), epochs=2, show=False)
+    folder = write_saelens(model, tmp_path / "one")
+    config = json.loads((folder / "cfg.json").read_text())
+    assert (config["d_in"], config["d_out"], config["apply_b_dec_to_input"]) == (8, 6, False)
+    w = load_file(folder / "sae_weights.safetensors")
+    c = x @ w["W_enc"] + w["b_enc"]
+    threshold = w.get("threshold", torch.zeros(20))
+    codes = c.relu() * (c > threshold)
+    whole = (codes != 0).sum(1) <= bottleneck.code_width  # others are cut short here
+    whole &= ((c - threshold).abs() > 1e-5).all(1)  # rounding decides
+    assert whole.double().mean() > 0.5
+    pairs = torch.cat([x, y], 1)
+    _, output = model.eval()(pairs)
+    assert torch.allclose(output[whole], (codes @ w["W_dec"] + w["b_dec"])[whole], atol=1e-3)
+    again = read_saelens(folder, most=20)
+    assert torch.allclose(again(pairs)[1][whole], output[whole], atol=1e-3)
+    assert again.network.inputs == 8
+
+
+def test_a_transcoder_that_they_do_not_have_is_refused(tmp_path):
+    bottleneck = nw.Transcoder(20, 8, outputs=6, coder=nw.Untied(_plain(nw.TopK)))
+    model = nw.Autoencoder.for_vectors(14, bottleneck, network=nw.Pairs(8))
+    with pytest.raises(TypeError, match="no transcoder with a 'topk' code"):
+        write_saelens(model, tmp_path)
+
+
+def _broken(folder, **changes):
+    """A folder of SAELens whose weights are changed, or gone where a change is None."""
+    from safetensors.torch import load, save_file
+
+    kind = changes.pop("kind", "standard")
+    weights = load(base64.b64decode(THEIRS[kind]["weights"])) | changes
+    kept = {name: value.contiguous() for name, value in weights.items() if value is not None}
+    save_file(kept, _files(folder, kind) / "sae_weights.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"b_enc": torch.zeros(1)}, r"its bias .* got \[3, 5\], \[1\]"),
+        ({"b_enc": torch.full((5,), torch.nan)}, "NaN or infinite"),
+        ({"W_dec": torch.zeros(5, 3)}, "atoms other than 0"),
+        ({"W_dec": torch.randn(5, 4)}, r"a decoder \[K, d\] .* \[5, 4\], \[3\]"),
+        ({"kind": "jumprelu", "threshold": None}, "no threshold"),
+        ({"kind": "jumprelu", "threshold": torch.zeros(4)}, r"of 5 atoms, got \[4\]"),
+        ({"kind": "gated", "r_mag": None}, "no r_mag"),
+    ],
+)
+def test_weights_that_make_no_autoencoder_are_refused(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        read_saelens(_broken(tmp_path, **changes))
+
+
+def test_a_folder_is_imported_as_a_run_that_commands_take(tmp_path, capsys):
+    theirs, run = _files(tmp_path / "theirs", "jumprelu"), tmp_path / "run"
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    data = f"array:{tmp_path / 'x.npy'}"
+    assert main(["import", str(theirs), "--out", str(run), "--data", data]) == 0
+    printed = capsys.readouterr().out
+    assert "SAELens: " in printed
+    assert "nmse" in printed
+    # What is saved gives their reconstructions, and so does what other commands make of it.
+    loaded, given = nw.Run.load(run), THEIRS["jumprelu"]
+    rebuilt = loaded.model(torch.tensor(given["x"]))[1]
+    assert torch.allclose(rebuilt, torch.tensor(given["rebuilt"]), atol=1e-5)
+    assert main(["evaluate", str(run)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["nmse"] == pytest.approx(loaded.test["nmse"])
+    assert figures["bits_per_example"] > 0  # the prior was fitted
+    for words in (["features", str(run), "--most", "2"], ["report", str(run)]):
+        assert main(words) == 0
+    assert main(["export", str(run), "--format", "saelens"]) == 0
+    again = read_saelens(run / "saelens")(torch.tensor(given["x"]))[1]
+    assert torch.allclose(again, rebuilt, atol=1e-5)
+    assert main(["import", str(theirs), "--out", str(run)]) == 1  # nothing is overwritten
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_import_without_data_says_what_later_commands_need(tmp_path, capsys):
+    theirs, run = _files(tmp_path / "theirs", "topk"), tmp_path / "run"
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 3)))
+    assert main(["import", str(theirs), "--out", str(run)]) == 0
+    assert "--data activations:DIR" in capsys.readouterr().out
+    assert main(["evaluate", str(run)]) == 1
+    assert "imported without data" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--data", f"array:{tmp_path / 'x.npy'}"]) == 0
+
+
+def test_what_is_no_folder_of_theirs_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("")
+    assert main(["import", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "sae_weights.safetensors (SAELens) or config.json and ae.pt" in said
+    assert "found notes.txt" in said
+    assert main(["import", str(tmp_path / "none")]) == 1
+    assert "no folder" in capsys.readouterr().err
+    (tmp_path / "model.json").write_text("{}")
+    assert main(["import", str(tmp_path)]) == 1
+    assert "of narrows already" in capsys.readouterr().err
+    theirs = _files(tmp_path / "theirs", "standard")
+    np.save(tmp_path / "x.npy", np.ones((20, 9)).cumsum(0))
+    words = ["--data", f"array:{tmp_path / 'x.npy'}", "--out", str(tmp_path / "other")]
+    assert main(["import", str(theirs), *words]) == 1
+    assert "examples of shape (3,)" in capsys.readouterr().err
+
+
 # dictionary_learning: state dicts with its names, coded by its formulas as written out here.
 
 K, D = 7, 4
@@ -218,6 +341,9 @@ def test_a_pickle_is_not_read(tmp_path):
     config = {"trainer": {"dict_class": "AutoEncoder"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="more than tensors"):
+        read_dictionary_learning(tmp_path)
+    torch.save([torch.ones(3)], tmp_path / "ae.pt")
+    with pytest.raises(ValueError, match="no weights by name"):
         read_dictionary_learning(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"trainer": {"dict_class": "Crosscoder"}}))
     with pytest.raises(ValueError, match="'Crosscoder' is not read"):

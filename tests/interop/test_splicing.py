@@ -1,5 +1,7 @@
 """A dictionary spliced into a language model: nothing lost, everything lost, and what stays."""
 
+import copy
+
 import pytest
 import torch
 
@@ -73,7 +75,7 @@ def test_first_tokens_padding_and_large_rows_stay(model):
     assert sum(map(len, seen)) == 2 * (6 + 6 + 3)
     norms = torch.cat(seen).norm(dim=1)
     seen.clear()
-    spliced(model, record, limit=norms.median().item(), first=False)
+    spliced(model, record, limits=[norms.median().item()], first=False)
     assert all(rows.norm(dim=1).max() <= norms.median() for rows in seen)
 
 
@@ -81,6 +83,22 @@ def test_the_model_is_left_as_it_was(model):
     before = model(**batches()[0]).logits
     spliced(model, torch.zeros_like)
     assert torch.equal(model(**batches()[0]).logits, before)
+
+
+def test_a_transcoders_target_is_replaced_by_what_its_source_gives(model):
+    source = "model.layers.0.post_attention_layernorm"
+
+    def spliced(reconstruct, source=source):
+        return loss_recovered(
+            model, (source, "model.layers.0.mlp"), inputs=batches(), reconstruct=reconstruct,
+            mean=torch.zeros(8),
+        )  # fmt: skip
+
+    mlp = copy.deepcopy(model.model.layers[0].mlp)
+    assert spliced(mlp).recovered == pytest.approx(1, abs=1e-5)
+    assert spliced(lambda rows: rows[:, :8] * 0).recovered == 0
+    with pytest.raises(ValueError, match="before its source"):
+        spliced(mlp, source="model.layers.1.mlp")
 
 
 def test_nothing_to_predict_is_refused(model):

@@ -13,11 +13,11 @@ RECIPES = {
     for folder in (ROOT / "src" / "narrows" / "recipes", *ROOT.glob("reproductions/*/recipes"))
     for path in folder.glob("*.yaml")
 }
-SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32)}
+SHAPES = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "superposition": (88,)}
 SPARSE = [
     "athayde-sparse-vae", "notebook-dictionary", "notebook-dictionary-as-written", "sae-batchtopk",
     "sae-gated", "sae-jumprelu", "sae-matryoshka", "sae-omp", "sae-random", "sae-relu", "sae-topk",
-    "sparse-image", "sparse-lasso", "sparse-omp", "sparse-topk",
+    "sae-transcoder",    "sparse-image", "sparse-lasso", "sparse-omp", "sparse-topk",
 ]  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def test_a_sparse_recipe_trains_for_a_few_steps_on_its_data(name):
     shape = SHAPES[recipe["data"]]
     torch.manual_seed(0)
     parts = {part: build(value) for part, value in recipe["model"].items()}
-    model = nw.Autoencoder.for_images(shape, **parts).train()
+    model = nw.Autoencoder(shape, **parts).train()
     optimizer = build(recipe["fit"]["optimization"]).optimizer(model)
     x = torch.rand(4, *shape)
     for _ in range(3):

@@ -32,6 +32,7 @@ from narrows.bottlenecks.sparse.learned.untied import Untied
 from narrows.bottlenecks.sparse.pursuit import OMP, Lasso
 from narrows.bottlenecks.sparse.softmax import SoftmaxDictionary
 from narrows.bottlenecks.sparse.top_k import BatchTopK, TopK
+from narrows.bottlenecks.sparse.transcoder import Transcoder
 from narrows.bottlenecks.spike_and_slab import SpikeAndSlab
 from narrows.bottlenecks.split import Split
 from narrows.bottlenecks.variational import Variational
@@ -74,6 +75,7 @@ __all__ = [
     "StraightThrough",
     "Tanh",
     "TopK",
+    "Transcoder",
     "Untied",
     "Usage",
     "VQBridge",

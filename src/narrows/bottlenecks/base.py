@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -49,6 +50,8 @@ class Bottleneck(Recorded, Following, ABC):
     Attributes:
         in_features: width that the encoder must deliver in the last axis.
         out_features: width of z, which the decoder receives.
+        inputs: leading features that alone are coded, where the others are what z should be;
+            0 where all are coded.
         rate_argument: what moves the rate, for sweeps; None where nothing does.
         gradient: how d z / d features comes about. "exact": differentiation of what was
             computed; "straight_through": the identity; "estimated": anything else.
@@ -59,6 +62,7 @@ class Bottleneck(Recorded, Following, ABC):
             the batch cannot be coded in parts.
     """
 
+    inputs: int = 0
     rate_argument: RateArgument | None = None
     gradient: Gradient = "exact"
     per_site: bool = True
@@ -73,6 +77,18 @@ class Bottleneck(Recorded, Following, ABC):
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {value}")
         self.in_features: int = in_features
         self.out_features: int = out_features
+
+    @classmethod
+    def fitted(cls, arguments: Mapping[str, int], /, *, dim: int, inputs: int) -> dict[str, int]:
+        """Constructor arguments, by name, that fit features of another width; {} where none do.
+
+        Args:
+            arguments: those that were meant for another width.
+            dim: width of the features.
+            inputs: as of the attribute.
+        """
+        del arguments, inputs
+        return {"dim": dim} if "dim" in inspect.signature(cls).parameters else {}
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)

@@ -48,6 +48,13 @@ def _parser() -> ArgumentParser:
         help="leave out samples' distances, retention, sharpness, denoising",
     )
     parser.add_argument(
+        "--language",
+        type=str,
+        default="",
+        metavar="MODEL",
+        help="language model that the activations came from: also measure the loss recovered",
+    )
+    parser.add_argument(
         "--umap", action="store_true", help="codes by UMAP, not PCA (pip install narrows[umap])"
     )
     parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
@@ -127,7 +134,7 @@ def _add_rates(parser: ArgumentParser) -> None:
 
 
 def _run(config: Namespace, command: str) -> int:
-    from narrows.compare.bench import Source
+    from narrows.compare.bench import Source, check_language
     from narrows.compare.comparison import compare
     from narrows.compare.pages.comparison import write
     from narrows.compare.run import Job
@@ -142,6 +149,7 @@ def _run(config: Namespace, command: str) -> int:
     if config.umap:
         umap_plane([[0.0]] * 6)  # says at once if it is not installed
     data = Source(plan.data, plan.options).load()  # is it there, before anything runs?
+    check_language(config.language, data)
     out = Path(config.out or fresh("runs/compare"))
     total, done = len(plan.jobs()), 0
 
@@ -193,6 +201,7 @@ def _plan(config: Namespace) -> "Plan":
             steps=steps,
             priors=_priors(config.priors, parsing.values(config.prior_options), files),
             files=config.files,
+            language=config.language,
         ),
     )
 

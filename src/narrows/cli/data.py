@@ -70,6 +70,8 @@ def facts(data: "Dataset") -> list[str]:
         f"variance         {data.variance:.6g} over all training values (NMSE divides by it)",
         f"note             {data.note or 'none'}",
     ]
+    if data.inputs:
+        lines.append(f"pairs            {data.inputs} numbers, and a target for them")
     if data.train.labels is not None:
         counts = data.train.labels.bincount().tolist()
         names = data.classes or tuple(map(str, range(len(counts))))

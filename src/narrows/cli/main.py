@@ -1,6 +1,7 @@
 """The `narrows` command: finds the verb, runs it, turns errors into sentences."""
 
 import difflib
+import keyword
 import re
 import sys
 import warnings
@@ -28,6 +29,7 @@ COMMANDS = {
     "decompress": "decode compressed files to images",
     "activations": "write what a layer of a language model gives for texts, to train on",
     "features": "write the page of a dictionary: how its features fire, and what they say",
+    "import": "make a run's folder of a sparse autoencoder of SAELens or dictionary_learning",
     "codes": "write a table of items and their codes, such as semantic identifiers",
     "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
@@ -40,6 +42,7 @@ _PLACES = {
     **dict.fromkeys(("compress", "decompress"), "files.compression"),
     "activations": "files.activations",
     "features": "files.features",
+    "import": "files.foreign",
     "codes": "files.codes",
     "export": "files.export",
     **dict.fromkeys(("evaluate", "report"), "evaluate"),
@@ -114,7 +117,8 @@ def _run(given: Sequence[str], trust: Sequence[str]) -> int:
     from narrows.saving.trust import name_modules, trusting
 
     name_modules(_written(given[1:]), *trust)
-    verb = getattr(module, command if command in _PLACES else "run")
+    name = command + "_" * keyword.iskeyword(command)
+    verb = getattr(module, name if command in _PLACES else "run")
     with trusting(trust):
         return verb(list(given[1:])) or 0
 

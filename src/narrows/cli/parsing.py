@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -153,6 +154,16 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     made = make(config)
     assert isinstance(made, Namespace)
     return made
+
+
+def named(option: str, words: Sequence[str]) -> str:
+    """The last value that words give to an option; "" if none do."""
+    found = ""
+    for word, after in itertools.zip_longest(words, words[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        if name == option:
+            found = value if equals else after
+    return found
 
 
 def values(options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from narrows.data.dataset import Dataset
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
 from narrows.networks import Network, Transformer
-from narrows.recorded import FORMAT
+from narrows.recorded import FORMAT, class_at
 from narrows.saving.trust import trust_options
+from narrows.saving.writing import read_yaml
 from narrows.training.fit import fit
 from narrows.training.run import Run, fresh
 from narrows.training.seeding import keep_memory
@@ -48,12 +50,19 @@ def run(arguments: list[str]) -> None:
     recipe, words = recipes.find(arguments[0]), recipes.in_full(arguments[1:])
     sections = {name: inspect.signature(of).parameters for name, of in _SECTIONS.items()}
     parsing.check_recipe(recipe, sections)
-    config = parsing.parse(parser(), ["--config", str(recipe), *words])
-    chosen = any(word.startswith("--model.network") for word in words)
-    free = recipe.parent == recipes.folder() and not chosen
+    config = parsing.parse(parser(), ["--config", str(recipe), *_without_options(recipe, words)])
     out = Path(config.out or fresh(f"runs/{Path(arguments[0]).stem}"))
-    _show(train(config, out, free_network=free))
+    own = recipe.parent == recipes.folder()
+    _show(train(config, out, free_but_for=words if own else None))
     return None
+
+
+def _without_options(recipe: Path, words: Sequence[str]) -> list[str]:
+    """The words, which name data; a recipe's options are those of its own source."""
+    own = str(read_yaml(recipe, "a recipe").get("data", "digits"))
+    given = parsing.named("--data", words) or own
+    other = given.partition(":")[0] != own.partition(":")[0]
+    return [*(["--data-options", "{}"] if other else []), *words]
 
 
 def _resume(arguments: list[str]) -> None:
@@ -124,7 +133,11 @@ _SECTIONS = {"model": parts, "fit": fit}
 
 
 def train(
-    config: Namespace, out: Path, resume: bool | str = False, *, free_network: bool = False
+    config: Namespace,
+    out: Path,
+    resume: bool | str = False,
+    *,
+    free_but_for: Sequence[str] | None = None,
 ) -> Run:
     """Builds and fits what a parsed configuration describes, and writes its page.
 
@@ -132,7 +145,8 @@ def train(
         config: of `parser`.
         out: the run's folder.
         resume: as `fit` takes it.
-        free_network: True if the network for images may give way to one that suits the data.
+        free_but_for: words of the command. What they do not name may give way to what suits the
+            data: the network for images to another one, widths to those of the data. None: nothing.
     """
     import torch
 
@@ -140,9 +154,11 @@ def train(
     from narrows.autoencoder import Autoencoder
 
     data = sources.load(config.data, root=config.data_root, **parsing.values(config.data_options))
+    if free_but_for is not None:
+        _fit_widths(config.model, data, free_but_for)
     torch.manual_seed(config.fit.seed)  # the initial weights
     made = parsing.instantiate(parser(), config)
-    if free_network and not _suits(made.model.network, data):
+    if _free_network(free_but_for) and not _suits(made.model.network, data):
         # Sequences [n, t, d] have their transformer, vectors the default.
         made.model.network = Transformer(patch=1) if len(data.shape) == 2 else None
     make = Autoencoder.for_own_units if data.own_units else Autoencoder
@@ -151,6 +167,27 @@ def train(
     if rank() == 0:
         page.write_one(run, data, folder=out)
     return run
+
+
+def _free_network(words: Sequence[str] | None) -> bool:
+    return words is not None and not any(word.startswith("--model.network") for word in words)
+
+
+def _fit_widths(model: Namespace, data: Dataset, words: Sequence[str]) -> None:
+    """Gives a bottleneck without networks around it the width of the data, where words do not."""
+    network, bottleneck = model.network, model.bottleneck
+    if network is None:
+        return
+    around, known = class_at(network.class_path), class_at(bottleneck.class_path)
+    if not (issubclass(around, Network) and issubclass(known, Bottleneck) and around.passes_on):
+        return
+    width = data.shape[-1] if data.own_units else math.prod(data.shape)
+    given = vars(bottleneck.init_args)
+    fitted = known.fitted(given, dim=width, inputs=data.inputs)
+    named = {word.partition("=")[0].rpartition(".")[2] for word in words}
+    given.update({name: value for name, value in fitted.items() if name not in named})
+    if data.inputs and "inputs" in vars(network.init_args):
+        network.init_args.inputs = data.inputs
 
 
 def _suits(network: Network | None, data: Dataset) -> bool:

@@ -42,6 +42,8 @@ def data(config: Namespace, run: "Run") -> "Dataset":
 
     if config.data:
         return sources.load(config.data, root=config.data_root)
+    if not run.data:
+        raise ValueError(f"{config.run} was imported without data; name them with --data")
     try:
         return sources.load(run.data, root=config.data_root, **_options(Path(config.run)))
     except (ValueError, FileNotFoundError) as error:

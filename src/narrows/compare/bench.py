@@ -1,9 +1,9 @@
 """Finished runs measured further, as tasks of worker processes that load the data once."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -19,6 +19,8 @@ from narrows.compare.priors import Request
 from narrows.compare.run import RUN
 from narrows.compare.sweeps import with_step
 from narrows.data.dataset import Dataset
+from narrows.interop.language import Language
+from narrows.interop.splicing import LossRecovered, check_origin, folder_of, spliced_loss
 from narrows.report.images import tile, to_png
 from narrows.saving.writing import write_bytes
 from narrows.tasks import Local, Outcome, Result, Task
@@ -38,15 +40,18 @@ class Source:
     Attributes:
         data: as `narrows.data.load` takes it.
         options: of the data set.
+        language: the language model that activations came from, if it is at hand.
     """
 
     data: str
     options: Mapping[str, Any]
+    language: str = ""
 
     @property
     def configuration(self) -> Mapping[str, object]:
-        """Name and options as plain data."""
-        return {"data": self.data, "options": dict(self.options)}
+        """What is not the default, as plain data."""
+        named = {"data": self.data, "options": dict(self.options)}
+        return {**named, "language": self.language} if self.language else named
 
     def load(self) -> Dataset:
         """The data set."""
@@ -65,7 +70,31 @@ def _load(configuration: str) -> Dataset:
 
 @lru_cache(maxsize=1)
 def _judge(configuration: str) -> Judge:
-    return Judge(_load(configuration), examples=EXAMPLES, epochs=EPOCHS)
+    named, data = json.loads(configuration), _load(configuration)
+    recover = language_of(named["language"], data) if named.get("language") else None
+    return Judge(data, examples=EXAMPLES, epochs=EPOCHS, recover=recover)
+
+
+def check_language(name: str, data: Dataset) -> None:
+    """Looks whether a language model is there, and the one that the data came from.
+
+    Raises:
+        ValueError: as `language_of`.
+    """
+    if name:
+        language_of(name, data)
+
+
+def language_of(name: str, data: Dataset) -> Callable[[Autoencoder], LossRecovered]:
+    """Measures the loss recovered of dictionaries on activations of a language model.
+
+    Raises:
+        ValueError: if the data are no activations, or another model's.
+    """
+    folder = folder_of(data)
+    language = Language.load(name)
+    check_origin(language, folder)
+    return partial(spliced_loss, language, folder=folder, data=data)
 
 
 @dataclass(frozen=True)

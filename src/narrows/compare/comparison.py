@@ -219,7 +219,7 @@ def _compare(
     measures: bool,
 ) -> Comparison:
     """Runs and measures, where the plan's class paths are trusted."""
-    root, source = out / "runs", Source(plan.data, plan.options)
+    root, source = out / "runs", Source(plan.data, plan.options, plan.after.language)
     _check_content(out / "data.json", source)
     with executor or Local(workers, fresh=True) as trainer:
         outcomes = trainer.run(plan.jobs(), root, report=report)

@@ -1,7 +1,8 @@
 """All measures of a trained model that need more than its own figures."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from narrows import metrics
 from narrows.autoencoder import Autoencoder
+from narrows.codec import CodecError
+from narrows.codes import AtomValues
 from narrows.data.dataset import Dataset, Split
+from narrows.interop.splicing import LossRecovered
 from narrows.metrics.classifier import in_batches
 from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
@@ -18,6 +22,8 @@ NOISE = (0.25, 0.5, 0.75)
 """Noise weights of the denoising measure."""
 ATOMS = 4
 """Learned atoms that are to explain a site's vector, where it is at least twice as wide."""
+FIRED = 20_000
+"""Test vectors on which atoms are counted as dead or dense."""
 PAIRED = 1000
 """Examples whose codes are held against each other's: the work grows with the square."""
 
@@ -31,11 +37,20 @@ class Judge:
         examples: at most this many of each split are used.
         epochs: of the classifier's training.
         seed: of classifier, samples and noise.
+        recover: measures the loss of a language model with reconstructions in a layer's place;
+            None where there is none.
     """
 
     def __init__(
-        self, data: Dataset, *, examples: int = 2000, epochs: int = 15, seed: int = 0
+        self,
+        data: Dataset,
+        *,
+        examples: int = 2000,
+        epochs: int = 15,
+        seed: int = 0,
+        recover: Callable[[Autoencoder], LossRecovered] | None = None,
     ) -> None:
+        self.recover = recover
         self.data: Dataset = data
         self.epochs: int = epochs
         self.seed: int = seed
@@ -62,6 +77,8 @@ class Judge:
         found = self.code(model) | self.information(model)
         if len(self.data.shape) == 3 and not self.data.own_units:
             found |= self.reconstruction(model) | self.denoising(model)
+        if len(self.data.shape) == 1 and self.data.own_units:
+            found |= self.features(model)
         if self.train_labels is not None:
             found |= self.samples(model) | self.retention(model)
         return found
@@ -77,6 +94,32 @@ class Judge:
             "ssim": metrics.ssim(self.test, copies).mean().item(),
             **metrics.sharpness(copies, self.test),
         }
+
+    def features(self, model: Autoencoder) -> dict[str, float]:
+        """What is asked of a dictionary of vectors, as far as model and data have it.
+
+        `explained` is the share of variance that any latent explains, `file_bits` what a vector
+        takes in a real file where the code can be written. Of codes of atoms `dead`, `dense`,
+        `cosine` and `norm_ratio` say how they fire and what they give, and where the true features
+        are known `mcc` and `found` how they match. `recovered` and `recovered_over_mean` are the
+        loss recovered, where there is a language model to put the reconstructions into.
+        """
+        found = {"explained": metrics.explained(model, self.test)}
+        if isinstance(model.bottleneck.codes, AtomValues):
+            examples = self.data.test.head(FIRED).to(self.test.device)
+            fires = metrics.firing(model, examples).figures()
+            found |= {name: value for name, value in fires.items() if name != "l0"}
+            if self.data.origin.known is not None:
+                atoms = metrics.directions(model, atoms=range(model.bottleneck.codes.size))
+                pairs = metrics.matching(atoms, self.data.origin.known)
+                found |= {"mcc": pairs.mean, "found": pairs.found}
+        with contextlib.suppress(CodecError, NoRateError):
+            found["file_bits"] = metrics.file_bits(model, self.test)
+        if self.recover is not None:
+            loss = self.recover(model)
+            found["recovered"] = loss.recovered
+            found["recovered_over_mean"] = loss.recovered_over_mean
+        return found
 
     def code(self, model: Autoencoder) -> dict[str, float]:
         """Spectrum, sparsity and self-expression of z, flattened or site by site.

@@ -32,11 +32,13 @@ class AfterTraining:
         steps: factors of the step to which plain and sparse codes are rounded.
         priors: under which runs are coded, where they suit their codes.
         files: test images written to a real file under each prior.
+        language: the language model that activations came from, for the loss recovered.
     """
 
     steps: Sequence[float] = (1.0,)
     priors: Sequence[PriorRecipe] = ()
     files: int = FILES
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Data: `load(name)`, `from_array(array)`, and the two shapes they come in.
+"""Data: `load(name)`, `from_array(array)`, `pairs(x, y)`, and the two shapes they come in.
 
 One source a file; a source is a module of this package with a function `load`. Nothing of a
 source is imported before it is asked for.
 """
 
-from narrows.data.arrays import from_array
+from narrows.data.arrays import from_array, pairs
 from narrows.data.batching import batches
 from narrows.data.dataset import Dataset, Origin, Split
 from narrows.data.loading import load, sources
@@ -18,5 +18,6 @@ __all__ = [
     "from_array",
     "from_torchvision",
     "load",
+    "pairs",
     "sources",
 ]

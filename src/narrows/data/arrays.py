@@ -1,7 +1,7 @@
 """A user's own array as a data set: what it is taken for is said, what is unclear is refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -103,6 +103,41 @@ def from_array(
     """
     division = Division(fractions, seed)
     return divide(array, labels, name=name, layout=layout, division=division)
+
+
+def pairs(
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    name: str = "pairs",
+    fractions: tuple[float, float] = (0.1, 0.1),
+    seed: int = 0,
+) -> Dataset:
+    """Vectors with a target for each, for a `Transcoder` with the network `Pairs`.
+
+    Args:
+        inputs: `[n, d]`, what is coded.
+        targets: `[n, e]`, what the code is to give.
+        name: shown with every number.
+        fractions: shares of the examples for validation and test.
+        seed: of the split.
+
+    Raises:
+        ValueError: if there is not one target for each input, or `from_array` refuses one.
+
+    Example:
+        >>> data = pairs(torch.randn(50, 3), torch.randn(50, 2))
+        >>> data.shape, data.inputs
+        ((5,), 3)
+    """
+    if inputs.dim() != 2 or targets.dim() != 2 or len(inputs) != len(targets):
+        raise ValueError(
+            f"expected inputs [n, d] and targets [n, e], one for each, got {list(inputs.shape)} "
+            f"and {list(targets.shape)}"
+        )
+    both = torch.cat([inputs, targets.to(inputs)], 1)
+    made = from_array(both, name=name, layout="own", fractions=fractions, seed=seed)
+    return replace(made, origin=replace(made.origin, inputs=inputs.shape[1]))
 
 
 def divide(

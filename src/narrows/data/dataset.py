@@ -137,7 +137,7 @@ class Split(Part):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set came from.
+    """Where a data set came from, and what is known of its examples.
 
     Attributes:
         source: what `narrows.data.load` was asked for, so that it can be asked again; "" if
@@ -145,12 +145,18 @@ class Origin:
         options: the keyword arguments it was given.
         skipped: what was left out, each with the reason, if anything was.
         rate: samples per second of sound, `[channels, samples]`; None for other data.
+        inputs: leading numbers of an example that are coded and not to be given back, where
+            examples are pairs of vectors side by side; 0 where they are to be given back whole.
+        known: true features `[M, d]` that vectors, or the targets of pairs, are sums of, where
+            that is known.
     """
 
     source: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     rate: int | None = None
+    inputs: int = 0
+    known: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +182,11 @@ class Dataset(Part):
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
+        if self.inputs and not (len(self.shape) == 1 and 0 < self.inputs < self.shape[0]):
+            raise ValueError(
+                f"{self.name}: pairs are vectors of more than inputs={self.inputs} numbers, got "
+                f"examples of shape {self.shape}"
+            )
         for part, split in (("validation", self.validation), ("test", self.test)):
             if split.shape != self.train.shape:
                 raise ValueError(
@@ -209,6 +220,11 @@ class Dataset(Part):
         return self.origin.rate
 
     @property
+    def inputs(self) -> int:
+        """Leading numbers of an example that are an input; 0 where examples are no pairs."""
+        return self.origin.inputs
+
+    @property
     def levels(self) -> int | None:
         """Number of values that a stored number can take: 256 for 8 bits, None for floats."""
         return 256 if self.dtype == torch.uint8 else None
@@ -225,8 +241,16 @@ class Dataset(Part):
         Of images, of all values together about their one mean, in [0, 1] squared; that is the
         measure of the VQ-VAE notebook, `np.var(train_data / 255.0)`. Of data in their own units,
         about each feature's own mean, averaged over features: what does not vary explains nothing.
+        Of pairs, of the targets.
         """
-        return _feature_moments(self.train)[1] if self.own_units else _variance(self.train)
+        if not self.own_units:
+            return _variance(self.train)
+        return float(self._moments[1][self.inputs :].mean())
+
+    @property
+    def input_variance(self) -> float | None:
+        """The same of the inputs of pairs; None where examples are no pairs."""
+        return float(self._moments[1][: self.inputs].mean()) if self.inputs else None
 
     @cached_property
     def means(self) -> Tensor:
@@ -235,7 +259,11 @@ class Dataset(Part):
         Features are the axis that `Split.features` names, the channels of images; the shape is
         such that it broadcasts over examples.
         """
-        return _feature_moments(self.train)[0]
+        return self._moments[0]
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        return _feature_moments(self.train)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -273,8 +301,8 @@ def _chunks(split: Split) -> Iterator[Tensor]:
         yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
 
 
-def _feature_moments(split: Split) -> tuple[Tensor, float]:
-    """Mean of each feature, and the mean over features of the variance about it, in float64."""
+def _feature_moments(split: Split) -> tuple[Tensor, Tensor]:
+    """Mean of each feature, and the variance about it, in float64."""
     axis = split.features or 0
 
     def rows() -> Iterator[Tensor]:
@@ -284,10 +312,10 @@ def _feature_moments(split: Split) -> tuple[Tensor, float]:
 
     count = sum(len(part) for part in rows())
     mean = torch.stack([part.sum(0) for part in rows()]).sum(0) / count
-    squares = sum(float((part - mean).square().sum()) for part in rows())
+    squares = torch.stack([(part - mean).square().sum(0) for part in rows()]).sum(0)
     shape = [1] * len(split.shape)
     shape[axis] = len(mean)
-    return mean.view(shape), squares / (count * len(mean))
+    return mean.view(shape), squares / count
 
 
 def _variance(split: Split) -> float:

@@ -36,6 +36,7 @@ def record(  # noqa: PLR0913 (all but two are named)
     *,
     inputs: Iterable[Inputs],
     out: str | Path,
+    target: str | None = None,
     axis: int = -1,
     about: Mapping[str, object] | None = None,
     first: bool = False,
@@ -55,6 +56,8 @@ def record(  # noqa: PLR0913 (all but two are named)
         layer: dotted path of the layer, as `module.named_modules()` has it.
         inputs: batches; the same in the same order when an extraction is resumed.
         out: folder for the shards.
+        target: another layer, whose rows become the targets of this one's: pairs for a
+            `Transcoder`.
         axis: of the layer's output that holds the features; 1 for maps of channels.
         about: what the inputs are, in plain values; it is kept, and must be the same to resume.
         first: leave position 0 of each context out of training: for text, whose first token often
@@ -69,7 +72,7 @@ def record(  # noqa: PLR0913 (all but two are named)
     Raises:
         ValueError: if there is no such layer, the pass does not reach it, its outputs differ in
             width, there is no input, or the folder holds another extraction.
-        TypeError: if the layer gives no tensor.
+        TypeError: if a layer gives no tensor.
 
     Example:
         >>> import tempfile, narrows as nw
@@ -79,17 +82,17 @@ def record(  # noqa: PLR0913 (all but two are named)
         >>> nw.data.load(f"activations:{folder}").shape
         (8,)
     """
-    target = find_layer(module, layer)
+    layers = [find_layer(module, name) for name in ([layer] if target is None else [layer, target])]
     folder = Path(out)
     described = {
         "layer": layer, "weights": fingerprint(module), "inputs": dict(about or {}),
         "dtype": None if dtype is None else str(dtype),
-        "rule": {"largest": LARGEST, "first": first},
+        "rule": {"largest": LARGEST, "first": first}, **({"target": target} if target else {}),
     }  # fmt: skip
     with sole_writer(folder), evaluating(module):
         shards = unfinished(folder, described)
         rest = islice(iter(inputs), sum(shard.batches for shard in shards), None)
-        found = _batches(module, target, rest, axis=axis, start=sum(s.contexts for s in shards))
+        found = _batches(module, layers, rest, axis=axis, start=sum(s.contexts for s in shards))
         for rows, batches in _gathered(found, shard_rows):
             stored = rows if dtype is None else rows._replace(values=rows.values.to(dtype))
             shards.append(write_shard(folder, len(shards), stored, batches=batches))
@@ -100,21 +103,42 @@ def record(  # noqa: PLR0913 (all but two are named)
 
 
 def _batches(
-    module: nn.Module, target: nn.Module, inputs: Iterable[Inputs], *, axis: int, start: int
+    module: nn.Module,
+    layers: Sequence[nn.Module],
+    inputs: Iterable[Inputs],
+    *,
+    axis: int,
+    start: int,
 ) -> Iterator[Rows]:
-    """The rows of each batch; contexts are numbered from `start`."""
-    width = None
+    """The rows of each batch, of two layers side by side; contexts are numbered from `start`."""
+    known = None
     for batch in inputs:
-        values = output_at(module, target, batch).movedim(axis, -1).detach().cpu()
-        values = values.flatten(1, -2) if values.dim() > 2 else values[:, None]
-        if values.shape[-1] != (width := width or values.shape[-1]):
+        found = [_in_rows(values, axis) for values in outputs_at(module, layers, batch)]
+        widths = [values.shape[-1] for values in found]
+        if widths != (known := known or widths):
             raise ValueError(
-                f"expected rows of width {width}, got {values.shape[-1]} from a later batch; "
+                f"expected rows of width {_words(known)}, got {_words(widths)} from a later batch; "
                 "choose the axis of the features, or inputs of one size"
             )
-        rows = _placed(values, batch, start)
-        start += len(values)
-        yield rows
+        if found[0].shape[:-1] != found[-1].shape[:-1]:
+            raise ValueError(
+                "expected one row of the target for each of the layer, got [contexts, positions] "
+                f"{list(found[0].shape[:2])} and {list(found[-1].shape[:2])}; choose layers that "
+                "keep them"
+            )
+        rows = _placed(torch.cat(found, -1), batch, start)
+        start += len(found[0])
+        yield rows._replace(inputs=widths[0] if len(widths) > 1 else 0)
+
+
+def _words(widths: Sequence[int]) -> str:
+    return " and ".join(map(str, widths))
+
+
+def _in_rows(values: Tensor, axis: int) -> Tensor:
+    """`[contexts, positions, d]`."""
+    values = values.movedim(axis, -1).detach().cpu()
+    return values.flatten(1, -2) if values.dim() > 2 else values[:, None]
 
 
 def _placed(values: Tensor, batch: Inputs, start: int) -> Rows:
@@ -147,7 +171,8 @@ def _gathered(found: Iterable[Rows], shard_rows: int) -> Iterator[tuple[Rows, in
 
 
 def _one(parts: Sequence[Rows]) -> Rows:
-    return Rows(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    columns = zip(*(part[:-1] for part in parts), strict=True)
+    return Rows(*map(torch.cat, columns), inputs=parts[0].inputs)
 
 
 def _finish(folder: Path, described: Mapping[str, object], shards: list[Shard]) -> LeftOut:
@@ -161,7 +186,8 @@ def _finish(folder: Path, described: Mapping[str, object], shards: list[Shard]) 
     out = outliers(norm, position, **rule)
     broken = out.not_finite.nonzero()[:_NAMED_BROKEN, 0].tolist()
     counts = {**out.counts(), "not_finite_rows": broken}
-    write_manifest(folder, described, shards, left_out=counts, median_norm=out.median)
+    medians = out.medians[0] if len(out.medians) == 1 else out.medians
+    write_manifest(folder, described, shards, left_out=counts, median_norm=medians)
     return out
 
 
@@ -183,31 +209,33 @@ def find_layer(module: nn.Module, layer: str) -> nn.Module:
 
 
 class _ReachedError(Exception):
-    """The layer has given its output: what comes after it need not be computed."""
+    """All layers have given their output: what comes after them need not be computed."""
 
 
-def output_at(module: nn.Module, target: nn.Module, batch: Inputs) -> Tensor:
-    """What a layer gives for a batch; the pass ends there.
+def outputs_at(module: nn.Module, layers: Sequence[nn.Module], batch: Inputs) -> list[Tensor]:
+    """What layers give for a batch; the pass ends at the last.
 
     Raises:
-        ValueError: if the pass ends without it.
-        TypeError: if it gives no tensor.
+        ValueError: if the pass ends without one.
+        TypeError: if one gives no tensor.
     """
-    found: list[object] = []
+    found: dict[nn.Module, Tensor] = {}
 
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        found.append(output)
-        raise _ReachedError
+    def keep(layer: nn.Module, _inputs: object, output: object) -> None:
+        found.setdefault(layer, main_output(output))
+        if len(found) == len({*layers}):
+            raise _ReachedError
 
-    hook = target.register_forward_hook(keep)
+    hooks = [layer.register_forward_hook(keep) for layer in {*layers}]
     try:
         with contextlib.suppress(_ReachedError):
             call(module, batch)
     finally:
-        hook.remove()
-    if not found:
+        for hook in hooks:
+            hook.remove()
+    if len(found) < len({*layers}):
         raise ValueError("the forward pass does not reach the layer; choose one that it uses")
-    return main_output(found[0])
+    return [found[layer] for layer in layers]
 
 
 def main_output(output: object) -> Tensor:

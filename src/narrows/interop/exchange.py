@@ -1,7 +1,8 @@
 """Sparse autoencoders as plain matrices, the form in which other libraries keep them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,111 +10,118 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.bottlenecks.sparse.coder import Coder
 from narrows.bottlenecks.sparse.dictionary import SparseDictionary
-from narrows.bottlenecks.sparse.learned.dead import AuxK
-from narrows.bottlenecks.sparse.learned.gated import Gated, Magnitudes
-from narrows.bottlenecks.sparse.learned.jump_relu import JumpReLU, Thresholds
-from narrows.bottlenecks.sparse.learned.matryoshka import Matryoshka
+from narrows.bottlenecks.sparse.form import Activation, Form
+from narrows.bottlenecks.sparse.learned.gated import Gated
+from narrows.bottlenecks.sparse.learned.jump_relu import JumpReLU
 from narrows.bottlenecks.sparse.learned.relu import ReLU
-from narrows.bottlenecks.sparse.learned.untied import Affine, Untied
-from narrows.bottlenecks.sparse.top_k import BatchTopK, TopK
+from narrows.bottlenecks.sparse.learned.untied import Untied
+from narrows.bottlenecks.sparse.top_k import TopK
+from narrows.bottlenecks.sparse.transcoder import Transcoder
 from narrows.networks.direct import Direct
+from narrows.networks.pairs import Pairs
 from narrows.networks.standardize import Standardize
-
-_LEAST = 1e-30  # a threshold that is 0, whose logarithm is kept
-
-
-class Linear(NamedTuple):
-    """Encoder and decoder, in the unit of the data.
-
-    Attributes:
-        encoder: W, `[K, d]`.
-        bias: b, `[K]`; of the gates where there are any.
-        decoder: D, `[K, d]`, of any norms but 0.
-        centre: mu, `[d]`.
-    """
-
-    encoder: Tensor
-    bias: Tensor
-    decoder: Tensor
-    centre: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class PlainAutoencoder:
-    r"""A sparse autoencoder as matrices: all that its codes follow from.
+    r"""A sparse autoencoder or transcoder as matrices, in the unit of the data.
 
-    .. math:: c = W (x - \mu) + b, \qquad \hat x = \mu + f D, \qquad
-        f = \mathrm{relu}(c),\; \mathrm{topk}(\mathrm{relu}(c)),\; \mathrm{relu}(c)[c > \theta]
-        \text{ or } [c > 0]\, \mathrm{relu}(e^r (c - b) + m)
+    .. math:: f = \mathrm{form}(x - \mu), \qquad \hat y = \nu + f D
 
     Attributes:
-        architecture: which of the four.
-        linear: W, b, D and mu.
-        k: of "topk".
-        threshold: theta of "jumprelu", `[K]`.
-        gates: r and m of "gated", `[K]` each.
+        form: how codes follow from x - mu.
+        decoder: D, `[K, e]`, of any norms but 0.
+        centre: mu, `[d]`.
+        offset: nu, `[e]`, of a transcoder; None for mu, of an autoencoder.
     """
 
-    architecture: Literal["standard", "topk", "jumprelu", "gated"]
-    linear: Linear
-    k: int | None = None
-    threshold: Tensor | None = None
-    gates: tuple[Tensor, Tensor] | None = None
+    form: Form
+    decoder: Tensor
+    centre: Tensor
+    offset: Tensor | None = None
 
     def model(self, *, most: int | None = None) -> Autoencoder:
         """The same as a model of narrows, in eval: atoms of norm 1, values larger by that factor.
 
         Args:
-            most: active atoms of one signal; None for d.
+            most: active atoms of one signal; None for as many as its width.
 
         Raises:
             ValueError: if shapes do not agree, or norms of atoms change which are the k largest.
         """
-        encoder, _, decoder, centre = self.linear
-        size, dim = decoder.shape
-        if encoder.shape != (size, dim) or centre.shape != (dim,):
-            raise ValueError(
-                f"expected encoder and decoder of one shape [K, d] and a bias [d], got "
-                f"{tuple(encoder.shape)}, {tuple(decoder.shape)} and {tuple(centre.shape)}; "
-                "transcoders to another width are not read"
-            )
-        norms = decoder.norm(dim=1)
-        if self.architecture == "topk" and bool((norms / norms.mean() - 1).abs().max() > 1e-3):
+        self._check()
+        form, norms = self.form, self.decoder.norm(dim=1)
+        if form.activation == "topk" and bool((norms / norms.mean() - 1).abs().max() > 1e-3):
             raise ValueError(
                 "this top-k code chooses by encoder outputs whatever the norms of its atoms, which "
                 f"lie between {norms.min():.3g} and {norms.max():.3g}; narrows has atoms of norm 1"
             )
-        bottleneck = SparseDictionary(size, dim, coder=self._coder(most))
-        model = Autoencoder.for_vectors(dim, bottleneck, network=Direct())
+        if form.threshold is not None:  # one for all may be one number
+            form = form._replace(threshold=form.threshold.expand(len(norms)))
+        whole = form._replace(weight=form.weight * norms[:, None]).scaled(norms)
+        coder = _CODERS[form.activation](form.k, most)
+        model = self._empty(coder)
+        bottleneck = model.bottleneck
+        assert isinstance(bottleneck, SparseDictionary)
+        assert bottleneck.learned is not None
         with torch.no_grad():
-            self._fill(bottleneck, norms)
-            for part in model.modules():
-                if isinstance(part, Standardize):  # known, so that no data are asked for it
-                    part.learn(centre, 4.0)
-            bottleneck.scale.fill_(0.5)
+            bottleneck.set_atoms(self.decoder)
+            bottleneck.idle.zero_()
+            bottleneck.steps.fill_(1)  # no first step that would start from data
+            bottleneck.learned.take(whole)
         return model.eval()
 
-    def _coder(self, most: int | None) -> Coder:
-        if self.architecture == "topk":
-            return Untied(TopK(self.k or 1, refit=False, nonnegative=True))
-        kind = {"standard": ReLU, "jumprelu": JumpReLU, "gated": Gated}[self.architecture]
-        return kind(most=most)
+    def _empty(self, coder: Coder) -> Autoencoder:
+        """The model before its weights, in units that are known, so that no data are asked."""
+        size, width = self.decoder.shape
+        if self.offset is None:
+            bottleneck = SparseDictionary(size, width, coder=coder)
+            model = Autoencoder.for_vectors(width, bottleneck, network=Direct())
+            model.learn_units(self.centre, 4.0)
+        else:
+            inputs = len(self.centre)
+            bottleneck = Transcoder(size, inputs, outputs=width, coder=coder)
+            model = Autoencoder.for_vectors(inputs + width, bottleneck, network=Pairs(inputs))
+            model.learn_units(torch.cat([self.centre, self.offset]), 4.0, input_variance=4.0)
+            bottleneck.input_scale.fill_(0.5)
+        bottleneck.scale.fill_(0.5)
+        return model
 
-    def _fill(self, bottleneck: SparseDictionary, norms: Tensor) -> None:
-        encoder, bias, decoder, _ = self.linear
-        bottleneck.set_atoms(decoder)
-        bottleneck.idle.zero_()
-        bottleneck.steps.fill_(1)  # no first step that would start from data
-        part = bottleneck.learned
-        assert isinstance(part, Affine)
-        part.weight.copy_(encoder * norms[:, None])
-        part.bias.copy_(bias * norms)
-        if isinstance(part.inner, Thresholds) and self.threshold is not None:
-            part.inner.log_threshold.copy_((self.threshold * norms).clamp_min(_LEAST).log())
-        if isinstance(part.inner, Magnitudes) and self.gates is not None:
-            log_gain, magnitude = self.gates
-            part.inner.log_gain.copy_(log_gain)
-            part.inner.shift.copy_((magnitude - log_gain.exp() * bias) * norms)
+    def _check(self) -> None:
+        """Refuses matrices that do not belong together, or are not finite."""
+        form, decoder = self.form, self.decoder
+        offset = self.centre if self.offset is None else self.offset
+        fits = form.weight.shape == (len(decoder), len(self.centre))
+        if not fits or (form.bias.shape, offset.shape) != (decoder.shape[:1], decoder.shape[1:]):
+            shapes = (form.weight.T, form.bias, decoder, offset)
+            raise ValueError(
+                "expected an encoder [d, K], its bias [K], a decoder [K, d] and its bias [d], of a "
+                "transcoder a decoder [K, e] and its bias [e], got "
+                f"{', '.join(str(list(part.shape)) for part in shapes)}"
+            )
+        more = [part for part in (form.threshold, *(form.gates or ())) if part is not None]
+        for part in (form.weight, form.bias, decoder, self.centre, *more):
+            if not bool(part.isfinite().all()):
+                raise ValueError("expected finite weights, got NaN or infinite ones: copy it again")
+        if any(part.numel() not in (1, len(decoder)) for part in more):
+            raise ValueError(
+                f"expected thresholds and gates of {len(decoder)} atoms, got "
+                f"{', '.join(str(list(part.shape)) for part in more)}"
+            )
+        if bool((decoder.norm(dim=1) == 0).any()):
+            raise ValueError("expected atoms other than 0: a latent without one codes nothing")
+
+
+def _top_k(k: int | None, _most: int | None) -> Coder:
+    return Untied(TopK(k or 1, refit=False, nonnegative=True))
+
+
+_CODERS: Mapping[Activation, Callable[[int | None, int | None], Coder]] = {
+    "topk": _top_k,
+    "standard": lambda _k, most: ReLU(most=most),
+    "jumprelu": lambda _k, most: JumpReLU(most=most),
+    "gated": lambda _k, most: Gated(most=most),
+}
 
 
 def plain(model: Autoencoder) -> PlainAutoencoder:
@@ -124,7 +132,8 @@ def plain(model: Autoencoder) -> PlainAutoencoder:
         ValueError: if its values are rounded for a rate.
     """
     bottleneck = model.bottleneck
-    if not isinstance(bottleneck, SparseDictionary) or not isinstance(model.network, Direct):
+    alone = isinstance(model.network, (Direct, Pairs))
+    if not isinstance(bottleneck, SparseDictionary) or not alone:
         raise TypeError(
             f"expected a SparseDictionary with network=Direct(), got {type(bottleneck).__name__} "
             f"with {type(model.network).__name__}; other libraries know no networks around it"
@@ -133,43 +142,68 @@ def plain(model: Autoencoder) -> PlainAutoencoder:
         raise ValueError(
             "expected a model of vectors whose values are not rounded; train without rate="
         )
-    ends = [part for part in model.encoder.modules() if isinstance(part, Standardize)]
-    unit, mean = ends[0].scale, ends[0].mean
-    scale, centre = unit * bottleneck.scale, mean + unit * bottleneck.centre
-    coder = bottleneck.coder
-    while isinstance(coder, (AuxK, Matryoshka)):  # losses of training
-        coder = coder.coder
-    coder = coder.coder if isinstance(coder, Untied) else coder
-    by_product = isinstance(coder, (ReLU, JumpReLU, Gated)) or (
-        isinstance(coder, (TopK, BatchTopK)) and coder.nonnegative and not coder.refit
-    )
-    if not by_product:
+    form = bottleneck.form()
+    if form is None:
         raise TypeError(
-            f"expected a code by one product, and {coder} solves, refits or has signed values; "
-            "train ReLU, JumpReLU or Gated, or TopK or BatchTopK(refit=False, nonnegative=True)"
+            f"expected a code by one product, and {bottleneck.coder} solves, refits or has signed "
+            "values; train ReLU, JumpReLU or Gated, or TopK or BatchTopK(refit=False, "
+            "nonnegative=True)"
         )
-    return _with_activation(coder, bottleneck, scale, centre)
+    unit, restore = (
+        next(part for part in end.modules() if isinstance(part, Standardize))
+        for end in (model.encoder, model.decoder)
+    )
+    scale = restore.scale * bottleneck.scale
+    offset = restore.mean + restore.scale * bottleneck.centre
+    form, centre = form.scaled(scale), offset
+    if isinstance(bottleneck, Transcoder):
+        first = slice(bottleneck.inputs)
+        ratio = scale / (unit.scale[0] * bottleneck.input_scale)
+        form = form._replace(weight=ratio * form.weight)
+        centre = unit.mean[first] + unit.scale[first] * bottleneck.input_centre
+    if form.inclusive:  # elsewhere what equals its threshold is dropped
+        assert form.threshold is not None
+        below = torch.nextafter(form.threshold, form.threshold - 1)
+        form = form._replace(threshold=below, inclusive=False)
+    given = offset if isinstance(bottleneck, Transcoder) else None
+    return PlainAutoencoder(form, bottleneck.atoms.detach(), centre, given)
 
 
-def _with_activation(
-    coder: Coder, bottleneck: SparseDictionary, scale: Tensor, centre: Tensor
-) -> PlainAutoencoder:
-    part, atoms = bottleneck.learned, bottleneck.atoms.detach()
-    encoder, bias, inner = atoms, scale.new_zeros(bottleneck.size), None
-    if isinstance(part, Affine):
-        encoder, bias, inner = part.weight.detach(), scale * part.bias.detach(), part.inner
-    linear = Linear(encoder, bias, atoms, centre)
-    if isinstance(coder, TopK):
-        return PlainAutoencoder("topk", linear, k=coder.k)
-    if isinstance(coder, BatchTopK):  # which keeps what equals its threshold
-        level = scale * bottleneck.level
-        below = torch.nextafter(level, level - 1).expand(bottleneck.size)
-        return PlainAutoencoder("jumprelu", linear, threshold=below)
-    if isinstance(inner, Thresholds):
-        threshold = scale * inner.log_threshold.detach().exp()
-        return PlainAutoencoder("jumprelu", linear, threshold=threshold)
-    if isinstance(inner, Magnitudes):
-        gain, shift = inner.log_gain.detach(), inner.shift.detach()
-        magnitude = gain.exp() * bias + scale * shift
-        return PlainAutoencoder("gated", linear, gates=(gain, magnitude))
-    return PlainAutoencoder("standard", linear)
+def folded(form: Form, centre: Tensor) -> Form:
+    """Of signals less a centre, where a form takes them whole."""
+    moved = form.weight @ centre
+    gates = form.gates and (form.gates[0], form.gates[1] + form.gates[0].exp() * moved)
+    return form._replace(bias=form.bias + moved, gates=gates)
+
+
+def form_of(
+    activation: Activation, weights: Mapping[str, Tensor], folder: Path, *, k: int | None = None
+) -> Form:
+    """The form whose parts are named as SAELens names them.
+
+    Raises:
+        ValueError: if one is missing, or k is no number of atoms.
+    """
+    if activation == "topk" and (not isinstance(k, int) or k < 1):
+        raise ValueError(f"{folder}: expected a k >= 1 of a top-k code, got {k!r}")
+    bias = named(weights, "b_gate" if activation == "gated" else "b_enc", folder)
+    form = Form(activation, named(weights, "W_enc", folder).T, bias)
+    if activation == "topk":
+        return form._replace(k=k)
+    if activation == "jumprelu":
+        return form._replace(threshold=named(weights, "threshold", folder))
+    if activation == "gated":
+        gates = named(weights, "r_mag", folder), named(weights, "b_mag", folder)
+        return form._replace(gates=gates)
+    return form
+
+
+def named(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
+    """One of the weights.
+
+    Raises:
+        ValueError: if it is not there, with what is.
+    """
+    if name not in weights:
+        raise ValueError(f"{folder}: the weights have no {name}, only {', '.join(sorted(weights))}")
+    return weights[name]

@@ -209,6 +209,7 @@ def record_text(  # noqa: PLR0913 (all but two are named)
     *,
     contexts: Contexts,
     out: str | Path,
+    target: str | None = None,
     batch_size: int = 16,
     dtype: torch.dtype | None = None,
     shard_rows: int = 2**16,
@@ -221,6 +222,7 @@ def record_text(  # noqa: PLR0913 (all but two are named)
         layer: dotted path in it, such as `model.layers.14`.
         contexts: of `read_texts`.
         out: folder for the shards.
+        target: as of `record`.
         batch_size: contexts computed together.
         dtype: of the stored values; None keeps that of the layer.
         shard_rows: as of `record`.
@@ -231,8 +233,8 @@ def record_text(  # noqa: PLR0913 (all but two are named)
         "checksum": contexts.checksum, "batch_size": batch_size,
     }  # fmt: skip
     left = record(
-        language.module, layer, inputs=contexts.batches(batch_size), out=out, about=about,
-        first=True, dtype=dtype, shard_rows=shard_rows, progress=progress,
+        language.module, layer, inputs=contexts.batches(batch_size), out=out, target=target,
+        about=about, first=True, dtype=dtype, shard_rows=shard_rows, progress=progress,
     )  # fmt: skip
     seen = torch.cat([*contexts.ids]).unique().tolist()
     words = {str(token): language.tokenizer.decode([token]) for token in seen}

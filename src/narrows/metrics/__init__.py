@@ -27,6 +27,7 @@ from narrows.metrics.distortion import psnr as psnr
 from narrows.metrics.distortion import ssim as ssim
 from narrows.metrics.features.file_bits import file_bits as file_bits
 from narrows.metrics.features.firing import Firing as Firing
+from narrows.metrics.features.firing import explained as explained
 from narrows.metrics.features.firing import firing as firing
 from narrows.metrics.features.matching import Matching as Matching
 from narrows.metrics.features.matching import Recovery as Recovery

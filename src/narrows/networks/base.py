@@ -19,10 +19,16 @@ class Network(Recorded, ABC):
         features_axis: of sequences, 0 if an example is `(channels, t)`, 1 if it is `(t, d)`; None
             if the network takes either.
         takes_vectors: True if an example may be `(d,)`.
+        passes_on: True if features are the examples themselves, so that the bottleneck has to have
+            their width.
+        inputs: leading numbers of an example that are coded and not to be given back; 0 where the
+            decoder is to give the example itself.
     """
 
     features_axis: ClassVar[int | None] = None
     takes_vectors: ClassVar[bool] = False
+    passes_on: ClassVar[bool] = False
+    inputs: int = 0
 
     @abstractmethod
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:

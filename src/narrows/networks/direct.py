@@ -23,6 +23,7 @@ class Direct(Network):
 
     features_axis: ClassVar[int | None] = 1
     takes_vectors: ClassVar[bool] = True
+    passes_on: ClassVar[bool] = True
 
     def sites(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """T for sequences `(t, d)`, else none."""

@@ -14,6 +14,7 @@ class Standardize(nn.Module):
     Args:
         shape: of one example.
         axis: of the features of a sequence, 0 or 1; None if the data say it when they are learned.
+        inputs: leading numbers of a vector that have a scale of their own; 0 for none.
 
     Example:
         >>> x = torch.tensor([[1000.0, 2.0], [1002.0, 2.0]])
@@ -26,25 +27,29 @@ class Standardize(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, shape: tuple[int, ...], axis: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, ...], axis: int | None = None, *, inputs: int = 0) -> None:
         super().__init__()
+        self.inputs = inputs
         self.register_buffer("mean", torch.zeros(feature_shape(shape, axis)))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(shape if inputs else ()))
 
     @property
     def known(self) -> bool:
         """True once it has statistics."""
-        return bool(self.mean.any() or self.scale != 1)
+        return bool(self.mean.any() or (self.scale != 1).any())
 
-    def learn(self, mean: Tensor, variance: float) -> None:
+    def learn(self, mean: Tensor, variance: float, *, input_variance: float | None = None) -> None:
         """Takes the statistics of the training set.
 
         Args:
             mean: of each feature.
             variance: about these means, the average over features; 0 leaves the scale at 1.
+            input_variance: the same of inputs.
         """
         self.mean.copy_(mean)
         self.scale.fill_(variance**0.5 or 1.0)
+        if self.inputs and input_variance:
+            self.scale[: self.inputs] = input_variance**0.5
 
     def forward(self, x: Tensor) -> Tensor:
         """Examples `[batch, *shape]` in units of the training set's standard deviation."""

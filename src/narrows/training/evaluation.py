@@ -86,7 +86,7 @@ def evaluate(
                 totals[name] = totals[name] + value if name in totals else value
     means = {name: value / len(split) for name, value in sums.items()}
     peak = not split.own_units
-    return _report(means, math.prod(model.shape), variance, peak) | model.bottleneck.summary(
+    return _report(means, math.prod(model.target_shape), variance, peak) | model.bottleneck.summary(
         totals, len(split)
     )
 
@@ -103,11 +103,11 @@ def _measure(
     else:
         z = model.bottleneck.embed(stored.code)
     output = model.decoder(z)
-    mean = model.likelihood.mean(output)
-    figures["mse"] = (mean - x).square().flatten(1).mean(1)
+    mean, target = model.likelihood.mean(output), model.target(x)
+    figures["mse"] = (mean - target).square().flatten(1).mean(1)
     if spectral is not None:
-        figures["lsd"] = log_spectral_distance(x, mean, deviation=spectral)
-    figures["nll"] = -model.likelihood.log_prob(x, output)
+        figures["lsd"] = log_spectral_distance(target, mean, deviation=spectral)
+    figures["nll"] = -model.likelihood.log_prob(target, output)
     with contextlib.suppress(NoRateError):  # a plain code before its prior is fitted
         figures["rate"] = model.prior.rate(stored)
     rate = figures["rate"] if latent.has_rate else None
@@ -116,7 +116,8 @@ def _measure(
 
 
 def _squared_error(model: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
-    return (model.likelihood.mean(model.decoder(z)) - x).square().flatten(1).mean(1)
+    mean = model.likelihood.mean(model.decoder(z))
+    return (mean - model.target(x)).square().flatten(1).mean(1)
 
 
 def quality(mse: float, variance: float, *, peak: bool) -> dict[str, float]:

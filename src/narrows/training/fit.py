@@ -21,7 +21,6 @@ from narrows.saving.arguments import check_arguments
 from narrows.saving.trust import trust_options
 from narrows.saving.writing import (
     FolderInUseError,
-    file_checksum,
     read_yaml,
     sole_writer,
     write_json,
@@ -172,7 +171,9 @@ class _Training:
         """Units and callbacks first; then back to a checkpoint, the last unless named, if asked."""
         self.settings = _settings(config, self.data, self.loop.fabric)
         if self.data.own_units:
-            self.loop.model.learn_units(self.data.means, self.data.variance)
+            self.loop.model.learn_units(
+                self.data.means, self.data.variance, input_variance=self.data.input_variance
+            )
         for callback in self.callbacks:
             callback.begin(self.loop.model, self.folder)
         if resume:
@@ -316,35 +317,11 @@ def _finish(training: _Training, folder: Path | None) -> Run:
     for callback in training.callbacks:
         advice += callback.advice(validation)
     name = data.origin.source or data.name
+    run = Run(model, validation, test, training.history, name, folder, advice)
     if folder is not None and loop.fabric.is_global_zero:
-        model.save(folder)
-        figures = {
-            "data": name,
-            "data_name": data.name,
-            "examples": {
-                part: len(getattr(data, part)) for part in ("train", "validation", "test")
-            },
-            "units": UNITS,
-            "validation": validation,
-            "test": test,
-            "advice": advice,
-            "history": file_checksum(folder / "metrics.jsonl"),
-        }
-        write_json(folder / "metrics.json", figures)
+        run.write(folder, data)
     loop.fabric.barrier()
-    return Run(model, validation, test, training.history, name, folder, advice)
-
-
-UNITS: Mapping[str, str] = {
-    "mse": "squared error per value, in the unit of the data: [0, 1] for images",
-    "nmse": "mse over the variance of the training values",
-    "psnr": "dB, peak 1",
-    "snr": "dB, variance of the training values over mse",
-    "nll": "nats per example",
-    "loss": "nats per example",
-    "bits_per_example": "bits",
-    "bits_per_dimension": "bits per value of the example",
-}
+    return run
 
 
 def _config(model: Autoencoder, data: Dataset, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -402,6 +379,7 @@ def _checked(
             f"the model was built for examples of shape {model.shape}, {data.name} has "
             f"{tuple(data.shape)}; build it with the data's shape: for_images(data.shape, ...)"
         )
+    _check_pairs(model, data)
     _check_units(model, data)
     for split in (data.train, data.validation, data.test):
         if not split.own_units and split.dtype == torch.float32:
@@ -411,6 +389,17 @@ def _checked(
         if given[name] < least:
             raise ValueError(f"{name} must be at least {least}, got {given[name]}")
     return data
+
+
+def _check_pairs(model: Autoencoder, data: Dataset) -> None:
+    """Refuses pairs for a model that would give inputs back, and the reverse."""
+    if data.inputs != model.network.inputs:
+        network = f"network=Pairs(inputs={data.inputs}) and a Transcoder"
+        raise ValueError(
+            f"the first {data.inputs} numbers of {data.name}'s examples are inputs, and the "
+            f"model's network takes {model.network.inputs}; build it with "
+            f"{network if data.inputs else 'another network, such as Direct()'}"
+        )
 
 
 def _check_units(model: Autoencoder, data: Dataset) -> None:

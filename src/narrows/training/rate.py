@@ -258,7 +258,7 @@ def _rate_in_use(model: Autoencoder, features: Tensor) -> float:
 
 
 def _bits(model: Autoencoder, nats: Tensor) -> float:
-    return float(nats) / math.log(2) / math.prod(model.shape)
+    return float(nats) / math.log(2) / math.prod(model.target_shape)
 
 
 @torch.no_grad()
@@ -314,4 +314,4 @@ def _most(model: Autoencoder) -> float:
     if not isinstance(codes, Indices):
         return math.inf
     bits = sum(math.log2(size) for size in codes.each)
-    return math.prod(codes.grid(model.sites)) * bits / math.prod(model.shape)
+    return math.prod(codes.grid(model.sites)) * bits / math.prod(model.target_shape)

@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,8 +12,19 @@ from typing import Any
 import torch
 
 from narrows.autoencoder import Autoencoder
+from narrows.data.dataset import Dataset
 from narrows.saving.trust import trust_options
-from narrows.saving.writing import LOCK, PARTIAL, check_keys, file_checksum, read_json, read_rows
+from narrows.saving.writing import (
+    LOCK,
+    PARTIAL,
+    check_keys,
+    file_checksum,
+    read_json,
+    read_rows,
+    write_json,
+    write_text,
+)
+from narrows.training.evaluation import evaluate, latents, quality_advice
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +74,42 @@ class Run:
             model=Autoencoder.load(folder, trust=trust),
             validation=figures["validation"],
             test=figures["test"],
-            history=_history(folder / "metrics.jsonl", figures.get("history")),
+            history=_history(folder / _HISTORY, figures.get("history")),
             data=figures["data"],
             folder=folder,
             advice=figures["advice"],
         )
 
+    def write(self, folder: Path, data: Dataset | None) -> None:
+        """Writes the model and `metrics.json`, which comes last: with it a run is finished.
 
+        Args:
+            folder: where `metrics.jsonl` is already, if there is a history.
+            data: that the figures were measured on; None where there are none.
+        """
+        self.model.save(folder)
+        figures: dict[str, object] = {
+            "data": self.data, "units": UNITS, "validation": self.validation, "test": self.test,
+            "advice": self.advice, "history": file_checksum(folder / _HISTORY),
+        }  # fmt: skip
+        if data is not None:
+            parts = {"train": data.train, "validation": data.validation, "test": data.test}
+            examples = {part: len(split) for part, split in parts.items()}
+            figures |= {"data_name": data.name, "examples": examples}
+        write_json(folder / "metrics.json", figures)
+
+
+UNITS: Mapping[str, str] = {
+    "mse": "squared error per value, in the unit of the data: [0, 1] for images",
+    "nmse": "mse over the variance of the training values",
+    "psnr": "dB, peak 1",
+    "snr": "dB, variance of the training values over mse",
+    "nll": "nats per example",
+    "loss": "nats per example",
+    "bits_per_example": "bits",
+    "bits_per_dimension": "bits per value of the example",
+}
+_HISTORY = "metrics.jsonl"
 _FIGURES = ("data", "validation", "test", "advice")
 _MORE = ("data_name", "examples", "units", "history")
 _REMEDY = "take the run's folder from a whole copy, or train anew"
@@ -109,6 +149,41 @@ def claim_folder(out: str | Path) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def adopt(model: Autoencoder, *, out: str | Path, data: Dataset | None = None) -> Run:
+    """Makes a run's folder of a model that was trained elsewhere, so that every command takes it.
+
+    Args:
+        model: such as `narrows.interop.read_saelens` gives.
+        out: folder, new or empty.
+        data: whose training examples the prior is fitted to, and whose others the figures are of;
+            None leaves the prior as it is, and no figures.
+
+    Raises:
+        FileExistsError: if `out` holds something already.
+        ValueError: if the data are not of the model's shape.
+    """
+    wanted = model.shape, model.network.inputs
+    if data is not None and (data.shape, data.inputs) != wanted:
+        raise ValueError(
+            f"the model is for examples of shape {model.shape} with {model.network.inputs} inputs "
+            f"of pairs, {data.name} has {data.shape} with {data.inputs}; name the activations that "
+            "it was made for"
+        )
+    folder, figures = claim_folder(out), [dict[str, float](), dict[str, float]()]
+    if data is not None:
+        if not model.prior.frozen:
+            model.prior.fit(latents(model, data.train))
+        figures = [
+            evaluate(model, part, variance=data.variance) for part in (data.validation, data.test)
+        ]
+    advice = [*quality_advice(figures[1]), *model.bottleneck.advice(figures[1])] if data else []
+    name = "" if data is None else data.origin.source or data.name
+    run = Run(model.eval(), *figures, history=[], data=name, folder=folder, advice=advice)
+    write_text(folder / _HISTORY, "")
+    run.write(folder, data)
+    return run
 
 
 def fresh(stem: str) -> Path:

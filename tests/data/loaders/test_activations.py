@@ -130,7 +130,7 @@ def test_outliers_are_those_of_the_rule():
     norms = torch.tensor([900.0, 1.0, 2.0, 3.0, 19.9, 20.1, math.nan, math.inf, 2.0])
     positions = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8])
     out = outliers(norms, positions, largest=10, first=True)
-    assert out.median == 2.0  # the lower of the two in the middle of 1, 2, 2, 3, 19.9, 20.1
+    assert out.medians == (2.0,)  # the lower of the two in the middle of 1, 2, 2, 3, 19.9, 20.1
     assert out.kept.tolist() == [1, 2, 3, 4, 8]
     assert out.counts() == {"not_finite": 2, "first": 1, "massive": 1}
     kept = outliers(norms, positions, largest=1e9, first=False).kept
@@ -256,3 +256,35 @@ def test_training_from_shards_resumes_exactly_within_an_epoch(folder, tmp_path):
         train(tmp_path / "stopped")
     again = train(tmp_path / "stopped", resume=True)
     assert all(torch.equal(value, again[name]) for name, value in straight.items())
+
+
+def test_two_layers_give_pairs_of_one_forward_pass(tmp_path):
+    def grown(x, channel):  # one row in 240 is massive in one of the two layers
+        x[3, 1, 2, channel] = 1e4
+        return x
+
+    module, x = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)), inputs()
+    nn.init.eye_(module[0].weight)
+    record(module, "0", target="2", inputs=grown(x, 0), out=tmp_path, shard_rows=50)
+    data = load(tmp_path)
+    assert data.shape == (7,)
+    assert data.inputs == 4
+    assert "with 2 as targets" in data.note
+    assert "1 rows with a norm over" in data.note
+    pairs = torch.cat([part.images for part in (data.train, data.validation, data.test)])
+    assert len(pairs) == 239
+    torch.testing.assert_close(pairs[:, 4:], module[1:](pairs[:, :4]).detach())
+    with pytest.raises(ValueError, match=r"another extraction .target was '2'|.target was None"):
+        record(module, "0", target="1", inputs=x, out=tmp_path)
+
+
+def test_layers_whose_rows_do_not_belong_together_are_refused(tmp_path):
+    class Halves(nn.Module):
+        def forward(self, x):
+            return x[:, ::2]
+
+    module = nn.Sequential(nn.Linear(4, 4), Halves())
+    with pytest.raises(ValueError, match="one row of the target for each"):
+        record(module, "0", target="1", inputs=inputs(), out=tmp_path)
+    with pytest.raises(ValueError, match="no layer '3'"):
+        record(module, "0", target="3", inputs=inputs(), out=tmp_path)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from narrows.bottlenecks.sparse.form import Form
 from narrows.codes import Atoms
 from narrows.recorded import Recorded
 from narrows.sparse.products import correlations_at
@@ -25,6 +26,9 @@ class Learned(nn.Module, ABC):
             atoms: what they became, `[m, dim]`, of norm 1.
         """
 
+    def take(self, form: Form) -> None:
+        """Becomes what a form says, as far as it is held here; gradients are off."""
+
     def lift(self, _height: Tensor, /) -> bool:
         """Makes every atom so much harder to reach; false where something else has to do it."""
         return False
@@ -41,6 +45,7 @@ class Problem(NamedTuple):
         learned: what `Coder.learned` made; None for coders that learn nothing.
         encoder: rows `[n, m]` and weights `[K, m]` whose products take the place of the
             correlations of signals and atoms; None for these.
+        target: what codes are to give, `[n, atoms' width]`; None for the signals themselves.
     """
 
     signals: Tensor
@@ -49,11 +54,24 @@ class Problem(NamedTuple):
     training: bool
     learned: Learned | None = None
     encoder: tuple[Tensor, Tensor] | None = None
+    target: Tensor | None = None
+
+    @property
+    def wanted(self) -> Tensor:
+        """What codes are to give."""
+        return self.signals if self.target is None else self.target
 
     @property
     def compared(self) -> tuple[Tensor, Tensor]:
         """Rows and weights whose products are the correlations."""
         return self.encoder or (self.signals, self.dictionary)
+
+    @property
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """W `[K, dim]` and b `[K]` of the correlations W x + b."""
+        weights, dim = self.compared[1].detach(), self.signals.shape[1]
+        bias = weights[:, dim] if weights.shape[1] > dim else weights.new_zeros(len(weights))
+        return weights[:, :dim], bias
 
 
 class Coded(NamedTuple):
@@ -62,7 +80,7 @@ class Coded(NamedTuple):
     Attributes:
         problem: what the coder was given.
         code: what it made of it, with its gradient.
-        residual: signals less their approximation, `[n, dim]`; no gradient.
+        residual: what is wanted less its approximation, `[n, dim]`; no gradient.
         dead: which atoms have lain idle for long, bool `[K]`.
     """
 
@@ -161,6 +179,10 @@ class Coder(Recorded, ABC):
 
     def excess(self, _problem: Problem, /) -> Tensor | None:
         """How far each atom is above its threshold, `[n, K]`, where `Learned.lift` moves these."""
+        return None
+
+    def form(self, _problem: Problem, /) -> Form | None:
+        """The code as one product; None where it is none, as where values are solved for."""
         return None
 
     def correlations(self, problem: Problem, atoms: Tensor) -> Tensor:

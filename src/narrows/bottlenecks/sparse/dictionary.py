@@ -16,6 +16,7 @@ from narrows.bottlenecks.sparse.checks import (
 )
 from narrows.bottlenecks.sparse.coder import Coded, Coder
 from narrows.bottlenecks.sparse.constraint import AtomConstraint
+from narrows.bottlenecks.sparse.form import Form
 from narrows.bottlenecks.sparse.state import UnitDictionary
 from narrows.codes import Atoms, AtomValues, Code, apply
 from narrows.functional.commitment import commit, squared_distance
@@ -90,6 +91,13 @@ class SparseDictionary(UnitDictionary):
         self.gradient: Gradient = "exact" if self.implicit else "straight_through"
         self.commitment: float = float(commitment)
 
+    @classmethod
+    def fitted(cls, arguments: Mapping[str, int], /, *, dim: int, inputs: int) -> dict[str, int]:
+        """Also as many more atoms as features are wider."""
+        del inputs
+        size = arguments["size"]
+        return {"dim": dim, "size": max(size, size * dim // arguments["dim"])}
+
     @property
     def weights(self) -> Mapping[str, float]:
         """Commitment, and with straight-through the dictionary's own loss."""
@@ -121,7 +129,7 @@ class SparseDictionary(UnitDictionary):
     def _forward(self, features: Tensor) -> Latent:
         # By a straight-through gradient, losses in here are no business of the features.
         problem = self._problem(features if self.implicit else features.detach())
-        signals, atoms = problem.signals, problem.dictionary
+        wanted, atoms = problem.wanted, problem.dictionary
         with torch.no_grad():
             found = self.coder.encode(problem)
         chosen, values = found
@@ -135,25 +143,37 @@ class SparseDictionary(UnitDictionary):
         approximation = combine(chosen, values, dictionary=atoms)
         terms: dict[str, Tensor] = {}
         if self.coder.weights:
-            residual = (signals - approximation).detach()
+            residual = (wanted - approximation).detach()
             coded = Coded(problem, Atoms(chosen, values), residual, self.dead)
             terms = self._coder_terms(coded, len(features))
-        signals, approximation = (part.view(features.shape) for part in (signals, approximation))
-        z, fit = self._place(approximation), squared_distance(signals, approximation)
-        if self.implicit:
-            terms["commitment"] = self._in_feature_units(fit)
-        else:
-            z, terms["commitment"] = commit(features, z)
-            terms["dictionary"] = self._in_feature_units(fit)
+        shape = (*features.shape[:-1], self.out_features)
+        wanted, approximation = (part.view(shape) for part in (wanted, approximation))
+        fit = squared_distance(wanted, approximation)
+        z, own = self._passed_on(features, self._place(approximation), self._in_feature_units(fit))
         shape = self._code_shape(features)
         code = apply(lambda part: part.view(shape), stored)
         stats = code_stats(chosen, values, self.size)
         if self.constraint is not None:
             stats["found_sum"] = (found.values != 0).sum()
         stats["residual_sum"] = fit.detach().sum()
-        stats["energy_sum"] = signals.detach().square().sum()
+        stats["energy_sum"] = wanted.detach().square().sum()
         made = Latent if self.constraint is None else RoundedLatent
-        return made(z, code, features.detach(), terms=terms, stats=stats)
+        return made(z, code, features.detach(), terms=terms | own, stats=stats)
+
+    def _passed_on(
+        self, features: Tensor, z: Tensor, fit: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Z with its gradient, and the losses that do not depend on the coder.
+
+        Args:
+            features: that were coded.
+            z: exactly differentiated.
+            fit: squared distance of what was wanted to the code, `[batch]`.
+        """
+        if self.implicit:
+            return z, {"commitment": fit}
+        z, commitment = commit(features, z)
+        return z, {"commitment": commitment, "dictionary": fit}
 
     def _coder_terms(self, coded: Coded, batch: int) -> dict[str, Tensor]:
         """The coder's own losses, `[batch]` in squared units of the features."""
@@ -162,6 +182,11 @@ class SparseDictionary(UnitDictionary):
             name: self._in_feature_units(term.unflatten(0, (each, -1)).sum(1) if batch else term)
             for name, term in self.coder.terms(coded).items()
         }
+
+    @torch.no_grad()
+    def form(self) -> Form | None:
+        """The code of centred and scaled signals as one product; None where it is none."""
+        return self.coder.form(self._problem(self.centre.new_zeros(1, self.in_features)))
 
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""

@@ -109,8 +109,8 @@ class UnitDictionary(Bottleneck):
         self._renew(torch.arange(self.size, device=self.dictionary.device))
 
     @torch.no_grad()
-    def _renew(self, spots: Tensor) -> None:
-        """Has what the coder learns follow new atoms."""
+    def _renew(self, spots: Tensor, _signals: Tensor | None = None) -> None:
+        """Has what the coder learns follow new atoms, made of these signals."""
         if self.learned is not None and len(spots):
             self.learned.renew(spots, self.atoms[spots])
 
@@ -153,12 +153,10 @@ class UnitDictionary(Bottleneck):
         if not (first and self.coder.by_threshold):  # the first atoms are about to be replaced
             rate = max(examples / (examples + _MEMORY), 1 / max(int(self.steps), 1))
             self._steer(latents, l0, rate)  # before centre and scale leave those of the codes
-        rows = [latent.features.reshape(-1, len(self.centre)) for latent in latents]
-        centre, scale = follow_scale(self.centre, self.scale, rows, 1.0 if first else 1 - _DECAY)
+        before = self._unit.clone()
+        self._follow([latent.features for latent in latents], 1.0 if first else 1 - _DECAY)
         if self.coder.by_threshold:  # a threshold for features of the new scale
-            self.level.mul_(self.scale / scale)
-        self.centre.copy_(centre)
-        self.scale.copy_(scale)
+            self.level.mul_(before / self._unit)
         if first:  # start from data rather than from noise
             self._replace(~given, latents, coded=False)
         else:
@@ -166,6 +164,16 @@ class UnitDictionary(Bottleneck):
             dead = self.idle > _PATIENCE * self.size / l0.clamp_min(1e-6)
             self._replace(dead, latents, coded=True)
         self.steps += 1
+
+    @property
+    def _unit(self) -> Tensor:
+        """The scale of the signals."""
+        return self.scale
+
+    def _follow(self, features: Sequence[Tensor], rate: float) -> None:
+        """Moves centre and scale towards those of a step's features."""
+        rows = [part.reshape(-1, len(self.centre)) for part in features]
+        move_scale(self.centre, self.scale, rows, rate)
 
     def _steer(self, latents: Sequence[Latent], l0: Tensor, rate: float) -> None:
         """Moves the level of the code."""
@@ -233,21 +241,23 @@ class UnitDictionary(Bottleneck):
         number = int(which.sum())
         if not number:
             return
-        widths = [len(self.centre), self.code_width, self.code_width]
+        shape = (*self.shape[:-1], self.in_features)
+        widths = [math.prod(shape), self.code_width, self.code_width]
         rows = [self.centre.new_zeros(0, sum(widths)), *map(coded_rows, latents)]
         # Seeded by the step alone: the same on every rank and after a resumed run.
         generator = torch.Generator().manual_seed(1 + int(self.steps))
         drawn = draw_over_ranks(torch.cat(rows), number, generator, repeat=False)
         features, chosen, values = drawn.split(widths, 1)
-        fresh = (features - self.centre) / self.scale
+        problem = self._problem(features.unflatten(1, shape))
+        fresh = problem.wanted
         if coded:
             values = self._in_units(values.to(fresh.dtype))
-            fresh = fresh - combine(chosen.long(), values, dictionary=self.atoms)
+            fresh = fresh - combine(chosen.long(), values, dictionary=problem.dictionary)
         spots = which.nonzero()[: len(fresh), 0]
         usable = fresh.norm(dim=1) > 1e-6
         self.dictionary[spots[usable]] = normalize(fresh[usable], dim=1)
         self.idle[spots[usable]] = 0
-        self._renew(spots[usable])
+        self._renew(spots[usable], problem.signals[: len(fresh)][usable])
 
 
 def uses_over_ranks(latents: Sequence[Latent], idle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -303,3 +313,9 @@ def follow_scale(
     variance = torch.where(variance == 0, scale.double().square(), variance)
     squared = scale.double().square().lerp(variance, rate)
     return centre.lerp(mean.to(centre.dtype), rate), squared.sqrt().to(scale.dtype)
+
+
+def move_scale(centre: Tensor, scale: Tensor, rows: Sequence[Tensor], rate: float) -> None:
+    """`follow_scale`, in place."""
+    for kept, moved in zip((centre, scale), follow_scale(centre, scale, rows, rate), strict=True):
+        kept.copy_(moved)

@@ -11,6 +11,7 @@ from narrows.bottlenecks.sparse.coder import (
     check_refit,
     check_spanned,
 )
+from narrows.bottlenecks.sparse.form import Form
 from narrows.codes import Atoms
 from narrows.functional.ranks import gather_over_ranks
 from narrows.sparse.implicit import refit
@@ -40,6 +41,12 @@ class ByCorrelation(Coder):
         if self.refit:
             return refit(signals, dictionary, atoms=code.atoms, active=active)
         return self.correlations(problem, code.atoms) * active
+
+    def form(self, problem: Problem, /) -> Form | None:
+        """One product, unless values are refitted or signed."""
+        if self.refit or not self.nonnegative:
+            return None
+        return Form("topk", *problem.affine, k=self.k)
 
 
 class TopK(ByCorrelation):
@@ -132,6 +139,14 @@ class BatchTopK(ByCorrelation):
         every = gather_over_ranks(magnitudes.flatten())
         kept = self.k * (len(every) // width)
         return every.topk(kept, sorted=True).values[-1] if kept else level
+
+    def form(self, problem: Problem, /) -> Form | None:
+        """By one threshold for all atoms, as in use."""
+        found = super().form(problem)
+        if found is None:
+            return None
+        threshold = problem.level.to(found.bias).expand(len(found.bias))
+        return found._replace(activation="jumprelu", k=None, threshold=threshold, inclusive=True)
 
     def next_level(self, usage: Usage) -> Tensor:
         """Running mean of the smallest kept magnitude."""

@@ -21,14 +21,16 @@ def activations(arguments: list[str]) -> None:
     from narrows.interop.language import Language, read_texts, record_text
 
     language = Language.load(config.model, device=config.device)
-    find_layer(language.module, config.layer)  # before texts are read
+    for layer in filter(None, (config.layer, config.target_layer)):
+        find_layer(language.module, layer)  # before texts are read
     contexts = read_texts(
         config.text, language.tokenizer, tokens=config.tokens, length=config.context,
         encoding=config.encoding,
     )  # fmt: skip
     began = time.monotonic()
     left = record_text(
-        language, config.layer, contexts=contexts, out=config.out, batch_size=config.batch_size,
+        language, config.layer, contexts=contexts, out=config.out, target=config.target_layer,
+        batch_size=config.batch_size,
         dtype=getattr(torch, config.dtype) if config.dtype else None,
         progress=lambda rows: print(f"{rows:,} of {contexts.tokens:,} rows", flush=True),
     )  # fmt: skip
@@ -48,6 +50,10 @@ def _asked(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("model", type=str, help="language model: a folder, a file .gguf or a name")
     parser.add_argument("--layer", type=str, help="its dotted path, such as model.layers.14")
+    parser.add_argument(
+        "--target-layer", type=str, default=None,
+        help="layer whose rows become targets of these, for narrows train sae-transcoder",
+    )  # fmt: skip
     parser.add_argument("--text", type=str, nargs="+", help="text files")
     parser.add_argument("--tokens", type=int, help="rows to write; first tokens count")
     parser.add_argument("--out", type=str, help="folder for the shards")

@@ -41,6 +41,7 @@ def export(arguments: list[str]) -> int:
     folder = Path(config.out or Path(config.run) / "export")
     _, data = trained.load(config)
     examples = data.test.batch(torch.arange(min(config.n, len(data.test))))
+    examples = examples[:, : model.network.inputs or None]  # of pairs, what is coded
     write = export_onnx if config.format == "onnx" else export_torch
     refused = 0
     for part in ("encoder", "decoder"):  # one that is refused does not keep the other

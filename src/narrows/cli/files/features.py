@@ -51,19 +51,12 @@ def _beside(config: Namespace, model: "Autoencoder", data: "Dataset") -> "Beside
     """Contexts of the activations and, of a language model, its words and its loss."""
     from narrows.compare.pages.features import Beside
     from narrows.data.loaders.activations.contexts import Source
-    from narrows.data.loaders.array import find_path
-    from narrows.data.loading import data_root
     from narrows.interop.language import Language, unembedding
-    from narrows.interop.splicing import spliced_loss
+    from narrows.interop.splicing import folder_of, spliced_loss
 
-    kind, _, argument = data.origin.source.partition(":")
-    if kind != "activations":
-        if config.model:
-            raise ValueError(
-                f"--model needs a run on activations:DIR, this one is on {data.origin.source!r}"
-            )
+    if not config.model and data.origin.source.partition(":")[0] != "activations":
         return Beside()
-    folder = find_path(argument, data_root(config.data_root))
+    folder = folder_of(data, config.data_root)
     source = Source.open(folder)
     if not config.model:
         return Beside(source)

@@ -25,10 +25,10 @@ MAIN = ("Reconstructions", "Samples", "Training", "Usage and sparsity over train
 """Headings that a page of single runs has."""
 
 ORDER = (
-    "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising", "Training",
-    "Usage and sparsity over training", "Structure of the codes", "Information in the codes",
-    "Codes", "The latent plane", "Codebooks and dictionaries", "Single units", "Latent maps",
-    "Receptive fields", "Between codes", "Along single features",
+    "Features", "Reconstructions", "Sharpness", "Samples", "What is retained", "Denoising",
+    "Training", "Usage and sparsity over training", "Structure of the codes",
+    "Information in the codes", "Codes", "The latent plane", "Codebooks and dictionaries",
+    "Single units", "Latent maps", "Receptive fields", "Between codes", "Along single features",
 )  # fmt: skip
 """Headings of all pictures and of the tables beside them."""
 

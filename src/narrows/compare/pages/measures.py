@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from narrows.compare.judge import ATOMS, NOISE
+from narrows.compare.judge import ATOMS, FIRED, NOISE
 from narrows.report import Block, Column, Table
 from narrows.report.table import Cell
 
@@ -12,6 +12,18 @@ RECONSTRUCTIONS = {
     "ssim": Column("SSIM", "1: equal", best="highest"),
     "laplacian_ratio": Column("variance of Laplacian", "over that of the originals"),
     "high_frequency_ratio": Column("energy above 1/4 cycle per pixel", "over the originals'"),
+}
+FEATURES = {
+    "explained": Column("explained", "share of variance", best="highest"),
+    "recovered": Column("loss recovered", "share; 0: zeros do as well", best="highest"),
+    "recovered_over_mean": Column("loss recovered", "0: the mean does as well", best="highest"),
+    "file_bits": Column("file", "bits a vector", best="lowest"),
+    "dead": Column("dead", "share of features", best="lowest"),
+    "dense": Column("dense", "over a tenth"),
+    "cosine": Column("cosine", "with the copy", best="highest"),
+    "norm_ratio": Column("norm", "over the vector's"),
+    "mcc": Column("MCC", "with the true features", best="highest"),
+    "found": Column("found", "pairs with a cosine over 0.7", best="highest"),
 }
 CODES = {
     "effective_rank": Column("effective rank", "directions of z"),
@@ -64,6 +76,7 @@ DENOISING = {
 
 TABLES: Sequence[tuple[str, str, Mapping[str, Column]]] = (
     ("Sharpness", "Reconstructions; ratios below 1 are blurred, above 1 noisy", RECONSTRUCTIONS),
+    ("Features", "Vectors and their dictionaries", FEATURES),
     ("Structure of the codes", "What z uses of its space", CODES),
     ("Structure of the codes", "What few directions hold of a site's z", ATOMS_EXPLAIN),
     ("Information in the codes", "What the stored code says about the example", INFORMATION),
@@ -73,6 +86,12 @@ TABLES: Sequence[tuple[str, str, Mapping[str, Column]]] = (
     ("Denoising", "PSNR of reconstructions of noisy images against the clean ones", DENOISING),
 )
 ABOUT = {
+    "Features": (
+        "Variance explained (about each mean) and cosine are of values as coded, the file's bits "
+        "(bits a token, where vectors are tokens') of values rounded as on the disk. A feature is "
+        f"dead if it fires at none of the first {FIRED:,} test vectors. Features may explain much "
+        "and mean nothing: compare with sae-random."
+    ),
     "Information in the codes": (
         "Mutual information in bits per example, the test examples used being the whole "
         "population. A code's numbers are its indices, its rounded values, or the dimensions of"
@@ -85,7 +104,7 @@ ABOUT = {
         "reader on new examples gives a lower bound for the whole code; a single number is read"
         " off the very examples that it is counted on, and is worth what it has over its "
         "chance."
-    )
+    ),
 }
 
 

@@ -15,6 +15,9 @@ _QUALITIES: Sequence[tuple[str, str, str, Callable[[float], float]]] = (
      lambda v: -abs(math.log(v)) if v > 0 else -math.inf),
     ("kid", "Samples", "KID {:.3g}", lambda v: -v),
     ("linear_probe", "Classes in the code", "linear probe {:.1%}", lambda v: v),
+    ("recovered", "Loss recovered", "{:.1%}", lambda v: v),
+    ("explained", "Variance explained", "{:.1%}", lambda v: v),
+    ("mcc", "Known features", "MCC {:.3f}", lambda v: v),
     ("denoised_0.5", "Denoising", "{:.1f} dB at noise 0.5", lambda v: v),
 )  # fmt: skip
 
@@ -37,7 +40,7 @@ def sentences(comparison: Comparison) -> list[str]:
     qualities = [text for text in (_quality(comparison, *q) for q in _QUALITIES) if text]
     said += qualities
     if qualities:
-        said.append(_rates_shown(comparison))
+        said.append(_rates_shown(comparison, len(qualities)))
     said.append(_cost(comparison))
     if comparison.failures:
         said.append(
@@ -169,7 +172,7 @@ def _quality(
     return f"{what}: no recipe is best; {first} has no significant difference from {second}."
 
 
-def _rates_shown(comparison: Comparison) -> str:
+def _rates_shown(comparison: Comparison, number: int) -> str:
     intervals = comparison.intervals()
     names = comparison.representatives().values()
     rates = [
@@ -181,8 +184,8 @@ def _rates_shown(comparison: Comparison) -> str:
     if high <= 1.1 * low:
         return f"These compare the points shown, all at about {low:.2g} bits per dimension."
     return (
-        f"These {len(_QUALITIES)} compare the points shown, whose rates differ ({low:.2g} to "
-        f"{high:.2g} bits per dimension), and a larger rate helps."
+        f"{'This compares' if number == 1 else f'These {number} compare'} the points shown, whose "
+        f"rates differ ({low:.2g} to {high:.2g} bits per dimension), and a larger rate helps."
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.special import ndtri
 
-from narrows.data.dataset import Dataset, Split
+from narrows.data.dataset import Dataset, Origin, Split
 
 ABOUT = "sums of 1,024 known features in 96 dimensions: superposition, correlation, hierarchy"
 SHAPE = (96,)
@@ -68,6 +68,8 @@ class Superposition:
         dim: of the vectors.
         law: how they are active.
         seed: of the features.
+        outputs: width of what each feature has in a second space, as if a layer had moved it
+            there: `targets` `[size, outputs]`, unit vectors; 0 for none.
 
     Raises:
         ValueError: if a number is out of range, or a feature would be active nearly always.
@@ -83,7 +85,13 @@ class Superposition:
     """
 
     def __init__(
-        self, size: int = 1024, dim: int = 96, *, law: Law | None = None, seed: int = 0
+        self,
+        size: int = 1024,
+        dim: int = 96,
+        *,
+        law: Law | None = None,
+        seed: int = 0,
+        outputs: int = 0,
     ) -> None:
         self.law: Law = law or Law()
         if size % GROUP or size < GROUP or dim < 2:
@@ -104,6 +112,7 @@ class Superposition:
         order = torch.randperm(size // GROUP, generator=generator)
         self.rates: Tensor = rates[order].flatten()
         spread = math.sqrt(self.law.l0 * (1 + 1 / 16) + dim * self.law.noise**2)
+        self.targets: Tensor = normalize(torch.randn(size, outputs, generator=generator))
         self.offset: Tensor = self.law.offset * spread * draws[-1:]
 
     def sample(self, n: int, *, seed: int = 0) -> Drawn:
@@ -148,6 +157,7 @@ def load(  # noqa: PLR0913 (all are named)
     noise: float = 0.02,
     offset: float = 0.0,
     seed: int = 0,
+    outputs: int = 0,
 ) -> Dataset:
     """Draws vectors of a `Superposition`, whose arguments these are.
 
@@ -161,6 +171,8 @@ def load(  # noqa: PLR0913 (all are named)
         noise: standard deviation in each dimension.
         offset: ||mean|| / ||std||.
         seed: of the features, and of the draws; `Superposition(seed=0).features` are the truth.
+        outputs: width of targets: with some, examples are pairs of a vector and the same
+            coefficients' sum of `Superposition.targets`, for a `Transcoder`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -168,7 +180,7 @@ def load(  # noqa: PLR0913 (all are named)
     if n < 30:
         raise ValueError(f"expected at least 30 vectors, got n={n}")
     law = Law(l0, correlation, hierarchy, noise, offset)
-    world = Superposition(size, dim, law=law, seed=seed)
+    world = Superposition(size, dim, law=law, seed=seed, outputs=outputs)
     counts = (n - 2 * (n // 10), n // 10, n // 10)
     train, held, test = (
         Split(_vectors(world, count, seed=3 * seed + part)) for part, count in enumerate(counts)
@@ -178,14 +190,21 @@ def load(  # noqa: PLR0913 (all are named)
         f"{'with' if hierarchy else 'without'} hierarchy, noise {noise:g}, offset {offset:g}, "
         f"seed {seed}"
     )
-    return Dataset("superposition", train, held, test, note=note)
+    if outputs:
+        note += f", with targets in {outputs} dimensions"
+    return Dataset(
+        "superposition", train, held, test, note=note,
+        origin=Origin(
+            inputs=dim if outputs else 0, known=world.targets if outputs else world.features
+        ),
+    )  # fmt: skip
 
 
 def _vectors(world: Superposition, n: int, *, seed: int) -> Tensor:
-    """Only the vectors, some at a time: the coefficients would need ten times their memory."""
+    """Vectors and targets, some at a time: the coefficients would need ten times their memory."""
     starts = range(0, n, _TOGETHER)
     drawn = (
-        world.sample(min(_TOGETHER, n - start), seed=1000 * (seed + 1) + number).x
+        world.sample(min(_TOGETHER, n - start), seed=1000 * (seed + 1) + number)
         for number, start in enumerate(starts)
     )
-    return torch.cat([*drawn])
+    return torch.cat([torch.cat([x, a @ world.targets], 1) for x, a in drawn])

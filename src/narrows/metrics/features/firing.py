@@ -96,18 +96,36 @@ def firing(model: Autoencoder, examples: Split | Tensor, *, batch_size: int = 10
     return Firing(1 - error / variance, cosine / n, ratio / n, active / n, counts / n, n)
 
 
+def explained(model: Autoencoder, examples: Tensor, *, batch_size: int = 1024) -> float:
+    """Fraction of variance that any model of vectors explains, as `Firing.explained` counts it.
+
+    Args:
+        model: of any latent; of codes with atoms, `firing` says it too.
+        examples: `[n, d]`, held-out ones that differ.
+        batch_size: examples coded together.
+    """
+    parts = []
+    with measuring(model, 0), torch.no_grad():
+        for x in batches(model, examples, batch_size):
+            y = model.likelihood.mean(model.decoder(model.latent(x).z))
+            parts.append((model.target(x).flatten(1).double(), y.flatten(1).double()))
+    x, y = (torch.cat(column) for column in zip(*parts, strict=True))
+    return 1 - ((x - y).square().sum() / (x - x.mean(0)).square().sum()).item()
+
+
 def coded(
     model: Autoencoder, examples: Split | Tensor, batch_size: int = 1024
 ) -> Iterator[tuple[Tensor, Tensor, Atoms]]:
     """Vectors, their reconstructions (both `[b, d]`, float64) and codes `[b, width]`, by batches.
 
-    Values are those of the coder, not rounded to a prior's step.
+    Of pairs, the targets and what the codes of their inputs give. Values are those of the coder,
+    not rounded to a prior's step.
     """
     with measuring(model, 0), torch.no_grad():
         for x in batches(model, examples, batch_size):
             latent = model.latent(x)
             y = model.likelihood.mean(model.decoder(latent.z))
-            yield x.flatten(1).double(), y.flatten(1).double(), atoms_of(latent.code)
+            yield model.target(x).double(), y.flatten(1).double(), atoms_of(latent.code)
 
 
 def size_of(model: Autoencoder) -> int:

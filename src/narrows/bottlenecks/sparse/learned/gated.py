@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.sparse.coder import Coded, Learned, Problem
+from narrows.bottlenecks.sparse.form import Form
 from narrows.bottlenecks.sparse.learned.relu import Penalised
 from narrows.bottlenecks.sparse.learned.untied import encoded, mean_of_others
 from narrows.codes import Atoms
@@ -26,6 +27,13 @@ class Magnitudes(Learned):
         """Values `[n, width]` of atoms."""
         gain = self.log_gain.exp().to(gates.dtype)[atoms]
         return torch.addcmul(self.shift.to(gates.dtype)[atoms], gain, gates).relu()
+
+    def take(self, form: Form) -> None:
+        """Its gains, and shifts that count from its biases."""
+        assert form.gates is not None
+        log_gain, magnitude = form.gates
+        self.log_gain.copy_(log_gain)
+        self.shift.copy_(magnitude - log_gain.exp() * form.bias)
 
     def lift(self, height: Tensor, /) -> bool:
         """Keeps the values as they are when the gates fall by so much; the bias has to do that."""
@@ -86,6 +94,14 @@ class Gated(Penalised):
         gates = self.correlations(problem, code.atoms)
         return behind(gates, code.atoms) * (code.values != 0)
 
+    def form(self, problem: Problem, /) -> Form:
+        """The encoder, and what turns gates into values."""
+        inside = encoded(problem)
+        assert isinstance(inside.learned, Magnitudes)
+        weight, bias = inside.affine
+        log_gain, shift = inside.learned.log_gain.detach(), inside.learned.shift.detach()
+        return Form("gated", weight, bias, gates=(log_gain, log_gain.exp() * bias + shift))
+
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Lambda times the sum of the gates, and what they reconstruct by themselves."""
         problem, atoms = coded.problem, coded.code.atoms
@@ -93,5 +109,5 @@ class Gated(Penalised):
         fixed = combine(atoms, gates, dictionary=problem.dictionary.detach())
         return {
             "sparsity": problem.level.to(gates.dtype) * gates.sum(1),
-            "gates": (problem.signals - fixed).square().sum(1),
+            "gates": (problem.wanted - fixed).square().sum(1),
         }

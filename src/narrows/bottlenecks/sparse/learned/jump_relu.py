@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.sparse.coder import Coded, Learned, Problem, quantile
+from narrows.bottlenecks.sparse.form import Form
 from narrows.bottlenecks.sparse.learned.relu import Penalised
 from narrows.bottlenecks.sparse.learned.untied import Affine, encoded, mean_of_others
 from narrows.codes import Atoms
@@ -14,6 +15,7 @@ from narrows.sparse.activations import above, first_of_each, jump_relu, step
 from narrows.sparse.solution import canonical
 
 _LEAST = 1e-3  # of a threshold that is lifted
+_ZERO = 1e-30  # a threshold that is 0, whose logarithm is kept
 
 
 class Thresholds(Learned):
@@ -27,6 +29,11 @@ class Thresholds(Learned):
     def forward(self, like: Tensor) -> Tensor:
         """Theta `[K]`, in the dtype of a tensor."""
         return self.log_threshold.exp().to(like.dtype)
+
+    def take(self, form: Form) -> None:
+        """Its thresholds."""
+        assert form.threshold is not None
+        self.log_threshold.copy_(form.threshold.clamp_min(_ZERO).log())
 
     def lift(self, height: Tensor, /) -> bool:
         """By so much, and never to 0."""
@@ -109,6 +116,11 @@ class JumpReLU(Penalised):
         z = self.correlations(problem, code.atoms)
         theta = _thresholds(problem)[code.atoms]
         return jump_relu(z, theta, bandwidth=self.bandwidth) * first_of_each(code.atoms)
+
+    def form(self, problem: Problem, /) -> Form:
+        """The encoder and thresholds."""
+        threshold = _thresholds(problem).detach()
+        return Form("jumprelu", *encoded(problem).affine, threshold=threshold)
 
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Lambda times the number of active atoms."""

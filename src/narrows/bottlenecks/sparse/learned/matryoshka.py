@@ -59,5 +59,5 @@ class Matryoshka(Around):
         total = values.new_zeros(len(values))
         for m in self.prefixes:
             part = combine(atoms, values * (atoms < m), dictionary=problem.dictionary)
-            total = total + (problem.signals - part).square().sum(1)
+            total = total + (problem.wanted - part).square().sum(1)
         return {**super().terms(coded), "prefixes": total}

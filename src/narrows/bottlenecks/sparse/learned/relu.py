@@ -14,6 +14,7 @@ from narrows.bottlenecks.sparse.coder import (
     quantile,
     steered,
 )
+from narrows.bottlenecks.sparse.form import Form
 from narrows.bottlenecks.sparse.learned.untied import Affine, encoded
 from narrows.codes import Atoms
 from narrows.sparse.activations import above
@@ -109,6 +110,10 @@ class ReLU(Penalised):
     def differentiate(self, problem: Problem, code: Atoms) -> Tensor:
         """Through the positive outputs."""
         return self.correlations(problem, code.atoms).relu() * (code.values != 0)
+
+    def form(self, problem: Problem, /) -> Form:
+        """The encoder and a ReLU."""
+        return Form("standard", *encoded(problem).affine)
 
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Lambda times the sum of the values."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.bottlenecks.sparse.coder import Coded, Coder, Learned, Problem, Usage
+from narrows.bottlenecks.sparse.form import Form
 from narrows.codes import Atoms
 
 
@@ -16,17 +17,10 @@ class Around(Coder):
     @abstractmethod
     def __init__(self, coder: Coder) -> None:
         self.coder = coder
-        self.first_level: float = coder.first_level
-        self.l0: float | None = coder.l0
-        self.overcounts: bool = coder.overcounts
-        self.controllable = coder.controllable
-        self.by_correlation = coder.by_correlation
-        self.has_encoder = coder.has_encoder
-        self.by_threshold = coder.by_threshold
-        self.whole_batch = coder.whole_batch
-        self.weights: Mapping[str, float] = coder.weights
-        name = coder.rate_argument
-        self.rate_argument = None if name is None else f"coder.{name}"
+        for declared in Coder.__annotations__:
+            setattr(self, declared, getattr(coder, declared))
+        if coder.rate_argument is not None:
+            self.rate_argument: str | None = f"coder.{coder.rate_argument}"
 
     def learned(self, size: int, dim: int, /, *, l0: float) -> Learned | None:
         """What the coder inside learns."""
@@ -47,6 +41,10 @@ class Around(Coder):
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Those of the coder inside."""
         return self.coder.terms(coded)
+
+    def form(self, problem: Problem, /) -> Form | None:
+        """That of the coder inside."""
+        return self.coder.form(problem)
 
     def excess(self, problem: Problem, /) -> Tensor | None:
         """That of the coder inside."""
@@ -78,6 +76,13 @@ class Affine(Learned):
         self.bias[spots] = mean_of_others(self.bias, spots, first=self.first)
         if self.inner is not None:
             self.inner.renew(spots, atoms)
+
+    def take(self, form: Form) -> None:
+        """Its product, and what the part inside holds."""
+        self.weight.copy_(form.weight)
+        self.bias.copy_(form.bias)
+        if self.inner is not None:
+            self.inner.take(form)
 
     def lift(self, height: Tensor, /) -> bool:
         """By the thresholds behind the encoder where there are any, else by its bias."""
@@ -143,6 +148,10 @@ class Untied(Around):
     def differentiate(self, problem: Problem, code: Atoms) -> Tensor:
         """To signals, weight and bias."""
         return self.coder.differentiate(encoded(problem), code)
+
+    def form(self, problem: Problem, /) -> Form | None:
+        """That of the coder inside, with the encoder's product."""
+        return self.coder.form(encoded(problem))
 
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Of the encoder's outputs."""

@@ -1,6 +1,8 @@
 """`activations:DIR`: activations of a network, as `narrows activations` writes them."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,8 @@ def load(  # noqa: PLR0913 (all are named)
     verify: bool | None = None,
 ) -> Dataset:
     """Loads rows of activations as vectors `[d]` in their own units; the values stay on the disk.
+
+    What was recorded with a target is pairs, for a `Transcoder`.
 
     All rows of a context are in one part: training, validation or test. Training shuffles runs of
     rows and mixes `buffer` of them at a time (`narrows.data.batching.permutation`), so that the
@@ -69,14 +73,18 @@ def load(  # noqa: PLR0913 (all are named)
     values = [shard.values for shard in shards]
     train, held, test = (MappedSplit(values, kept[part], buffer=buffer) for part in parts)
     note = (
-        f"{len(kept):,} activations of {manifest['layer']} "
+        f"{len(kept):,} activations of {manifest['layer']} {_aimed(manifest)}"
         f"({str(values[0].dtype).removeprefix('torch.')}) in {len(contexts.unique()):,} contexts, "
         f"divided by context, seed {seed}, shuffled in buffers of {buffer:,}"
     )
     skipped = tuple(out.sentences(largest=largest))
     note += f"; left out: {', '.join(skipped)}" if skipped else ""
-    origin = Origin(skipped=skipped)
+    origin = Origin(skipped=skipped, inputs=manifest["shards"][0].get("inputs", 0))
     return Dataset(folder.resolve().name, train, held, test, note=note, origin=origin)
+
+
+def _aimed(manifest: Mapping[str, Any]) -> str:
+    return f"with {manifest['target']} as targets " if "target" in manifest else ""
 
 
 def _divided(folder: Path, contexts: Tensor, division: Division) -> list[Tensor]:

@@ -18,13 +18,14 @@ class LeftOut:
         not_finite: rows with NaN or an infinite value.
         first: rows at position 0.
         massive: rows with a norm over `largest` times the median.
-        median: norm of the rows that the rule compares with: finite, not left out as first.
+        medians: norm of the rows that the rule compares with (finite, not left out as first); of
+            pairs those of inputs and of targets.
     """
 
     not_finite: Tensor
     first: Tensor
     massive: Tensor
-    median: float
+    medians: tuple[float, ...]
 
     @property
     def kept(self) -> Tensor:
@@ -42,7 +43,8 @@ class LeftOut:
         if counts["first"]:
             said.append(f"{counts['first']:,} rows at position 0")
         if counts["massive"]:
-            limit = f"{largest:g} times the median norm of {self.median:.4g}"
+            medians = " and ".join(f"{median:.4g}" for median in self.medians)
+            limit = f"{largest:g} times the median norm of {medians}"
             said.append(f"{counts['massive']:,} rows with a norm over {limit}")
         if counts["not_finite"]:
             rows = self.not_finite.nonzero()[:, 0].tolist()
@@ -59,7 +61,7 @@ def outliers(norms: Tensor, places: Tensor, *, largest: float, first: bool) -> L
     other rows; the squared error would be theirs alone.
 
     Args:
-        norms: `[rows]`.
+        norms: `[rows]`, or `[rows, 2]` of inputs and targets, of which one decides for both.
         places: `[rows]`, positions in their contexts.
         largest: times the median that a norm may be.
         first: whether position 0 is left out.
@@ -72,9 +74,10 @@ def outliers(norms: Tensor, places: Tensor, *, largest: float, first: bool) -> L
     """
     if not largest >= 1:
         raise ValueError(f"expected a norm of at least 1 times the median, got {largest}")
-    broken = ~norms.isfinite()
+    norms = norms[:, None] if norms.dim() == 1 else norms
+    broken = ~norms.isfinite().all(1)
     begins = ~broken & (places == 0) if first else torch.zeros_like(broken)
     others = norms[~broken & ~begins]
-    median = float(others.median()) if len(others) else 0.0
-    massive = ~broken & ~begins & (norms > largest * median)
-    return LeftOut(broken, begins, massive, median)
+    medians = others.median(0).values if len(others) else norms.new_zeros(norms.shape[1])
+    massive = ~broken & ~begins & (norms > largest * medians).any(1)
+    return LeftOut(broken, begins, massive, tuple(medians.tolist()))

@@ -1,8 +1,9 @@
 """Activations on the disk: shards of rows with where each comes from, and a list of the shards.
 
-A shard is a safetensors file of `values [n, d]` in the type that the network computes in, `norm
-[n]`, `context`, `position` and `token` (`[n]` int32; token -1 where there are none). The list,
-`activations.json`, is written anew after each shard, so that a folder is whole up to its last line.
+A shard is a safetensors file of `values [n, d]` in the type that the network computes in, of pairs
+input and target side by side, `norm [n]`, of pairs `[n, 2]`, `context`, `position` and `token`
+(`[n]` int32; token -1 where there are none). The list, `activations.json`, is written anew after
+each shard, so that a folder is whole up to its last line.
 """
 
 import contextlib
@@ -25,12 +26,16 @@ _INDICES = ("context", "position", "token")
 
 
 class Rows(NamedTuple):
-    """Rows of activations: values `[n, d]`, and of each its context, position and token, `[n]`."""
+    """Rows of activations: values `[n, d]`, and of each its context, position and token, `[n]`.
+
+    Of pairs, the first `inputs` of the d values are the input; 0 where there are no targets.
+    """
 
     values: Tensor
     context: Tensor
     position: Tensor
     token: Tensor
+    inputs: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Shard:
         contexts: that its rows come from.
         bytes: size of the file.
         sha256: checksum of the file.
+        inputs: as of `Rows`.
     """
 
     file: str
@@ -52,6 +58,7 @@ class Shard:
     contexts: int
     bytes: int
     sha256: str
+    inputs: int = 0
 
 
 class OpenShard(NamedTuple):
@@ -67,11 +74,15 @@ class OpenShard(NamedTuple):
 def write_shard(folder: Path, number: int, rows: Rows, *, batches: int) -> Shard:
     """Writes one shard, whole or not at all."""
     path = folder / f"{number:05}.safetensors"
-    norm = rows.values.float().norm(dim=1)
+    values, inputs = rows.values.float(), rows.inputs
+    norm = values.norm(dim=1)
+    if inputs:
+        norm = torch.stack([values[:, :inputs].norm(dim=1), values[:, inputs:].norm(dim=1)], 1)
     indices = {name: getattr(rows, name).int() for name in _INDICES}
     checksum = write_weights(path, {"values": rows.values, "norm": norm, **indices})
     contexts = len(rows.context.unique())
-    return Shard(path.name, len(norm), batches, contexts, path.stat().st_size, checksum)
+    size = path.stat().st_size
+    return Shard(path.name, len(norm), batches, contexts, size, checksum, inputs)
 
 
 def write_manifest(
@@ -128,7 +139,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     check_keys(
         found, path, _REMEDY,
         needed=("layer", "rule", "shards", "left_out", "median_norm"),
-        optional=("weights", "dtype", "inputs"),
+        optional=("weights", "dtype", "inputs", "target"),
     )  # fmt: skip
     return found
 
