@@ -32,9 +32,9 @@ def trained(bottleneck, epochs=30, callbacks=(), **options):
 # against what was expected before seeing $x$, the prior $p(z)$:
 #
 # $$\mathrm{KL}(q \,\|\, p) = \mathbb{E}_{q}\left[\log \frac{q(z \mid x)}{p(z)}\right]
-#   = \tfrac12\left(m^2 + s^2 - 1 - \ln s^2\right) \quad\text{for } q = N(m, s^2),\ p = N(0, 1).$$
+#   = \tfrac12\left(m^2 + s^2 - 1 - \ln s^2\right)$$
 #
-# Check the formula by drawing.
+# where the second form is that of $q = N(m, s^2)$ and $p = N(0, 1)$. Check it by drawing.
 
 # %%
 torch.manual_seed(0)
