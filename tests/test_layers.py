@@ -21,7 +21,7 @@ LAYERS = [
     {"training"},
     {"report"},
     {"compare"},
-    {"choose"},
+    {"choose", "explore"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

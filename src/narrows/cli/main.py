@@ -31,6 +31,7 @@ COMMANDS = {
     "features": "write the page of a dictionary: how its features fire, and what they say",
     "import": "make a run's folder of a sparse autoencoder of SAELens or dictionary_learning",
     "codes": "write a table of items and their codes, such as semantic identifiers",
+    "explore": "open a page on this machine where codes are changed by hand and decoded at once",
     "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
     "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
@@ -44,6 +45,7 @@ _PLACES = {
     "features": "files.features",
     "import": "files.foreign",
     "codes": "files.codes",
+    "explore": "files.explore",
     "export": "files.export",
     **dict.fromkeys(("evaluate", "report"), "evaluate"),
 }

@@ -131,9 +131,11 @@ class Factorial(Independent):
         """The family at location 0."""
         return self.family.standard(like)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws n codes, `[n, *sites, dim]`."""
-        return self.family.scale * self.family.noise(self._like(n), generator)
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Draws n codes, `[n, *sites, dim]`, `temperature` times as far from 0 as the prior's."""
+        return temperature * self.family.scale * self.family.noise(self._like(n), generator)
 
 
 class SpikeAndSlabPrior(Independent):
@@ -188,8 +190,11 @@ class SpikeAndSlabPrior(Independent):
         logit = math.log(self.activity) - math.log1p(-self.activity)
         return SpikeSlab(zeros + logit, zeros, scale=zeros + self.scale)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draws n codes, `[n, *sites, dim]`, with exact zeros."""
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Draws n codes, `[n, *sites, dim]`, with exact zeros; slabs are `temperature` as wide."""
         like = self._like(n)
         gates = torch.empty_like(like).bernoulli_(self.activity, generator=generator)
-        return gates * self.scale * torch.empty_like(like).normal_(generator=generator)
+        slabs = torch.empty_like(like).normal_(generator=generator)
+        return gates * (temperature * self.scale) * slabs

@@ -1,5 +1,6 @@
 """Sparse codes over a learned dictionary as a latent."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -191,12 +192,12 @@ class SparseDictionary(UnitDictionary):
     def embed(self, code: Code) -> Tensor:
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
         chosen, values = self.codes.check(code)
-        width = chosen.shape[-1]
+        rows = math.prod(chosen.shape[:-1]), chosen.shape[-1]  # a width of 0 has no -1
         with torch.autocast(values.device.type, enabled=False):
             atoms = self.atoms.to(values.dtype)
             approximation = combine(
-                chosen.reshape(-1, width),
-                self._in_units(values.reshape(-1, width)),
+                chosen.reshape(rows),
+                self._in_units(values.reshape(rows)),
                 dictionary=atoms,
             )
             return self._place(approximation.view(*chosen.shape[:-1], *self.shape))

@@ -1,1 +1,1 @@
-"""Commands that write files others read: codes as bytes, images, exported programs."""
+"""Commands whose results others use or see: files of codes, images, exported programs, pages."""
