@@ -12,6 +12,7 @@ from narrows.data.dataset import Dataset
 from narrows.data.pictures import UnusableImageError, read_picture
 from narrows.data.reading.sound import UnusableSoundError, read_sound
 from narrows.explore.display import Display
+from narrows.saving.writing import write_bytes
 
 KEPT = 64
 """Drawn or dropped examples that are kept; older ones are forgotten."""
@@ -106,7 +107,7 @@ class Examples:
         channels, length = self.display.shape
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "dropped"
-            path.write_bytes(content)
+            write_bytes(path, content)
             sound, own = read_sound(path, mono=channels == 1)
         if own != rate or len(sound) != channels or sound.shape[1] < length:
             raise UnusableSoundError(
