@@ -19,6 +19,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -414,14 +415,16 @@ struct Block {
     std::unique_ptr<int32_t[], Free> rounded;
     std::vector<float> units;    // of each row's rough scores
     std::vector<double> slack;   // by how much two of them may be off
-    std::vector<int64_t> among;
+    std::vector<int64_t> among, every;  // codes to compare, and all of them
 
     Block(const Codes<T>& book, const RoughCodes* rough, int64_t rows)
         : book(book), rough(rough), packed(allocate<T>(rows * book.dim)), norms(allocate<T>(rows)),
           best(allocate<Vector>(rows)), second(allocate<Vector>(rows)),
           where(allocate<Lanes>(rows)),
           rounded(allocate<int32_t>(rough ? rows * rough->pairs : 0)), units(rough ? rows : 0),
-          slack(rows, 0.0) {}
+          slack(rows, 0.0), every(book.size) {
+        std::iota(every.begin(), every.end(), 0);
+    }
 
     // Indices of `count` rows; returns how many of them are not finite.
     int64_t search(const T* rows, int64_t count, int64_t* index) {
@@ -544,12 +547,11 @@ struct Block {
                 if (!std::isfinite(row[d])) return Verdict::bad;
             if (!allowed) return verdict;
             candidates(book, row, among);
-            for (int64_t k = 0; among.empty() && k < book.size; ++k) every.push_back(k);
+            if (among.empty()) among = every;  // scores that overflow say nothing
         }
-        found = book.direct(row, among.empty() ? every : among);
+        found = book.direct(row, among);
         return verdict;
     }
-    std::vector<int64_t> every;
 };
 
 // 0, or -1 if a code is not finite, or else the number of rows that are not.

@@ -73,7 +73,7 @@ class CategoricalPrior(IndexPrior):
         table = F.pad(-self.log_probs, (1, 0))
         groups = torch.arange(len(table), device=code.device) * table.shape[1]
         cost = table.flatten().index_select(0, (code + (groups + 1)).flatten())
-        return cost.view(len(code), -1).sum(1).to(latent.z.dtype)
+        return cost.view(code.shape).flatten(1).sum(1).to(latent.z.dtype)
 
     def conditionals(self, n: int, code: Code | None = None) -> Conditionals:
         """Independent indices, one table for each channel."""

@@ -53,7 +53,9 @@ def _world(n=6000, seed=0):
 
 @pytest.mark.parametrize("coder", [
     nw.AuxK(nw.Untied(nw.TopK(2, refit=False, nonnegative=True))),
-    nw.AuxK(nw.Untied(nw.BatchTopK(2, refit=False, nonnegative=True))),
+    pytest.param(
+        nw.AuxK(nw.Untied(nw.BatchTopK(2, refit=False, nonnegative=True))), marks=pytest.mark.slow
+    ),
 ])  # fmt: skip
 def test_a_known_linear_map_is_found_feature_by_feature(coder):
     x, y, truth = _world()
