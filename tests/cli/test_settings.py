@@ -111,6 +111,7 @@ def test_a_wrong_value_of_an_optional_part_is_a_sentence(words, said, tmp_path, 
     assert not [word for word in ("Union", "NoneType", "Namespace", "NestedArg") if word in error]
 
 
+@pytest.mark.slow
 def test_a_comparison_outlives_an_empty_recipe_and_mends_damaged_runs(vectors, tmp_path, caplog):
     from narrows.cli import recipes
 

@@ -30,6 +30,7 @@ def faults(mode):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_freed_memory_is_used_again_without_being_mapped_again():
     given_back = faults("default")
     assert given_back > 150  # 10 times 40 MB, even in pages of 2 MiB
