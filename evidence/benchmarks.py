@@ -34,17 +34,19 @@ def last(benchmark: str, folder: Path = FOLDER) -> list[Run]:
     return list(found.values())
 
 
-def table(name: str, corner: str = "") -> str:
+def table(name: str, corner: str = "", heads: str = "") -> str:
     """One row per contestant, one column per figure.
 
     Args:
         name: of the benchmark.
         corner: heading of the contestants, "_" for a space.
+        heads: the figures, with semicolons between, "_" for a space; all by default.
     """
     runs = last(name)
-    heads = dict.fromkeys(itertools.chain.from_iterable(run.figures for run in runs))
-    rows = [[run.configuration["of"], *(cell(run.figures.get(h)) for h in heads)] for run in runs]
-    return grid([corner.replace("_", " "), *heads], rows)
+    every = dict.fromkeys(itertools.chain.from_iterable(run.figures for run in runs))
+    chosen = heads.replace("_", " ").split(";") if heads else every
+    rows = [[run.configuration["of"], *(cell(run.figures.get(h)) for h in chosen)] for run in runs]
+    return grid([corner.replace("_", " "), *chosen], rows)
 
 
 def over_seeds(name: str, corner: str = "", heads: str = "") -> str:

@@ -134,7 +134,7 @@ class Layer(Following):
         batch, sites = features.shape[0], tuple(features.shape[1:-1])
         keep = None if mask is None else self._mask(mask, batch, sites)
         used = features if keep is None else features[keep]
-        latent = self.bottleneck(used) if keep is None else self._masked(features, keep)
+        latent = self.bottleneck(used) if keep is None else self.bottleneck.masked(features, keep)
         if latent.log_q is not None:
             raise TypeError(
                 f"Layer: {type(self.bottleneck).__name__} needs the cost of each draw for its "
@@ -237,12 +237,6 @@ class Layer(Following):
                 "mask whole examples, or use a bottleneck that codes each site by itself"
             )
         return whole
-
-    def _masked(self, features: Tensor, keep: Tensor) -> Latent:
-        """The latent of what is kept: sites, or whole examples."""
-        if self.bottleneck.per_site:
-            return self.bottleneck.masked(features, keep)
-        return self.bottleneck(features[keep])
 
     def _rate(self, latent: Latent, sites: tuple[int, ...]) -> Tensor | None:
         """Nats of each example."""

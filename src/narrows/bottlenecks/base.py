@@ -136,12 +136,12 @@ class Bottleneck(Recorded, Following, ABC):
         """
 
     def masked(self, features: Tensor, keep: Tensor) -> Latent:
-        """Codes the sites that are kept, `[n, in_features]`, as so many examples of one site.
+        """Codes what is kept: single sites as so many examples of one site, or whole examples.
 
         Args:
             features: `[batch, *sites, in_features]`.
-            keep: True at what is coded, `[batch, *sites]`; what is drawn once an example is so
-                here, too.
+            keep: True at what is coded, `[batch, *sites]` or `[batch]`; what is drawn once an
+                example is so here, too.
         """
         return self(features[keep])
 

@@ -62,14 +62,7 @@ class Run:
             ValueError: if a file is damaged, or names code that is not trusted.
         """
         folder = Path(folder)
-        path = folder / "metrics.json"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"expected the folder of a finished run, but '{folder}' has no metrics.json; "
-                "give the folder that `narrows train --out` wrote"
-            )
-        figures = read_json(path, _REMEDY)
-        check_keys(figures, path, _REMEDY, needed=_FIGURES, optional=_MORE)
+        figures = read_figures(folder)
         return cls(
             model=Autoencoder.load(folder, trust=trust),
             validation=figures["validation"],
@@ -97,6 +90,24 @@ class Run:
             examples = {part: len(split) for part, split in parts.items()}
             figures |= {"data_name": data.name, "examples": examples}
         write_json(folder / "metrics.json", figures)
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """What `metrics.json` of a finished run holds.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished run.
+        ValueError: if the file is damaged.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected the folder of a finished run, but '{folder}' has no metrics.json; "
+            "give the folder that `narrows train --out` wrote"
+        )
+    figures = read_json(path, _REMEDY)
+    check_keys(figures, path, _REMEDY, needed=_FIGURES, optional=_MORE)
+    return figures
 
 
 UNITS: Mapping[str, str] = {

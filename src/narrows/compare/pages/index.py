@@ -10,10 +10,9 @@ from narrows.compare.pages.run import COLUMNS, versions
 from narrows.report import Column, Page, Section, Table
 from narrows.report.table import Cell
 from narrows.saving.trust import read_configuration
-from narrows.saving.writing import read_json
+from narrows.training.run import read_figures
 
 _DEPTH = 4  # folders below the given one
-_REMEDY = "take the run's folder from a whole copy, or train anew"
 _FIRST = {"data": Column("data"), "seed": Column("seed"), "epochs": Column("epochs")}
 _STARTED = "config.yaml"
 OF_A_RUN = (_STARTED, "model.json")
@@ -85,7 +84,7 @@ def _runs(folder: Path) -> list[Path]:
 
 def _figures(run: Path) -> Mapping[str, Cell]:
     """What stands in a row."""
-    figures = read_json(run / "metrics.json", _REMEDY)
+    figures = read_figures(run)
     path = run / _STARTED
     fit = read_configuration(path).get("fit") or {} if path.is_file() else {}
     known = {name: fit[name] for name in ("seed", "epochs") if name in fit}
