@@ -45,6 +45,15 @@ def test_the_face_does_not_import_torch():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_training_steps_wait_for_neither_figures_nor_simple_readers():
+    program = (
+        "import sys, narrows.cli.train, narrows.autoencoder, narrows.training.fit;"
+        "late = {'matplotlib', 'sklearn', 'pandas', 'scipy.stats'} & set(sys.modules);"
+        "assert not late, late"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         nw.Nothing  # noqa: B018

@@ -12,7 +12,6 @@ from narrows.autoencoder import Objective
 from narrows.bottlenecks.base import Bottleneck
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
-from narrows.compare.pages import run as page
 from narrows.data.dataset import Dataset
 from narrows.functional.ranks import rank
 from narrows.likelihoods import Likelihood
@@ -165,6 +164,9 @@ def train(
     model = make(data.shape, **vars(made.model))
     run = fit(model, data, out=out, resume=resume, **vars(made.fit))
     if rank() == 0:
+        # Imported after the steps, which need no figures: matplotlib takes half a second.
+        from narrows.compare.pages import run as page
+
         page.write_one(run, data, folder=out)
     return run
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from narrows.kernels.compile import function, parts
+from narrows.modes import without_autocast
 
 _BUFFER = 1 << 21  # scores held at a time by the torch version: 8 MB in float32
 _PAIRS = 1 << 16  # differences of a row and a code taken at a time
@@ -75,7 +76,7 @@ def _search(rows: Tensor, codes: Tensor) -> Tensor:
             bad = -1 if verdict < 0 else bad + verdict
         _refuse(bad, len(rows))
         return index
-    with torch.autocast(rows.device.type, enabled=False):
+    with without_autocast(rows.device):
         return search_by_torch(rows, codes)
 
 

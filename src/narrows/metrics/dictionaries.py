@@ -1,7 +1,6 @@
 """Whether codes are few atoms, or lie on few subspaces."""
 
 import torch
-from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
 from narrows.sparse.dictionary import learn_dictionary
@@ -179,6 +178,8 @@ def subspace_clusters(codes: Tensor, clusters: int, *, seed: int = 0) -> Tensor:
     Source: You, Li, Robinson & Vidal (2016), equation 2; Elhamifar & Vidal (2013), algorithm 1;
         on two halves.
     """
+    from sklearn.cluster import SpectralClustering  # a second to import; no step needs it
+
     first, second = _halves(codes, 1, torch.Generator().manual_seed(seed))
     n = len(first)
     graph = torch.zeros(len(codes), len(codes), dtype=first.dtype)

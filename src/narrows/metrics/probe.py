@@ -1,19 +1,20 @@
-"""What simple readers find in a code."""
+"""What simple readers find in a code.
+
+Scikit-learn takes a second to import, so that the readers import it where they need it.
+"""
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 Labelled = tuple[Tensor, Tensor]
 """Codes or data `[n, ...]`, and their labels `[n]`."""
@@ -35,8 +36,13 @@ def linear_probe(train: Labelled, test: Labelled, *, penalty: float = 1.0) -> fl
     return float(_regression(codes, answers, penalty).score(new, expected))
 
 
-def _regression(codes: Floats, answers: Classes, penalty: float = 1.0) -> Pipeline:
+def _regression(codes: Floats, answers: Classes, penalty: float = 1.0) -> "Pipeline":
     """A logistic regression of standardised codes, fitted."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():  # not all the way to the optimum is near enough here
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -53,6 +59,8 @@ def knn_probe(train: Labelled, test: Labelled, *, k: int = 5) -> float:
         test: the same of other examples.
         k: neighbours.
     """
+    from sklearn.neighbors import KNeighborsClassifier
+
     codes, answers, new, expected = arrays(train, test)
     mean = codes.mean(0)  # brute-force search expands squares, which cancel far from the origin
     return float(KNeighborsClassifier(k).fit(codes - mean, answers).score(new - mean, expected))
@@ -74,6 +82,8 @@ def baselines(
         components (as many as there are, if fewer); `random`, relu of d random projections of
         the centred data.
     """
+    from sklearn.decomposition import PCA
+
     x, y = (part.detach().cpu().double().flatten(1).numpy() for part in (train, test))
     pca = PCA(min(d, *x.shape), svd_solver="full").fit(x)
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], d)) / x.shape[1] ** 0.5

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from narrows.bottlenecks.base import Gradient
 from narrows.bottlenecks.indexed import Indexed
 from narrows.latent import Latent
+from narrows.modes import without_autocast
 
 
 class Projected(Indexed):
@@ -103,5 +104,5 @@ class Projected(Indexed):
 
 def _affine(layer: nn.Linear, x: Tensor) -> Tensor:
     """The layer in the precision of x, under any autocast."""
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))

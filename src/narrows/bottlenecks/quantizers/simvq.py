@@ -11,6 +11,7 @@ from narrows.bottlenecks.base import SIZES, Gradient, RateArgument
 from narrows.bottlenecks.indexed import ESTIMATES, Estimate, Indexed
 from narrows.functional.commitment import commit, commit_rotated, squared_distance
 from narrows.latent import Latent
+from narrows.modes import without_autocast
 
 
 class SimVQ(Indexed):
@@ -71,7 +72,7 @@ class SimVQ(Indexed):
     @property
     def codewords(self) -> Tensor:
         """C, `[size, dim]`, in float32 or better."""
-        with torch.autocast(self.base.device.type, enabled=False):
+        with without_autocast(self.base.device):
             return torch.addmm(self.offset, self.base, self.linear)
 
     @property

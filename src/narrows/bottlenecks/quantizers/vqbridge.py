@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from narrows.bottlenecks.quantizers.codebook import check_arguments
 from narrows.bottlenecks.quantizers.simvq import SimVQ
+from narrows.modes import without_autocast
 from narrows.networks.transformer import Block
 
 HEADS = 4
@@ -78,7 +79,7 @@ class VQBridge(SimVQ):
     @property
     def codewords(self) -> Tensor:
         """C, `[size, dim]`, in float32 or better."""
-        with torch.autocast(self.base.device.type, enabled=False):
+        with without_autocast(self.base.device):
             tokens = self.base.view(1, self.size // self.patch, -1)
             moved = self.base + self.bridge(tokens).view_as(self.base)
             return torch.addmm(self.offset, moved, self.linear)

@@ -22,6 +22,7 @@ from narrows.bottlenecks.sparse.state import UnitDictionary
 from narrows.codes import Atoms, AtomValues, Code, apply
 from narrows.functional.commitment import commit, squared_distance
 from narrows.latent import Latent, RoundedLatent
+from narrows.modes import without_autocast
 from narrows.priors.base import Prior
 from narrows.priors.sparse.factorial import MovingSparseFactorial, SparseFactorial
 from narrows.sparse.products import combine
@@ -124,7 +125,7 @@ class SparseDictionary(UnitDictionary):
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""
         features = self._check(features)
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features.device):
             return self._forward(features)
 
     def _forward(self, features: Tensor) -> Latent:
@@ -146,7 +147,7 @@ class SparseDictionary(UnitDictionary):
         if self.coder.weights:
             residual = (wanted - approximation).detach()
             coded = Coded(problem, Atoms(chosen, values), residual, self.dead)
-            terms = self._coder_terms(coded, len(features))
+            terms = self._coder_terms(coded, features.shape[0])
         shape = (*features.shape[:-1], self.out_features)
         wanted, approximation = (part.view(shape) for part in (wanted, approximation))
         fit = squared_distance(wanted, approximation)
@@ -193,7 +194,7 @@ class SparseDictionary(UnitDictionary):
         """The decoder's input for atoms and values `[batch, *sites, width]`."""
         chosen, values = self.codes.check(code)
         rows = math.prod(chosen.shape[:-1]), chosen.shape[-1]  # a width of 0 has no -1
-        with torch.autocast(values.device.type, enabled=False):
+        with without_autocast(values.device):
             atoms = self.atoms.to(values.dtype)
             approximation = combine(
                 chosen.reshape(rows),

@@ -11,6 +11,7 @@ from narrows.bottlenecks.sparse.checks import code_measures, code_stats
 from narrows.codes import Atoms, AtomValues, Code
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
+from narrows.modes import without_autocast
 from narrows.sparse.products import combine
 from narrows.sparse.solution import canonical, check_count
 
@@ -79,7 +80,7 @@ class SoftmaxDictionary(Bottleneck):
     def forward(self, features: Tensor) -> Latent:
         """Codes features; see the class."""
         features = self._check(features)
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features.device):
             return self._forward(features)
 
     def _forward(self, features: Tensor) -> Latent:
@@ -108,7 +109,7 @@ class SoftmaxDictionary(Bottleneck):
         """The decoder's input for atoms and weights `[batch, *sites, k]`."""
         atoms, weights = self.codes.check(code)
         width = atoms.shape[-1]
-        with torch.autocast(weights.device.type, enabled=False):
+        with without_autocast(weights.device):
             dictionary = self.dictionary.to(weights.dtype)
             mean = combine(
                 atoms.reshape(-1, width), weights.reshape(-1, width), dictionary=dictionary

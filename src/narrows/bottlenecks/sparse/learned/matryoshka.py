@@ -56,7 +56,7 @@ class Matryoshka(Around):
     def terms(self, coded: Coded, /) -> Mapping[str, Tensor]:
         """Squared distances that the prefixes leave, summed over them."""
         problem, (atoms, values) = coded.problem, coded.code
-        total = values.new_zeros(len(values))
+        total = values.new_zeros(values.shape[0])
         for m in self.prefixes:
             part = combine(atoms, values * (atoms < m), dictionary=problem.dictionary)
             total = total + (problem.wanted - part).square().sum(1)

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from narrows.bottlenecks.sparse.coder import Coded, Coder, Learned, Problem, Usage
@@ -167,6 +168,6 @@ def encoded(problem: Problem) -> Problem:
     part = problem.learned
     if not isinstance(part, Affine):
         return problem
-    rows = torch.cat([problem.signals, problem.signals.new_ones(len(problem.signals), 1)], 1)
+    rows = F.pad(problem.signals, (0, 1), value=1.0)
     weights = torch.cat([part.weight, part.bias[:, None]], 1).to(rows.dtype)
     return problem._replace(learned=part.inner, encoder=(rows, weights))
