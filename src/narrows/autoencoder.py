@@ -23,6 +23,12 @@ from narrows.recorded import Recorded
 from narrows.saving.arguments import check_arguments
 
 _SLACK = 1e-3
+LARGEST = 2**26
+"""Values of the largest example that a model is made for; assign another number to change it.
+
+The weights of convolutions say nothing about it, so that a made-up `model.json` could ask for any
+memory; the idea is Pillow's `Image.MAX_IMAGE_PIXELS`.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,11 @@ class Autoencoder(Shared, Following):
         self.shape: tuple[int, ...] = tuple(map(int, shape))
         if min(self.shape, default=0) < 1:
             raise ValueError(f"expected the shape of one example, numbers from 1, got {self.shape}")
+        if math.prod(self.shape) > LARGEST:
+            raise ValueError(
+                f"expected a shape of at most {LARGEST} values, got {self.shape}; cut examples "
+                "into tiles or windows, or set narrows.autoencoder.LARGEST if they are so large"
+            )
         network = network or (Conv() if len(shape) == 3 else Mlp())
         likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:
@@ -475,7 +486,9 @@ class Autoencoder(Shared, Following):
         names = ("bottleneck", "network", "likelihood", "beta", "objective")
         make = cls.for_own_units if parts.get("own_units") else cls
         model = make(tuple(parts["shape"]), **{name: parts[name] for name in names})
-        model.prior = parts["prior"]
+        prior, codes = parts["prior"], model.bottleneck.codes
+        prior.check_fits(codes, codes.grid(model.sites))
+        model.prior = prior
         return model
 
     def _check_range(self, x: Tensor, any_range: bool = False) -> None:

@@ -14,6 +14,7 @@ from narrows.functional.corruption import corrupt
 from narrows.functional.score_function import log_mean_exp, score_function_surrogate, vimco_signals
 from narrows.functional.spectra import stft_loss
 from narrows.latent import Code, Latent
+from narrows.saving.arguments import check_draws
 
 
 class ImportanceWeighted(Objective):
@@ -42,8 +43,7 @@ class ImportanceWeighted(Objective):
     """
 
     def __init__(self, draws: int = 50) -> None:
-        if draws < 2:
-            raise ValueError(f"ImportanceWeighted: take 2 or more draws, got {draws}")
+        check_draws("ImportanceWeighted", draws, least=2)
         self.draws = draws
 
     def loss(self, model: Autoencoder, x: Tensor) -> Loss:

@@ -9,9 +9,12 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import narrows as nw
+from narrows import autoencoder
 from narrows.networks import Conv
+from narrows.saving.writing import file_checksum
 from tests.training.states import equal
 
 
@@ -33,7 +36,7 @@ def edit(folder, *place, value):
         del inner[place[-1]]
     else:
         inner[place[-1]] = value
-    parts.pop("checksum")  # these are meant
+    parts.pop("checksum", None)  # these are meant
     (folder / "model.json").write_text(json.dumps(parts))
 
 
@@ -93,6 +96,13 @@ def test_descriptions_without_a_checksum_load_and_edited_ones_say_what_to_do(fol
         (("network", "init_args", "residual_layers"), 1_000_000_000),
         (("prior", "init_args", "layers"), 1_000_000_000),
         (("prior", "init_args", "hidden"), 50_000),
+        (("shape",), [1, 1_000_000, 1_000_000]),
+        (("shape",), [1, 8, 9]),
+        (("shape", 2), 10**30),
+        (("prior", "init_args", "sites"), [1_000_000, 1_000_000]),
+        (("prior", "init_args", "sites"), [4, 5]),
+        (("prior", "init_args", "channels"), 10**12),
+        (("network", "init_args", "downsamplings"), 10**12),
         (("bottleneck", "init_args", "size"), 9),
         (("bottleneck", "init_args", "size"), "many"),
         (("bottleneck", "init_args", "sise"), 8),
@@ -109,6 +119,59 @@ def test_a_description_that_does_not_fit_the_weights_is_refused_at_once(folder, 
     with pytest.raises(ValueError, match=r"model\.(json|safetensors).*save it again"):
         nw.Autoencoder.load(folder)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts"),
+    [
+        ((2, 16), {"bottleneck": nw.Rounded(2), "network": Conv(hidden=4, downsamplings=1)}),
+        ((1, 8, 8), {"bottleneck": nw.Variational(2), "network": nw.networks.ResNet(hidden=4)}),
+        ((4, 8, 8), {"bottleneck": nw.Identity(2), "network": Conv(hidden=4, downsamplings=1)}),
+    ],
+)
+def test_shapes_that_no_weight_shows_are_held_against_the_header_and_bounded(
+    tmp_path, shape, parts
+):
+    nw.Autoencoder(shape, **parts).save(tmp_path)
+    edit(tmp_path, "shape", -1, value=shape[-1] + 1)
+    with pytest.raises(ValueError, match=r"says shape .* for examples of shape .*whole copy"):
+        nw.Autoencoder.load(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights, tmp_path / "model.safetensors")  # without a header, as early files are
+    (tmp_path / "model.json").unlink()
+    model = nw.Autoencoder(shape, **parts)
+    model.save(tmp_path / "again")
+    save_file(weights, tmp_path / "again" / "model.safetensors")
+    checksum = file_checksum(tmp_path / "again" / "model.safetensors")
+    edit(tmp_path / "again", "sha256", value=checksum)
+    nw.Autoencoder.load(tmp_path / "again")
+    edit(tmp_path / "again", "shape", -1, value=10**9)
+    with pytest.raises(ValueError, match=r"model\.json .*at most 67108864 values.*tiles"):
+        nw.Autoencoder.load(tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        nw.priors.Factorial((), 2, kl="monte_carlo"),
+        nw.priors.GaussianMixture((), 2, components=2),
+    ],
+)
+def test_a_number_of_draws_is_bounded(tmp_path, prior):
+    model = nw.Autoencoder.for_vectors(6, nw.Variational(2))
+    model.prior = prior
+    model.save(tmp_path)
+    edit(tmp_path, "prior", "init_args", "draws", value=10**9)
+    with pytest.raises(ValueError, match=r"model\.json .*1 to 65536 draws.*save it again"):
+        nw.Autoencoder.load(tmp_path)
+
+
+def test_larger_examples_than_usual_are_a_matter_of_one_name(monkeypatch):
+    monkeypatch.setattr(autoencoder, "LARGEST", 63)
+    with pytest.raises(ValueError, match=r"at most 63 values.*narrows\.autoencoder\.LARGEST"):
+        nw.Autoencoder.for_images((1, 8, 8), nw.Identity(2))
+    monkeypatch.setattr(autoencoder, "LARGEST", 64)
+    nw.Autoencoder.for_images((1, 8, 8), nw.Identity(2))
 
 
 def test_a_large_size_takes_no_memory(folder):

@@ -16,6 +16,7 @@ from narrows.functional.score_function import (
 from narrows.functional.straight_through import straight_through
 from narrows.latent import Latent
 from narrows.recorded import Recorded
+from narrows.saving.arguments import check_draws
 
 
 class Estimator(Recorded, Following, ABC):
@@ -76,8 +77,7 @@ class RLOO(ScoreFunction):
 
     def __init__(self, draws: int = 4) -> None:
         super().__init__()
-        if draws < 2:
-            raise ValueError(f"RLOO compares draws with each other: take 2 or more, got {draws}")
+        check_draws("RLOO", draws, least=2)
         self.draws: int = draws
 
     def surrogate(self, cost: Tensor, latent: Latent) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from narrows.networks.base import Network, at_least, grid
 from narrows.networks.images import ChannelsFirst, ChannelsLast, Crop, Pad
 
+_MOST = 30  # halvings: a site of 10^9 pixels
+
 
 @dataclass(eq=False, repr=False)
 class Conv(Network):
@@ -61,6 +63,10 @@ class Conv(Network):
         at_least(1, "Conv", hidden=self.hidden, residual_hidden=self.residual_hidden)
         counts = {"residual_layers": self.residual_layers, "downsamplings": self.downsamplings}
         at_least(0, "Conv", **counts)
+        if self.downsamplings > _MOST:
+            raise ValueError(
+                f"Conv: downsamplings must be at most {_MOST}, got {self.downsamplings}"
+            )
 
     @property
     def stride(self) -> int:

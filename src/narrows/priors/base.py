@@ -237,23 +237,28 @@ class IndexPrior(Prior):
         self, sites: tuple[int, ...], size: int | Sequence[int], *, channels: int | None = None
     ) -> None:
         super().__init__(sites)
-        sizes = (size,) * (channels or 1) if isinstance(size, int) else tuple(size)
-        if min(*sizes, 1 if channels is None else channels) < 1:
+        each = (size,) if isinstance(size, int) else tuple(size)
+        if min(*each, 1 if channels is None else channels) < 1:
             raise ValueError(
                 f"{type(self).__name__}: size and channels must be at least 1, got {size} and "
                 f"{channels}"
             )
-        if len(sizes) != (channels or 1):
+        if not isinstance(size, int) and len(each) != (channels or 1):
             raise ValueError(
                 f"{type(self).__name__}: expected one size for each of {channels} channels, got "
-                f"{sizes}"
+                f"{each}"
             )
-        self.size: int = max(sizes)
-        self.sizes: tuple[int, ...] | None = sizes if min(sizes) < self.size else None
+        self.size: int = max(each)
+        self.sizes: tuple[int, ...] | None = each if min(each) < self.size else None
         self.channels: int | None = channels
-        self.register_constant(
-            "possible", lambda: torch.arange(self.size) < torch.tensor(sizes)[:, None]
-        )
+        self.register_constant("possible", self._possible)
+
+    def _possible(self) -> Tensor:
+        """Which index each channel has, `[channels, size]`."""
+        every = torch.ones(self.channels or 1, self.size, dtype=torch.bool)  # refused if too large
+        if self.sizes is None:
+            return every
+        return every & (torch.arange(self.size) < torch.tensor(self.sizes)[:, None])
 
     @classmethod
     def for_codes(cls, codes: CodeSpace, sites: tuple[int, ...], **arguments: object) -> Self:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from narrows.distributions import Family, Normal, SpikeSlab, normal_normal
 from narrows.latent import Latent
 from narrows.priors.base import ValuePrior
+from narrows.saving.arguments import check_draws
 
 
 class Independent(ValuePrior):
@@ -99,8 +100,7 @@ class Factorial(Independent):
         draws: int = 1,
     ) -> None:
         super().__init__(sites, dim)
-        if draws < 1:
-            raise ValueError(f"Factorial: draws must be at least 1, got {draws}")
+        check_draws("Factorial", draws)
         self.family: Family = Normal() if family is None else family
         self.kl = kl
         self.draws = draws

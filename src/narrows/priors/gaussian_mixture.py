@@ -14,6 +14,7 @@ from narrows.functional.conditionals import Conditionals
 from narrows.latent import Latent
 from narrows.priors.base import ValuePrior
 from narrows.priors.grid_cells import Cells, interval
+from narrows.saving.arguments import check_draws
 
 _MOST_CODES = 100_000  # that EM looks at; more change a mixture of full covariances little
 
@@ -81,10 +82,11 @@ class GaussianMixture(ValuePrior):
     ) -> None:
         super().__init__(sites, dim)
         positive = fraction > 0 and (step is None or step > 0)
-        if min(components, draws) < 1 or not positive:
+        check_draws("GaussianMixture", draws)
+        if components < 1 or not positive:
             raise ValueError(
-                "GaussianMixture: expected positive components, draws, step and fraction, got "
-                f"{components}, {draws}, {step}, {fraction}"
+                "GaussianMixture: expected positive components, step and fraction, got "
+                f"{components}, {step}, {fraction}"
             )
         self.step: float | None = step
         self.fraction: float = float(fraction)

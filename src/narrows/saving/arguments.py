@@ -37,6 +37,20 @@ def check_arguments(
             raise kind(f"{owner}: expected {name} to be {_wanted(hint)}; got {_what(given[name])}")
 
 
+MOST_DRAWS = 2**16
+"""For each example: a made-up number in a saved model could ask for any memory."""
+
+
+def check_draws(owner: str, draws: int, *, least: int = 1) -> None:
+    """Checks a number of Monte Carlo draws.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if not least <= draws <= MOST_DRAWS:
+        raise ValueError(f"{owner}: expected {least} to {MOST_DRAWS} draws, got {draws}")
+
+
 @functools.cache
 def _hints(function: Callable[..., object]) -> Mapping[str, Any]:
     """Annotations of the arguments that take one value."""

@@ -39,7 +39,9 @@ class Saved(nn.Module, Part):
         content = {name: spec(part) for name, part in self.parts().items()}
         content["format"] = FORMAT
         with sole_writer(folder):
-            content[CHECKSUM] = write_weights(folder / WEIGHTS, self.state_dict())
+            content[CHECKSUM] = write_weights(
+                folder / WEIGHTS, self.state_dict(), content.get("shape")
+            )
             write_json(folder / MODEL, content)
         return folder
 
@@ -71,7 +73,7 @@ class Saved(nn.Module, Part):
                 f"{' and no '.join(missing)}"
             )
         content = read_model(folder / MODEL, trust)
-        state = read_weights(folder / WEIGHTS, content.get(CHECKSUM))
+        state = read_weights(folder / WEIGHTS, content.get(CHECKSUM), content.get("shape"))
         with limited(state, folder / MODEL):
             model = cls.made_of({name: build(part) for name, part in content.items()})
         fill(model, state, path=folder / WEIGHTS)

@@ -7,6 +7,7 @@ refused before it takes the machine's memory.
 
 import contextlib
 import errno
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
@@ -24,21 +25,32 @@ from narrows.saving.writing import file_checksum, whole
 
 CHECKSUM = "sha256"
 """Key of `model.json` under which the checksum of the weights stands."""
+_SHAPE = "shape"
+"""Key of the weights' header under which the shape of an example stands; convolutions have any."""
 _REMEDY = "take the model's folder from a whole copy, or save it again"
 _FREE_ELEMENTS, _FREE_PARTS, _TIMES = 2**24, 1024, 8
 """Elements and registered parts that any model may have, and times as many as the weights have."""
-_FAULTS = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError)
+_FAULTS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+)
 _MAKERS = {
     torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.rand,
     torch.randint, torch.randn, torch.randperm, torch.zeros,
 }  # fmt: skip
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
-    """Writes a state whole or not at all; returns the file's checksum."""
+def write_weights(path: Path, state: Mapping[str, Tensor], shape: object = None) -> str:
+    """Writes a state whole or not at all, and the shape of an example; returns the checksum."""
+    header = None if shape is None else {_SHAPE: json.dumps(shape)}
     with whole(path) as partial:
         tensors = {name: value.detach().contiguous() for name, value in state.items()}
-        write_tensors(partial, tensors)
+        write_tensors(partial, tensors, header)
         return file_checksum(partial)
 
 
@@ -69,16 +81,24 @@ def write_tensors(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_weights(path: Path, checksum: object) -> dict[str, Tensor]:
+def read_weights(path: Path, checksum: object, shape: object = None) -> dict[str, Tensor]:
     """The state that `write_weights` wrote.
 
     Raises:
-        ValueError: if the file is truncated, or another than the one with this checksum.
+        ValueError: if the file is truncated, another than the one with this checksum, or says
+            another shape of an example.
     """
     if checksum != file_checksum(path):
         fault = "its checksum is not the one in model.json" if checksum else "it has no checksum"
         raise ValueError(f"{path} is damaged ({fault}): {_REMEDY}")
     try:
+        with safe_open(path, "pt") as file:
+            said = (file.metadata() or {}).get(_SHAPE)
+        if said not in (None, json.dumps(shape)):
+            raise ValueError(
+                f"model.json beside {path} says shape {shape}, and the weights are of a model for "
+                f"examples of shape {said}: {_REMEDY}"
+            )
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
