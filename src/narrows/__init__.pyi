@@ -20,6 +20,7 @@ from narrows import report as report
 from narrows import sparse as sparse
 from narrows import testing as testing
 from narrows import training as training
+from narrows import zoo as zoo
 from narrows.autoencoder import Autoencoder as Autoencoder
 from narrows.autoencoder import Loss as Loss
 from narrows.autoencoder import Objective as Objective

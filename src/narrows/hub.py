@@ -113,8 +113,23 @@ class Shared(Saved):
             return str(api.upload_folder(repo_id=name, folder_path=saved, commit_message=message))
 
 
-def card(parts: Mapping[str, Any], name: str, *, run: Measured | None = None) -> str:
-    """The model card: what the model is, how to use it, what was measured."""
+def card(
+    parts: Mapping[str, Any],
+    name: str,
+    *,
+    run: Measured | None = None,
+    use: str = "",
+    notes: Sequence[str] = (),
+) -> str:
+    """The model card: what the model is, how to use it, what was measured, and notes.
+
+    Args:
+        parts: what its model.json holds.
+        name: of the model.
+        run: what the table of measures is taken from; without one there is none.
+        use: the expression that loads the model; by default its name is one of the hub's.
+        notes: paragraphs at the end.
+    """
     bottleneck = _call(parts["bottleneck"])
     shape = tuple(parts["shape"])
     lines = [
@@ -131,7 +146,7 @@ def card(parts: Mapping[str, Any], name: str, *, run: Measured | None = None) ->
         "```python",
         "import narrows as nw",
         "",
-        f'model = nw.Autoencoder.from_pretrained("{name}")',
+        "model = " + (use or f'nw.Autoencoder.from_pretrained("{name}")'),
         f"code = model.encode(x)  # x: [batch, {', '.join(map(str, shape))}] in [0, 1]",
         "restored = model.decode(code)",
         "```",
@@ -141,7 +156,8 @@ def card(parts: Mapping[str, Any], name: str, *, run: Measured | None = None) ->
         *(f"| {part} | `{_call(parts[part])}` |" for part in _PARTS),
         f"| beta | {parts['beta']:g} |",
     ]
-    return "\n".join(lines + (_table(run) if run is not None else [])) + "\n"
+    lines += _table(run) if run is not None else []
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
 _PARTS = ("network", "bottleneck", "likelihood", "prior")
