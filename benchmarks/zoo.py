@@ -36,7 +36,7 @@ BITS = "--fit.rate narrows.training.Rate --fit.rate.bits_per_dim"
 DIGITS, MNIST, CIFAR10 = (
     f"--data {data} {SMALL.format(*sizes)}"
     for data, sizes in (
-        ("digits", (24, 12, 1)), ("mnist", (24, 16, 2)), ("cifar10", (32, 16, 2)),
+        ("digits", (24, 12, 1)), ("mnist", (20, 12, 2)), ("cifar10", (28, 14, 2)),
     )
 )  # fmt: skip
 STAGE = "--model.bottleneck.stage.init_args"
@@ -65,7 +65,7 @@ MODELS: Mapping[str, Made] = {
         "Vector quantisation: one of 64 codewords a site; its prior, a PixelCNN, completes codes",
         f"vq-entropy {DIGITS} --model.bottleneck.size 64 --model.bottleneck.dim 8 {BITS} 1.0 "
         "--epochs 80",
-        "--kind pixelcnn --width 12",
+        "--kind pixelcnn --width 12 --prior-options.layers 3 --prior-options.kernel 3",
         "to see what a codeword is, and to complete a code from its first half",
     ),
     "digits-vae": Made(
@@ -126,14 +126,15 @@ MODELS: Mapping[str, Made] = {
     ),
     "cifar10-sparse-lasso": Made(
         "Sparse dictionary: few of 256 atoms a site by the lasso, values refitted",
-        f"sparse-lasso {CIFAR10} --model.bottleneck.dim 16 {BITS} 1.0 --epochs 4",
+        f"sparse-lasso {CIFAR10} --data-options.train_examples 10000 --model.bottleneck.dim 16 "
+        f"{BITS} 1.0 --epochs 6",
         "",
         "to see parts of photographs as atoms; not where bits are scarce",
     ),
     "speech-rvq": Made(
         "Residual quantisation of sound: three stages of 256 codewords for 64 samples at 8,000 Hz",
-        f"speech-rvq --data audio:{PROMPTS} {SMALL.format(32, 16, 6)} {STAGE}.dim 16 "
-        "--model.bottleneck.stages 3 --epochs 4",
+        f"speech-rvq --data audio:{PROMPTS} {SMALL.format(24, 12, 6)} {STAGE}.dim 16 "
+        "--model.bottleneck.stages 3 --epochs 8",
         "",
         "to hear what a code loses; one speaker, telephone prompts",
     ),

@@ -19,7 +19,7 @@ LAYERS = [
     {"codec", "data", "export", "generation", "metrics", "testing"},
     {"interop"},
     {"training"},
-    {"report"},
+    {"report", "zoo"},
     {"compare"},
     {"choose", "explore"},
     {"cli"},

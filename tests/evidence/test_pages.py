@@ -11,8 +11,10 @@ import pytest
 from evidence import FOLDER, append, benchmarks, claims, read
 from evidence.__main__ import IMAGES, PLOTS, on_paper
 from evidence.pages import ROOT, filled, pages
+from tools.structure import ZOO
 
 MOST_BYTES, MOST_PICTURES = 4_250_000, 35  # 4 MB before explorer, tutorials and site
+MOST_OF_ZOO = 2_000_000  # weights of trained models, beside that
 SUFFIXES = {".png", ".svg", ".jpg", ".gif"}
 
 
@@ -75,7 +77,10 @@ def test_inline_markers_stand_within_a_line():
 
 
 def test_the_repository_is_small():
-    assert sum(path.stat().st_size for path in tracked()) <= MOST_BYTES
+    sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked()}
+    zoo = sum(size for name, size in sizes.items() if name.startswith(ZOO))
+    assert zoo <= MOST_OF_ZOO
+    assert sum(sizes.values()) - zoo <= MOST_BYTES
 
 
 def test_every_picture_of_the_repository_stands_on_a_page():

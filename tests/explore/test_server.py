@@ -248,11 +248,11 @@ def test_the_command_serves_until_it_is_interrupted(run):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "narrows explore --demo"),
-        (["{run}", "--demo"], "not both"),
+        (["digits-qv"], "did you mean 'digits-vq'"),
+        (["digits-vq", "--prior", "pixelcnn"], "leave --prior out"),
         (["{run}", "{run}"], "different folders"),
         (["{run}", "--port", "99999"], "a port in 0..65535"),
-        (["{run}/nothing"], "folder of a finished run"),
+        (["{run}/nothing"], "no folder of a finished run"),
         (["{run}", "--prior", "pixelcnn"], "no fitted prior"),
         (["{run}", "--data", "no such data"], "no such data"),
     ],
@@ -260,3 +260,19 @@ def test_the_command_serves_until_it_is_interrupted(run):
 def test_what_is_asked_wrongly_is_said(run, capsys, words, sentence):
     assert main(["explore", *(word.format(run=run) for word in words)]) in (1, 2)
     assert sentence in capsys.readouterr().err
+
+
+def test_without_a_name_it_opens_the_models_that_come_with_narrows(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "narrows.explore.server.serve", lambda explorer, **_: opened.append(explorer)
+    )
+    assert main(["explore"]) == 0
+    assert main(["explore", "digits-vae"]) == 0
+    names = [[subject.name for subject in explorer.subjects] for explorer in opened]
+    assert names == [["digits-vq", "digits-vae", "digits-sparse-topk"], ["digits-vae"]]
+    for model, kind in enumerate(("indices", "values", "atoms")):
+        assert opened[0].subjects[model].describe()["parts"][0]["kind"] == kind
+    draws = [subject.describe()["draw"] for subject in opened[0].subjects]
+    assert draws == ["", "", ""]  # no reason why not
+    assert opened[0].subjects[0].describe()["complete"] == ""

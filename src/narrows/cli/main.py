@@ -33,6 +33,7 @@ COMMANDS = {
     "codes": "write a table of items and their codes, such as semantic identifiers",
     "explore": "open a page on this machine where codes are changed by hand and decoded at once",
     "export": "write a run's model as torch.export or ONNX programs, or as a folder for the hub",
+    "zoo": "list the trained models that come with narrows; show one, or fetch it",
     "data": "list the data sets; with a name, show one",
     "recipes": "list the recipes",
     "check": "show versions, device and where data is looked for",

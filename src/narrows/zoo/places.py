@@ -9,6 +9,9 @@ from narrows.autoencoder import Autoencoder
 from narrows.data import Dataset
 from narrows.data import load as load_data
 from narrows.data.reading.files import cache_folder
+from narrows.recorded import FORMAT
+from narrows.saving.writing import write_text, write_yaml
+from narrows.training.run import Run, claim_folder
 from narrows.zoo.catalogue import ROOM, Entry, find
 
 VARIABLE = "NARROWS_ZOO"
@@ -51,43 +54,69 @@ def path(name: str, *, base: str | Path | None = None) -> Path:
         FileNotFoundError: if it is at none of these places.
         ValueError: if there is no such model, or a file is damaged.
     """
-    entry = find(name)
-    named = base if base is not None else os.environ.get(VARIABLE) or None
+    entry, named = find(name), _named(base)
     for folder in _folders(entry, named):
-        if folder.is_dir():
-            return entry.check(folder)
+        return entry.check(folder)
     if _is_address(named):
-        return fetch(name, base=str(named))
+        return _fetched(entry, str(named))
     raise FileNotFoundError(
-        f"the model {name!r} is not part of the wheel: it is in the folder zoo of narrows' "
-        f"repository; name that folder of a checkout, or the address of its files, in {VARIABLE} "
-        f"or by base=; to keep it: narrows zoo fetch {name} --from ADDRESS"
+        f"the model {name!r} is not installed with narrows: it is in the folder zoo of narrows' "
+        "repository; name that folder of a checkout, or the address below which its files are, by "
+        f"narrows zoo fetch {name} --from PLACE, by base= in Python or in {VARIABLE}"
     )
 
 
-def fetch(name: str, *, base: str) -> Path:
-    """Downloads a model into the cache; files that are not those listed are refused.
+def is_here(name: str, *, base: str | Path | None = None) -> bool:
+    """True if a model has a folder here, so that nothing would be downloaded; as `path` looks.
 
     Args:
         name: of the model.
-        base: address below which `NAME/model.json` and the other files are.
+        base: as `path` takes it.
 
-    Returns:
-        The folder.
+    Raises:
+        ValueError: if there is no such model.
+    """
+    return any(_folders(find(name), _named(base)))
+
+
+def as_run(name: str, *, out: str | Path, base: str | Path | None = None) -> Run:
+    """Writes a model as the folder of a run, so that every command takes it.
+
+    Its figures are those of the test split; it has no history, and no configuration to train again.
+
+    Args:
+        name: of the model.
+        out: folder, new or empty.
+        base: as `path` takes it.
+
+    Raises:
+        FileExistsError: if `out` holds something already.
+        FileNotFoundError: if the model's files are not here.
+        ValueError: if there is no such model, or a file is damaged.
+    """
+    entry, model = find(name), load(name, base=base)
+    folder = claim_folder(out)
+    test = dict(entry.figures)
+    run = Run(model, validation={}, test=test, history=[], data=entry.source, folder=folder)
+    write_text(folder / "metrics.jsonl", "")
+    content = {"data": entry.source, "data_options": dict(entry.options), "format": FORMAT}
+    write_yaml(folder / "config.yaml", content)
+    run.write(folder, None)
+    return run
+
+
+def _fetched(entry: Entry, base: str) -> Path:
+    """Downloads a model into the cache; files that are not those listed are refused.
 
     Raises:
         FileNotFoundError: if a file cannot be had from there, or is another than the one listed.
-        ValueError: if there is no such model, or the address is none.
     """
     import pooch
 
-    entry = find(name)
-    if not _is_address(base):
-        raise ValueError(f"expected an address that begins with https://, got {base!r}")
     pooch.get_logger().setLevel(logging.WARNING)
     folder = _cached(entry)
     for file, (checksum, _) in entry.files.items():
-        url = f"{base.rstrip('/')}/{name}/{file}"
+        url = f"{base.rstrip('/')}/{entry.name}/{file}"
         try:
             pooch.retrieve(url, f"sha256:{checksum}", file, folder)
         except (OSError, ValueError) as error:
@@ -111,11 +140,16 @@ def data(name: str, root: str | Path | None = None) -> Dataset:
 
 
 def _folders(entry: Entry, named: str | Path | None) -> Iterator[Path]:
-    yield ROOM / "models" / entry.name
-    if named is not None and not _is_address(named):
-        yield Path(named).expanduser() / entry.name
-    yield ROOM.parents[2] / "zoo" / entry.name  # of a checkout: src/narrows/zoo stands in it
-    yield _cached(entry)
+    """The folders that are there, in the order in which they are looked for."""
+    own = [] if named is None or _is_address(named) else [Path(named).expanduser()]
+    checkout = ROOM.parents[2] / "zoo"  # where src/narrows/zoo stands in it
+    for room in (ROOM / "models", *own, checkout, _cached(entry).parent):
+        if (room / entry.name).is_dir():
+            yield room / entry.name
+
+
+def _named(base: str | Path | None) -> str | Path | None:
+    return base if base is not None else os.environ.get(VARIABLE) or None
 
 
 def _cached(entry: Entry) -> Path:
