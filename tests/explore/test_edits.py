@@ -196,3 +196,17 @@ def test_completion_keeps_what_is_known_and_says_what_it_needs():
 def test_a_model_of_other_examples_is_refused():
     with pytest.raises(ValueError, match="one data set together"):
         Subject("v", model_of("plain"), usual=X, display=Display((1, 9, 9)))
+
+
+def test_an_atom_that_is_switched_on_is_not_rounded_away():
+    """Its usual coefficient is one that a file holds, also where signs vary."""
+    data, model = nw.data.load("digits"), nw.zoo.load("digits-sparse-topk")
+    usual = data.test.batch(torch.arange(64))
+    subject = Subject("s", model, usual=usual, display=Display(data.shape))
+    space, code = model.bottleneck.codes, model.prior.quantize(model.encode(usual[:1]))
+    found = subject.palette(code, part=0, site=(2, 2))
+    for choice in found["choices"]:
+        atom = choice["place"][-1]
+        moved = changed(space, code, change=Change(0, tuple(choice["place"]), choice["value"]))
+        atoms, values = tensors(model.prior.quantize(moved))
+        assert atom in atoms[0, 2, 2][values[0, 2, 2] != 0].tolist()

@@ -203,14 +203,14 @@ def test_another_file_from_an_address_is_refused_and_not_kept(elsewhere, address
     break_weights(tmp_path / "web" / "digits-fsq")
     with pytest.raises(FileNotFoundError, match=r"model.safetensors does not give.*hash"):
         nw.zoo.load("digits-fsq", base=address)
-    with pytest.raises(ValueError, match="model.safetensors is damaged .it is missing"):
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged .it is missing"):
         nw.zoo.load("digits-fsq")
 
 
 def test_a_damaged_list_is_named(tmp_path):
     text = (catalogue.ROOM / catalogue.INDEX).read_text()
     (tmp_path / "index.json").write_text(text.replace('"digits-vq"', '"digits-qv"'))
-    with pytest.raises(ValueError, match="index.json is damaged or was edited"):
+    with pytest.raises(ValueError, match=r"index.json is damaged or was edited"):
         catalogue.read(tmp_path / "index.json")
 
 

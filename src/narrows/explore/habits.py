@@ -54,16 +54,16 @@ def _habit(space: CodeSpace, code: Code) -> Habit:
 
 
 def _of_atoms(atoms: Tensor, values: Tensor, size: int) -> Habit:
-    """Atoms by use; the usual coefficient is the mean one where it is active."""
+    """Atoms by use; the usual coefficient is as large as the mean one, with its sign."""
     active = (values != 0).to(values)
-    use = torch.zeros(size).index_add(0, atoms, active)
-    total = torch.zeros(size).index_add(0, atoms, values)
-    usual = total / use.clamp(min=1)
-    # A mean may vanish where the sign varies; and some atoms were never used.
-    floor = values.abs().sum() / active.sum().clamp(min=1)
-    floor = torch.where(floor > 0, floor, torch.ones(()))
-    usual = torch.where(usual.abs() < 0.1 * floor, floor, usual)
-    return Habit([_order(use)], usual.tolist())
+    use, total, magnitude = (
+        torch.zeros(size).index_add(0, atoms, one) for one in (active, values, values.abs())
+    )
+    overall = values.abs().sum() / active.sum().clamp(min=1)
+    overall = torch.where(overall > 0, overall, torch.ones(()))
+    # The mean itself may vanish where the sign varies, and be rounded to 0.
+    usual = torch.where(use > 0, magnitude / use.clamp(min=1), overall)
+    return Habit([_order(use)], torch.where(total < 0, -usual, usual).tolist())
 
 
 def _order(weight: Tensor) -> list[int]:

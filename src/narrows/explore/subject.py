@@ -57,7 +57,7 @@ class Subject:
         self.display = display
         self.folder = folder
         self.space = model.bottleneck.codes
-        self._codes: Code = model.encode(usual)
+        self._codes: Code = model.prior.quantize(model.encode(usual))
         self.habits: list[Habit] = habits(self.space, self._codes)
 
     def describe(self) -> Json:

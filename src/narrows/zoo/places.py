@@ -30,7 +30,7 @@ def load(name: str, *, base: str | Path | None = None) -> Autoencoder:
         ValueError: if there is no such model, or a file is damaged.
 
     Example:
-        >>> import narrows as nw
+        >>> import torch, narrows as nw
         >>> model = nw.zoo.load("digits-vq")
         >>> images = nw.data.load("digits").test.batch(torch.arange(2))
         >>> model.encode(images).shape
