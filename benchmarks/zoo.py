@@ -39,6 +39,7 @@ DIGITS, MNIST, CIFAR10 = (
         ("digits", (24, 12, 1)), ("mnist", (20, 12, 2)), ("cifar10", (28, 14, 2)),
     )
 )  # fmt: skip
+PART = "--data-options.train_examples"
 STAGE = "--model.bottleneck.stage.init_args"
 PROMPTS = "/usr/share/asterisk/sounds/en_US_f_Allison"
 
@@ -98,13 +99,13 @@ MODELS: Mapping[str, Made] = {
         "Rounded numbers that are trained for the bits of their file",
         f"rounded {MNIST} {BITS} 0.2 --epochs 4",
         "",
-        "to compress digits at the least distortion for their bits",
+        "to compress digits into files whose bits it was trained for",
     ),
     "mnist-categorical": Made(
         "Categorical: two variables of 16 values a site, by Gumbel-softmax",
         f"categorical-gumbel {MNIST} {BITS} 0.2 --fit.callbacks [] --epochs 4",
         "",
-        "where a random discrete code is wanted; the others have less distortion for their bits",
+        "where a random discrete code is wanted",
     ),
     "cifar10-vq-fast": Made(
         "Vector quantisation: one of 512 codewords for 4 x 4 pixels, 576 bits an image",
@@ -114,27 +115,26 @@ MODELS: Mapping[str, Made] = {
     ),
     "cifar10-rvq": Made(
         "Residual quantisation: four stages of 256 codewords, coarse to fine",
-        f"rvq {CIFAR10} {STAGE}.size 256 {STAGE}.dim 16 {BITS} 0.5 --epochs 5",
+        f"rvq {CIFAR10} {PART} 20000 {STAGE}.size 256 {STAGE}.dim 16 {BITS} 0.5 --epochs 5",
         "",
-        "to see what each stage adds, by leaving out the later ones",
+        "to see what each stage adds",
     ),
     "cifar10-rounded-hyper": Made(
         "Rounded numbers whose means and scales a small side code tells, its bits counted",
-        f"rounded-hyper {CIFAR10} --model.bottleneck.dim 8 {BITS} 0.5 --epochs 5",
+        f"rounded-hyper {CIFAR10} {PART} 20000 --model.bottleneck.dim 8 {BITS} 0.5 --epochs 5",
         "",
-        "to compress small photographs at the least distortion for their bits",
+        "to compress small photographs into files whose bits it was trained for",
     ),
     "cifar10-sparse-lasso": Made(
         "Sparse dictionary: few of 256 atoms a site by the lasso, values refitted",
-        f"sparse-lasso {CIFAR10} --data-options.train_examples 10000 --model.bottleneck.dim 16 "
-        f"{BITS} 1.0 --epochs 6",
+        f"sparse-lasso {CIFAR10} {PART} 6000 --model.bottleneck.dim 16 {BITS} 1.0 --epochs 5",
         "",
         "to see parts of photographs as atoms; not where bits are scarce",
     ),
     "speech-rvq": Made(
         "Residual quantisation of sound: three stages of 256 codewords for 64 samples at 8,000 Hz",
         f"speech-rvq --data audio:{PROMPTS} {SMALL.format(24, 12, 6)} {STAGE}.dim 16 "
-        "--model.bottleneck.stages 3 --epochs 8",
+        "--model.bottleneck.stages 3 --epochs 5",
         "",
         "to hear what a code loses; one speaker, telephone prompts",
     ),
