@@ -97,7 +97,7 @@ def test_a_few_test_examples_measure_what_is_listed_of_all(name):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="no model 'digits-qv'; did you mean 'digits-vq'"):
         nw.zoo.load("digits-qv")
-    with pytest.raises(ValueError, match="it has .*digits-fsq, digits-"):
+    with pytest.raises(ValueError, match=r"it has .*digits-fsq, digits-"):
         nw.zoo.path("nothing like it")
 
 
