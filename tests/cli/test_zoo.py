@@ -31,7 +31,7 @@ def test_a_model_is_shown_found_and_fetched(capsys, tmp_path):
 
 
 def test_what_is_not_here_is_shown_from_the_list(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("narrows.zoo.places.ROOM", tmp_path / "lib" / "narrows" / "zoo")
+    monkeypatch.setattr("narrows.zoo.places.ROOM", tmp_path / "lib" / "narrows" / "zoo" / "models")
     monkeypatch.setenv("NARROWS_CACHE", str(tmp_path))
     assert main(["zoo", "show", "mnist-rounded"]) == 0
     shown = capsys.readouterr().out

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import narrows as nw
-from benchmarks.zoo import IN_WHEEL, MODELS, commands
 from narrows.training.evaluation import evaluate
 from narrows.zoo import catalogue, places
+from zoo.build import IN_WHEEL, MODELS, commands
 
 ROOT = Path(__file__).parents[2]
 NAMES = [entry.name for entry in nw.zoo.list()]
@@ -104,7 +104,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """narrows as from a wheel without models, with an empty cache; returns an empty folder."""
-    monkeypatch.setattr(places, "ROOM", tmp_path / "lib" / "narrows" / "zoo")
+    monkeypatch.setattr(places, "ROOM", tmp_path / "lib" / "narrows" / "zoo" / "models")
     monkeypatch.setenv("NARROWS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("NARROWS_ZOO", raising=False)
     (tmp_path / "own").mkdir()
@@ -208,7 +208,7 @@ def test_the_wheel_holds_the_list_and_its_models():
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/narrows"]}
     wanted = [catalogue.ROOM / catalogue.INDEX]
     for name in IN_WHEEL:
-        wanted += sorted((catalogue.ROOM / "models" / name).iterdir())
+        wanted += sorted((catalogue.ROOM / name).iterdir())
     assert len(wanted) == 1 + 3 * len(IN_WHEEL)
     assert all(path.is_relative_to(ROOT / "src" / "narrows") for path in wanted)
     words = ["git", "-C", str(ROOT), "check-ignore", *map(str, wanted)]

@@ -47,6 +47,7 @@ _PLACES = {
     "import": "files.foreign",
     "codes": "files.codes",
     "explore": "files.explore",
+    "zoo": "files.zoo",
     "export": "files.export",
     **dict.fromkeys(("evaluate", "report"), "evaluate"),
 }

@@ -1,8 +1,8 @@
 """Small trained models: listed here, some in the wheel, the others in `zoo/` of the repository.
 
 `list` and `find` say which there are and what each measures, `load` gives a model, `data` what it
-was trained on, `path` its folder, `as_run` that of a run. `index.json` lists the checksums of all
-files, so that it does not matter from where one got them. Begin with `catalogue.py`.
+was trained on, `path` its folder, `as_run` that of a run. `models/index.json` has the checksums of
+all files, so that it does not matter from where one got them. Begin with `catalogue.py`.
 """
 
 from narrows.zoo.catalogue import Entry, find, list

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from narrows.saving.writing import check_keys, file_checksum, read_json
 
-ROOM = Path(str(files("narrows") / "zoo"))
-"""The folder that is installed: the list, and below `models` those in the wheel."""
+ROOM = Path(str(files("narrows") / "zoo" / "models"))
+"""The folder that is installed: the list, and three of the models."""
 INDEX = "index.json"
 _KEYS = ("about", "source", "options", "commands", "figures", "files")
 _REMEDY = "install narrows again"
@@ -41,7 +41,7 @@ class Entry:
     @property
     def in_wheel(self) -> bool:
         """True if the model is installed with narrows."""
-        return (ROOM / "models" / self.name).is_dir()
+        return (ROOM / self.name).is_dir()
 
     @property
     def kilobytes(self) -> float:

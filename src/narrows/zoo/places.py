@@ -142,8 +142,8 @@ def data(name: str, root: str | Path | None = None) -> Dataset:
 def _folders(entry: Entry, named: str | Path | None) -> Iterator[Path]:
     """The folders that are there, in the order in which they are looked for."""
     own = [] if named is None or _is_address(named) else [Path(named).expanduser()]
-    checkout = ROOM.parents[2] / "zoo"  # where src/narrows/zoo stands in it
-    for room in (ROOM / "models", *own, checkout, _cached(entry).parent):
+    checkout = ROOM.parents[3] / "zoo"  # where src/narrows/zoo/models stands in it
+    for room in (ROOM, *own, checkout, _cached(entry).parent):
         if (room / entry.name).is_dir():
             yield room / entry.name
 

@@ -21,7 +21,7 @@ address below which its content is found; the environment variable NARROWS_ZOO n
 """
 
 
-def run(arguments: list[str]) -> None:
+def zoo(arguments: list[str]) -> None:
     """Prints the list, or does what is asked with one model."""
     parser = parsing.parser("zoo", _ABOUT)
     parser.add_argument("verb", nargs="?", type=str, default=None, help="show, path or fetch")
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--from", type=str, default=None, help="folder or address of the models")
     parser.add_argument("--out", type=str, default=None, help="of fetch; default runs/NAME")
     config = parsing.parse(parser, arguments)
-    from narrows import zoo
+    from narrows.zoo import as_run, find, path
 
     place = config["from"]
     if config.verb is None:
@@ -38,33 +38,34 @@ def run(arguments: list[str]) -> None:
     if config.verb not in ("show", "path", "fetch") or config.name is None:
         raise UsageError(f"expected show NAME, path NAME or fetch NAME, got {config.verb}")
     if config.verb == "show":
-        print("\n".join(facts(zoo.find(config.name), place)))
+        print("\n".join(facts(find(config.name), place)))
     elif config.verb == "path":
-        print(zoo.path(config.name, base=place))
+        print(path(config.name, base=place))
     else:
         out = config.out or f"runs/{config.name}"
-        print(zoo.as_run(config.name, out=out, base=place).folder)
+        print(as_run(config.name, out=out, base=place).folder)
         print(f"next:\n  narrows explore {out}\n  narrows evaluate {out}")
 
 
 def listing(place: str | None) -> Iterator[str]:
     """One line for each model."""
-    from narrows import zoo
+    from narrows.zoo import is_here
+    from narrows.zoo import list as models
 
     yield f"{'name':22} {'bits/dim':>8} {'NMSE':>7} {'kB':>5}  {'here':4} about"
-    for entry in zoo.list():
-        f, here = entry.figures, "yes" if zoo.is_here(entry.name, base=place) else "no"
+    for entry in models():
+        f, here = entry.figures, "yes" if is_here(entry.name, base=place) else "no"
         head = f"{entry.name:22} {f['bits_per_dimension']:8.3g} {f['nmse']:7.3g}"
         yield f"{head} {entry.kilobytes:5.0f}  {here:4} {entry.about}"
 
 
 def facts(entry: "Entry", place: str | None) -> Iterator[str]:
     """A model's card, if it is here, else what the list says of it."""
-    from narrows import zoo
     from narrows.hub import CARD
+    from narrows.zoo import is_here, path
 
-    if zoo.is_here(entry.name, base=place):
-        yield (zoo.path(entry.name, base=place) / CARD).read_text(encoding="utf-8").rstrip()
+    if is_here(entry.name, base=place):
+        yield (path(entry.name, base=place) / CARD).read_text(encoding="utf-8").rstrip()
         return
     yield f"{entry.name}: {entry.about}"
     yield from (f"  {name:20} {value:.5g}" for name, value in entry.figures.items())

@@ -1,6 +1,6 @@
 """Trains the models of the zoo by their exact commands, and stores them with card and checksums.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.zoo [NAME...] [--runs runs/zoo] [--ledger]
+    OMP_NUM_THREADS=1 python -m zoo.build [NAME...] [--runs runs/zoo] [--ledger]
 
 A model whose run is finished is not trained again, so that the command goes on where it stopped.
 Sound needs the Debian package asterisk-core-sounds-en-wav, MNIST and CIFAR-10 a data root.
@@ -163,7 +163,7 @@ def trained(name: str, runs: Path) -> nw.training.Run:
 
 def store(name: str, run: nw.training.Run) -> dict[str, object]:
     """Writes a model's folder; returns its row of the list."""
-    folder = (ROOM / "models" if name in IN_WHEEL else ROOT / "zoo") / name
+    folder = (ROOM if name in IN_WHEEL else ROOT / "zoo") / name
     assert run.folder is not None
     options = read_configuration(run.folder / "config.yaml").get("data_options") or {}
     data = nw.data.load(run.data, **options)
