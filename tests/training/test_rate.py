@@ -25,11 +25,11 @@ def entropy_constrained(size=256, **learning):
 
 
 QUANTIZERS = {
-    "vq": lambda: nw.VectorQuantizer(256, 16, learning=nw.CodebookLearning(init="kmeans")),
+    "vq": lambda: nw.VectorQuantizer(1024, 16, learning=nw.CodebookLearning(init="kmeans")),
     "rvq": lambda: nw.ResidualQuantizer(nw.VectorQuantizer(64, 16), 4),
-    "simvq": lambda: nw.SimVQ(256, 16),
-    "fsq": lambda: nw.FiniteScalarQuantizer([8, 8, 8]),
-    "lfq": lambda: nw.LookupFreeQuantizer(8),
+    "simvq": lambda: nw.SimVQ(2048, 16),
+    "fsq": lambda: nw.FiniteScalarQuantizer([8, 8, 8, 8]),
+    "lfq": lambda: nw.LookupFreeQuantizer(10),
 }
 SPARSE = {
     "top-k": lambda: nw.SparseDictionary(64, 16, coder=nw.TopK(4)),
@@ -77,9 +77,13 @@ FAMILIES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
-def test_the_validation_rate_ends_within_2_per_cent_of_what_was_asked(make, bits, digits):
-    run = fitted(make(), digits, bits)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_validation_rate_ends_within_2_per_cent_of_what_was_asked(name, bits, digits):
+    if (name, bits) == ("lfq", 2.0):  # left alone, its 10 bits a site are used for 1.3 of 2.5
+        with pytest.raises(RateUnreachableError, match=r"the nearest .* reached is 1\."):
+            fitted(FAMILIES[name](), digits, bits)
+        return
+    run = fitted(FAMILIES[name](), digits, bits)
     assert run.validation["bits_per_dimension"] == pytest.approx(bits, rel=0.02)
     assert not any("asked for" in sentence for sentence in run.advice)
 
@@ -89,6 +93,12 @@ def test_a_short_run_already_comes_near_what_is_asked(digits):
     assert run.validation["bits_per_dimension"] == pytest.approx(0.5, rel=0.15)
     assert run.history[-1]["asked_bits_per_dimension"] == 0.5
     assert run.history[-1]["rate_weight"] == pytest.approx(run.model.beta)
+
+
+def test_drawn_choices_are_squeezed_only_after_they_have_learned(digits):
+    # From beta = 1 on, all choices were one and the same after 80 steps, for good.
+    run = fitted(nw.Categorical(16, 4, estimator=nw.GumbelSoftmax()), digits, 1.0, epochs=3)
+    assert run.validation["bits_per_dimension"] > 0.5
 
 
 def test_lambda_is_steered_where_the_choice_pays_for_bits(small):

@@ -38,7 +38,8 @@ class Rate(Callback):
     log(r / asked), within [-1, 1], and r is a moving average of the rate of the step's examples as
     they would be stored: rounded, under the model's own prior. After each epoch the ratio of the
     validation rate to r corrects what is aimed at, so that it is the validation rate that meets
-    what is asked.
+    what is asked. w starts at the model's own weight; where choices are drawn, at the lowest, as
+    a choice that beta has made for all examples alike passes no gradient any more.
 
     The weight is what the bottleneck declares: `Bottleneck.rate_weight` where the choice of a code
     can pay for its bits (lambda of an entropy constraint), which `fit` then makes it do; else the
@@ -128,14 +129,14 @@ class Rate(Callback):
         self._overruled = False
 
     def before_step(self, model: Autoencoder, progress: float) -> None:
-        """Sets the weight, which starts at the model's own."""
+        """Sets the weight."""
         self._late = progress >= 0.5
         if self._blind:
             return
         own = model.bottleneck.rate_weight
         self._overruled |= own is None and model.beta != self._last
         if self._weight is None:
-            self._weight = self._bounded(self._last if own is None else own)
+            self._weight = self._first(model)
         self._set(model, self._weight)
 
     def after_step(self, model: Autoencoder, loss: Loss) -> None:
@@ -236,6 +237,17 @@ class Rate(Callback):
         self._stuck = state["stuck"]
         if self._weight is not None:
             self._last = self._weight * math.exp(self._push)
+
+    def _first(self, model: Autoencoder) -> float:
+        """The model's own weight, or the lowest for choices that are drawn.
+
+        Where beta weighs more than what is learned by then, they all become one choice, and stay
+        so under any later beta: a softmax that is sure passes no gradient.
+        """
+        own = model.bottleneck.rate_weight
+        if own is None and model.bottleneck.gradient == "estimated":
+            return self.bounds[0]
+        return self._bounded(self._last if own is None else own)
 
     def _bounded(self, weight: float) -> float:
         return min(max(weight, self.bounds[0]), self.bounds[1])
