@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from narrows.bottlenecks.base import Bottleneck
 from narrows.following import Following
+from narrows.functional.examples import check_example, check_shape, is_picture, refuse_range
 from narrows.functional.in_parts import in_parts
 from narrows.hub import Shared
 from narrows.latent import Code, Latent
@@ -21,14 +22,6 @@ from narrows.networks.standardize import Restore, Standardize
 from narrows.priors.base import Prior
 from narrows.recorded import Recorded
 from narrows.saving.arguments import check_arguments
-
-_SLACK = 1e-3
-LARGEST = 2**26
-"""Values of the largest example that a model is made for; assign another number to change it.
-
-The weights of convolutions say nothing about it, so that a made-up `model.json` could ask for any
-memory; the idea is Pillow's `Image.MAX_IMAGE_PIXELS`.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +127,7 @@ class Autoencoder(Shared, Following):
         super().__init__()
         check_arguments("Autoencoder", Autoencoder.__init__, given=locals())
         self.shape: tuple[int, ...] = tuple(map(int, shape))
-        if min(self.shape, default=0) < 1:
-            raise ValueError(f"expected the shape of one example, numbers from 1, got {self.shape}")
-        if math.prod(self.shape) > LARGEST:
-            raise ValueError(
-                f"expected a shape of at most {LARGEST} values, got {self.shape}; cut examples "
-                "into tiles or windows, or set narrows.autoencoder.LARGEST if they are so large"
-            )
+        check_example(self.shape)
         network = network or (Conv() if len(shape) == 3 else Mlp())
         likelihood = likelihood or Normal()
         if not math.isfinite(beta) or beta < 0:
@@ -151,7 +138,7 @@ class Autoencoder(Shared, Following):
                 f"and {type(network).__name__} passes on {network.inputs or 'no'} inputs with "
                 "targets; a Transcoder goes with Pairs of as many inputs, and with nothing else"
             )
-        self.takes_images: bool = _is_picture(self.shape)
+        self.takes_images: bool = is_picture(self.shape)
         self.network: Network = network
         self.beta: float = float(beta)
         self.objective: Objective | None = objective
@@ -477,7 +464,7 @@ class Autoencoder(Shared, Following):
         """What the constructor takes, and the prior, which may have been fitted."""
         names = ("network", "bottleneck", "likelihood", "beta", "objective", "prior")
         found = {"shape": list(self.shape)} | {name: getattr(self, name) for name in names}
-        usual = self.takes_images == _is_picture(self.shape)
+        usual = self.takes_images == is_picture(self.shape)
         return found if usual else found | {"own_units": True}
 
     @classmethod
@@ -498,51 +485,6 @@ class Autoencoder(Shared, Following):
 
     def _check(self, x: Tensor) -> Tensor:
         """Refuses examples of another shape or kind than the model was built for."""
-        if not isinstance(x, Tensor):
-            raise TypeError(
-                f"expected a torch tensor, got {type(x).__name__}; convert with torch.as_tensor(x)"
-            )
-        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
-            hint = ""
-            if len(self.shape) == 3 and tuple(x.shape[1:]) == (*self.shape[1:], self.shape[0]):
-                hint = "; channels come first: use x.permute(0, 3, 1, 2)"
-            raise ValueError(
-                f"expected examples of shape [batch, {', '.join(map(str, self.shape))}], got "
-                f"{list(x.shape)}{hint or '; build the model for this shape or resize the data'}"
-            )
-        if not x.is_floating_point():
-            raise ValueError(
-                f"expected floating-point examples in [0, 1], got {x.dtype}; divide 8-bit "
-                "images by 255, or load them with narrows.data.from_array"
-            )
+        check_shape(x, self.shape)
         like = next(self.encoder.parameters(), x)
         return x.to(like.dtype)
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    """True for shapes that are taken for grey or colour images unless it is said otherwise."""
-    return len(shape) == 3 and shape[0] in (1, 3)
-
-
-def refuse_range(x: Tensor) -> None:
-    """Refuses images outside [0, 1]; the smallest rounding errors of a resize pass.
-
-    Raises:
-        ValueError: with the range that came, and how to bring it to [0, 1].
-    """
-    if not (isinstance(x, Tensor) and x.is_floating_point() and x.numel()):
-        return
-    low, high = (float(end) for end in torch.aminmax(x.detach()))
-    if (low >= -_SLACK and high <= 1 + _SLACK) or low != low:  # NaN is refused by the bottleneck
-        return
-    raise ValueError(
-        f"expected images in [0, 1], got values from {low:.4g} to {high:.4g}; "
-        f"{to_unit(low, high)}, or pass any_range=True to encode noisy images on purpose"
-    )
-
-
-def to_unit(low: float, high: float) -> str:
-    """What brings images of this range to [0, 1], in words."""
-    if low >= 0 and high <= 255:
-        return "divide by 255"
-    return "take (x + 1) / 2" if -1 <= low < -0.9 and high <= 1 else "scale or clamp them"

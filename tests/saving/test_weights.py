@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import narrows as nw
-from narrows import autoencoder
+from narrows.functional import examples
 from narrows.networks import Conv
 from narrows.saving.writing import file_checksum
 from tests.training.states import equal
@@ -167,10 +167,10 @@ def test_a_number_of_draws_is_bounded(tmp_path, prior):
 
 
 def test_larger_examples_than_usual_are_a_matter_of_one_name(monkeypatch):
-    monkeypatch.setattr(autoencoder, "LARGEST", 63)
-    with pytest.raises(ValueError, match=r"at most 63 values.*narrows\.autoencoder\.LARGEST"):
+    monkeypatch.setattr(examples, "LARGEST", 63)
+    with pytest.raises(ValueError, match=r"63 values.*functional\.examples\.LARGEST"):
         nw.Autoencoder.for_images((1, 8, 8), nw.Identity(2))
-    monkeypatch.setattr(autoencoder, "LARGEST", 64)
+    monkeypatch.setattr(examples, "LARGEST", 64)
     nw.Autoencoder.for_images((1, 8, 8), nw.Identity(2))
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from narrows.autoencoder import to_unit
 from narrows.data.dataset import Array
+from narrows.functional.examples import to_unit
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "nct", "ntd", "own"]
 FEWEST = 10  # below this a validation and a test split would say nothing

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from narrows.autoencoder import refuse_range
 from narrows.data.dataset import Array, Dataset, Split
+from narrows.functional.examples import refuse_range
 from narrows.interop.parts import Parts, parts
 from narrows.modes import evaluating
 from narrows.saving.writing import whole

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from narrows.autoencoder import Autoencoder, refuse_range
+from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
+from narrows.functional.examples import refuse_range
 from narrows.latent import Latent
 from narrows.metrics.distortion import log_spectral_distance
 from narrows.modes import evaluating

@@ -13,9 +13,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from narrows.autoencoder import Autoencoder, refuse_range
+from narrows.autoencoder import Autoencoder
 from narrows.data.arrays import from_array
 from narrows.data.dataset import Array, Dataset
+from narrows.functional.examples import refuse_range
 from narrows.recorded import FORMAT, plain_numbers, spec
 from narrows.saving.arguments import check_arguments
 from narrows.saving.trust import trust_options
