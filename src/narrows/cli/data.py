@@ -24,6 +24,9 @@ def run(arguments: list[str]) -> None:
         "--data-options", type=dict, default={}, help="arguments of the set's own load"
     )
     parser.add_argument("--out", type=str, default=None, help="contact sheet; default NAME.png")
+    parser.add_argument(
+        "--shards", type=str, default=None, help="write the set there as shards:DIR reads it"
+    )
     config = parsing.parse(parser, arguments)
     if config.name is None:
         print("\n".join(listing(config.data_root)))
@@ -35,6 +38,8 @@ def run(arguments: list[str]) -> None:
         warnings.filterwarnings("ignore", r"\d+ of \d+ files were left out")  # all named below
         data = sources.load(config.name, root=config.data_root, **options)
     print("\n".join(facts(data)))
+    if config.shards is not None:
+        print(f"shards           {sources.write_shards(data, config.shards)}")
     if len(data.shape) == 3 and not data.own_units:
         path = Path(config.out or f"{config.name.partition(':')[0]}.png")
         contact_sheet(data, path)

@@ -9,6 +9,8 @@ from narrows.data.batching import batches
 from narrows.data.dataset import Dataset, Origin, Split
 from narrows.data.loading import load, sources
 from narrows.data.objects import from_torchvision
+from narrows.data.reading.shard_folder import write_shards
+from narrows.data.shards import from_arrays, from_shards
 
 __all__ = [
     "Dataset",
@@ -16,8 +18,11 @@ __all__ = [
     "Split",
     "batches",
     "from_array",
+    "from_arrays",
+    "from_shards",
     "from_torchvision",
     "load",
     "pairs",
     "sources",
+    "write_shards",
 ]

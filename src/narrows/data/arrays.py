@@ -10,13 +10,17 @@ from torch import Tensor
 
 from narrows.data.checks import (
     IMAGES,
+    Extent,
     Layout,
     channels_first,
     check_type,
     check_values,
     choose_layout,
+    extent,
+    slices,
 )
 from narrows.data.dataset import Array, Dataset, Split
+from narrows.data.joined import Joined, numbers, tensor_of
 from narrows.data.mapped import MappedSplit
 from narrows.data.splitting import Rows, split_rows
 
@@ -141,7 +145,7 @@ def pairs(
 
 
 def divide(
-    array: ArrayLike | Tensor,
+    array: ArrayLike | Tensor | Joined,
     labels: ArrayLike | Tensor | None,
     *,
     name: str,
@@ -152,63 +156,61 @@ def divide(
     """`from_array` for examples that may have their parts and their classes already.
 
     Args:
-        array: the examples.
+        array: the examples, or where they are.
         labels: `[n]` classes, or None.
         name: shown with every number.
         division: which examples are for what.
         layout: what the axes are.
         classes: names of the labels 0, 1, ..., if they have any.
     """
-    values = _numbers(array)
+    given = array if isinstance(array, Joined) else _Held(numbers(array))
+    values = given.header
     check_type(values, layout)
     chosen = choose_layout(values.shape, layout)
     images = chosen in IMAGES
-    low, high = check_values(values, images=images)
-    names, numbers = _classes(labels, len(values), tuple(map(str, classes)))
-    rows = division.rows(len(values), numbers)
-    stored = channels_first(values, chosen)
+    low, high = check_values(given.extents(), values.dtype, images=images)
+    names, found = _classes(labels, len(values), tuple(map(str, classes)))
+    rows = division.rows(len(values), found)
     features = None if images else int(chosen == "ntd")
-    whole = _whole(stored, None if numbers is None else torch.from_numpy(numbers), features)
+    whole = given.split(chosen, None if found is None else torch.from_numpy(found), features)
     train, held, test = (whole.take(torch.from_numpy(part)) for part in rows)
     kind = "images" if images else "vectors" if values.ndim == 2 else "examples in their own units"
     note = (
         f"{len(values)} {kind}, layout {chosen}, {values.dtype} with range {low:.4g} to "
         f"{high:.4g}, {division}"
     )
+    note += f", shuffled in buffers of {whole.buffer:,}" if whole.buffer else ""
     return Dataset(name, train, held, test, classes=names, note=note)
 
 
-def _numbers(array: ArrayLike | Tensor) -> Array:
-    """The numbers of an array or a tensor; bfloat16 and float8, which NumPy lacks, as float32."""
-    if not isinstance(array, Tensor):
-        try:
-            return np.asanyarray(array)
-        except ValueError as error:  # of lists of unequal lengths
-            raise ValueError(f"expected an array, all rows of one shape, got {error}") from None
-    tensor = array.detach().cpu()
-    foreign = tensor.is_floating_point() and (tensor.dtype == torch.bfloat16 or tensor.itemsize < 2)
-    return (tensor.float() if foreign else tensor).numpy()
+@dataclass(frozen=True)
+class _Held:
+    """Examples in one array, in memory or mapped."""
 
+    header: Array
 
-def _whole(values: Array, labels: Tensor | None, features: int | None) -> Split:
-    """All examples, in memory or where a mapped array has them."""
-    if isinstance(values, np.memmap):
-        if not values.dtype.isnative:
-            raise ValueError(f"a mapped array must have this machine's byte order: {values.dtype}")
-        rows = torch.arange(len(values))
-        return MappedSplit(torch.from_numpy(values), rows, labels=labels, features=features)
-    if features is not None and values.ndim > 2:
-        values = values.astype(np.float32)
-    elif values.dtype == bool:
-        values = values.astype(np.uint8) * np.uint8(255)
-    elif features is None and values.dtype.kind == "f":
-        scaled = values.astype(np.float32, copy=False) * np.float32(255)
-        # Half a float32 step of 255 is 8e-6: closer than this, v was k/255 when it was made.
-        exact = np.abs(scaled - np.rint(scaled)).max() < 3e-5
-        values = np.rint(scaled).astype(np.uint8) if exact else values
-    if values.dtype != np.uint8:
-        values = values.astype(np.float32)
-    return Split(torch.from_numpy(np.ascontiguousarray(values)), labels, features)
+    def extents(self) -> list[Extent]:
+        """Smallest and largest value."""
+        return [extent(slices(self.header))]
+
+    def split(self, layout: Layout, labels: Tensor | None, features: int | None) -> Split:
+        """All examples, in memory or where a mapped array has them."""
+        values = channels_first(self.header, layout)
+        if isinstance(values, np.memmap):
+            rows = torch.arange(len(values))
+            return MappedSplit(tensor_of(values), rows, labels=labels, features=features)
+        if features is not None and values.ndim > 2:
+            values = values.astype(np.float32)
+        elif values.dtype == bool:
+            values = values.astype(np.uint8) * np.uint8(255)
+        elif features is None and values.dtype.kind == "f":
+            scaled = values.astype(np.float32, copy=False) * np.float32(255)
+            # Half a float32 step of 255 is 8e-6: closer than this, v was k/255 when it was made.
+            exact = np.abs(scaled - np.rint(scaled)).max() < 3e-5
+            values = np.rint(scaled).astype(np.uint8) if exact else values
+        if values.dtype != np.uint8:
+            values = values.astype(np.float32)
+        return Split(torch.from_numpy(np.ascontiguousarray(values)), labels, features)
 
 
 def _classes(
@@ -217,7 +219,7 @@ def _classes(
     """Class names and `[n]` class numbers of labels that may be names or integers."""
     if labels is None:
         return None, None
-    given = np.asarray(_numbers(labels))
+    given = np.asarray(numbers(labels))
     way_out = "; to go without labels, pass labels=None (in a file of arrays: labels=none)"
     if given.shape != (n,):
         hint = " (one-hot: use .argmax(1))" if given.shape[:1] == (n,) and given.ndim == 2 else ""
@@ -233,6 +235,6 @@ def _classes(
         )
     if known and given.dtype.kind in "iu" and given.min() >= 0 and given.max() < len(known):
         return known, given.astype(np.int64)
-    names, numbers = np.unique(given, return_inverse=True)
+    names, places = np.unique(given, return_inverse=True)
     text = np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names
-    return tuple(str(label) for label in text), numbers.astype(np.int64)
+    return tuple(str(label) for label in text), places.astype(np.int64)

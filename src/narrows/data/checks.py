@@ -1,15 +1,19 @@
 """What an array of examples may be: its layout, its type, its values."""
 
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from narrows.data.dataset import Array
 from narrows.functional.examples import to_unit
 
 Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "nct", "ntd", "own"]
+Values = TypeVar("Values", Array, Tensor)
 FEWEST = 10  # below this a validation and a test split would say nothing
 LARGEST = 1e15  # in magnitude: sums of squares fit in float32
+_CHUNK = 1 << 22  # values looked at together
 _CHANNELS = (1, 3)
 _AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2, "nct": 3, "ntd": 3}
 IMAGES = ("nchw", "nhwc", "nhw")
@@ -93,20 +97,47 @@ def infer_layout(shape: tuple[int, ...]) -> Layout:
     )
 
 
-def check_values(values: Array, *, images: bool) -> tuple[float, float]:
-    """The smallest and the largest value, a slice of rows at a time, as they will be stored."""
-    step = max(1, (1 << 24) // max(1, values[:1].size))
-    low, high, bad = np.inf, -np.inf, 0
-    for start in range(0, len(values), step):
-        part = values[start : start + step]
+class Extent(NamedTuple):
+    """Smallest and largest of some values as they will be stored, and how many are no numbers."""
+
+    low: float
+    high: float
+    bad: int
+    size: int
+
+
+def extent(parts: Iterable[Array]) -> Extent:
+    """The extent of values that come a part at a time."""
+    low, high, bad, size = np.inf, -np.inf, 0, 0
+    for part in parts:
+        size += part.size
         if part.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 part = part.astype(np.float32, copy=False)
             bad += int(np.isnan(part).sum() + (np.abs(part) > LARGEST).sum())
         low, high = min(low, part.min().item()), max(high, part.max().item())
+    return Extent(low, high, bad, size)
+
+
+def slices(values: Array) -> Iterator[Array]:
+    """An array a few rows at a time."""
+    step = max(1, _CHUNK // max(1, values[:1].size))
+    return (values[start : start + step] for start in range(0, len(values), step))
+
+
+def check_values(found: Sequence[Extent], dtype: np.dtype, *, images: bool) -> tuple[float, float]:
+    """The smallest and the largest of all values, if they can be examples.
+
+    Args:
+        found: of each file or array.
+        dtype: of the values.
+        images: False for data in their own units.
+    """
+    bad, size = sum(part.bad for part in found), sum(part.size for part in found)
+    low, high = min(part.low for part in found), max(part.high for part in found)
     if bad:
         raise ValueError(
-            f"{bad} of {values.size} values are NaN or infinite, or beyond {LARGEST:g}; remove, "
+            f"{bad} of {size} values are NaN or infinite, or beyond {LARGEST:g}; remove, "
             "replace or scale them first"
         )
     if low == high:
@@ -114,13 +145,13 @@ def check_values(values: Array, *, images: bool) -> tuple[float, float]:
             f"every value is {low:.4g} in float32: a constant array has nothing to learn; check "
             "how it was read"
         )
-    if images and values.dtype.kind == "f" and (low < 0 or high > 1):
+    if images and dtype.kind == "f" and (low < 0 or high > 1):
         raise ValueError(
             f"float images must lie in [0, 1], got values from {low:.4g} to {high:.4g}; "
             f"{to_unit(low, high)}, or for other data pass layout='nct' or 'ntd' (sequences) or "
             "layout='own' (maps)"
         )
-    if images and values.dtype == np.uint8 and high == 1:
+    if images and dtype == np.uint8 and high == 1:
         raise ValueError(
             "uint8 images count 0..255, but these hold only 0 and 1; convert with "
             ".astype(bool) if 1 means white"
@@ -128,8 +159,10 @@ def check_values(values: Array, *, images: bool) -> tuple[float, float]:
     return low, high
 
 
-def channels_first(values: Array, layout: Layout) -> Array:
+def channels_first(values: Values, layout: Layout) -> Values:
     """The same numbers as `[n, channels, height, width]` or `[n, d]`, without copying."""
     if layout == "nhw":
         return values[:, None]
-    return np.moveaxis(values, -1, 1) if layout == "nhwc" else values
+    if layout != "nhwc":
+        return values
+    return values.movedim(-1, 1) if isinstance(values, Tensor) else np.moveaxis(values, -1, 1)

@@ -1,9 +1,8 @@
 """A data set: three splits of examples with what they are."""
 
-import hashlib
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
@@ -12,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from narrows.data.statistics import Statistics, statistics
 from narrows.saving.arguments import Part
 
 Array: TypeAlias = NDArray[Any]
 """A NumPy array of any element type."""
-_CHUNK = 1 << 24  # values looked at together, so that statistics need little memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +85,12 @@ class Split(Part):
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one example: `(channels, height, width)`, `(d,)`, ..."""
-        return tuple(self._storage.shape[1:])
+        return tuple(self.images.shape[1:])
 
     @property
     def dtype(self) -> torch.dtype:
         """How values are stored: uint8 or float32."""
-        return self._storage.dtype
-
-    @property
-    def _storage(self) -> Tensor:
-        """The tensor that holds the examples, these and perhaps others."""
-        return self.images
+        return self.images.dtype
 
     @property
     def device(self) -> torch.device:
@@ -243,36 +237,35 @@ class Dataset(Part):
         about each feature's own mean, averaged over features: what does not vary explains nothing.
         Of pairs, of the targets.
         """
-        if not self.own_units:
-            return _variance(self.train)
-        return float(self._moments[1][self.inputs :].mean())
+        return float(self._known.variance[self.inputs :].mean())
 
     @property
     def input_variance(self) -> float | None:
         """The same of the inputs of pairs; None where examples are no pairs."""
-        return float(self._moments[1][: self.inputs].mean()) if self.inputs else None
+        return float(self._known.variance[: self.inputs].mean()) if self.inputs else None
 
     @cached_property
     def means(self) -> Tensor:
         """Mean of each feature over the training split, in float64.
 
-        Features are the axis that `Split.features` names, the channels of images; the shape is
-        such that it broadcasts over examples.
+        Features are the axis that `Split.features` names; of images all values are one. The shape
+        is such that it broadcasts over examples.
         """
-        return self._moments[0]
+        shape = [1] * len(self.shape)
+        shape[self.train.features or 0] = -1
+        return self._known.mean.view(shape)
 
     @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        return _feature_moments(self.train)
+    def _known(self) -> Statistics:
+        return statistics(self.train)
 
     @cached_property
     def fingerprint(self) -> str:
         """Checksum of the examples and labels of all splits: what a run's figures depend on."""
-        digest = hashlib.sha256()
+        digest = self._known.digest.copy()
         for split in (self.train, self.validation, self.test):
-            digest.update(f"{len(split)} {split.shape} {split.dtype} {split.features}".encode())
-            for values in _chunks(split):
-                digest.update(values.numpy().data)
+            if split is not self.train:
+                statistics(split, digest)
             if split.labels is not None:
                 digest.update(split.labels.cpu().numpy().data)
         return digest.hexdigest()[:16]
@@ -292,42 +285,3 @@ def as_unit(values: Tensor) -> Tensor:
     if values.dtype == torch.uint8:
         return values.to(torch.float32).div_(255)
     return values
-
-
-def _chunks(split: Split) -> Iterator[Tensor]:
-    """The stored values of a split in order, flat, a slice of rows at a time."""
-    rows = max(1, _CHUNK // max(1, math.prod(split.shape)))
-    for start in range(0, len(split), rows):
-        yield split.stored(torch.arange(start, min(start + rows, len(split)))).flatten().cpu()
-
-
-def _feature_moments(split: Split) -> tuple[Tensor, Tensor]:
-    """Mean of each feature, and the variance about it, in float64."""
-    axis = split.features or 0
-
-    def rows() -> Iterator[Tensor]:
-        for part in _chunks(split):
-            values = as_unit(part).double().unflatten(0, (-1, *split.shape))
-            yield values.movedim(1 + axis, -1).flatten(0, -2)
-
-    count = sum(len(part) for part in rows())
-    mean = torch.stack([part.sum(0) for part in rows()]).sum(0) / count
-    squares = torch.stack([(part - mean).square().sum(0) for part in rows()]).sum(0)
-    shape = [1] * len(split.shape)
-    shape[axis] = len(mean)
-    return mean.view(shape), squares / count
-
-
-def _variance(split: Split) -> float:
-    """Scalar variance in float64, exact for uint8."""
-    numbers = math.prod(split.shape)
-    if split.dtype == torch.uint8:
-        counts = torch.zeros(256, dtype=torch.float64)
-        for values in _chunks(split):
-            counts += torch.bincount(values, minlength=256).double()
-        level = torch.arange(256, dtype=torch.float64) / 255
-        mean = (counts * level).sum() / counts.sum()
-        return float((counts * (level - mean).square()).sum() / counts.sum())
-    mean = sum(float(values.double().sum()) for values in _chunks(split)) / (numbers * len(split))
-    squares = sum(float((values.double() - mean).square().sum()) for values in _chunks(split))
-    return squares / (numbers * len(split))

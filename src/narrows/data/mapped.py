@@ -1,24 +1,92 @@
 """Data larger than memory: a split whose examples stay in files until a batch is cut."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from narrows.data.checks import Extent
 from narrows.data.dataset import Split
 
 LARGE = 4 << 30  # bytes from which arrays are mapped instead of read
+_BUFFER = 1 << 29  # bytes of the rows that are shuffled together by default
+
+
+class Source(ABC):
+    """A file of examples that reads some of them on demand.
+
+    Attributes:
+        shape: `(n, *example)`.
+        dtype: uint8, bool, or floats of any width.
+        extent: of all its values, if it is known.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    extent: Extent | None = None
+
+    @abstractmethod
+    def read(self, rows: Tensor) -> Tensor:
+        """The examples of these rows, `[b, *example]`.
+
+        Raises:
+            ValueError: if the file is no longer what it was when it was opened.
+        """
+
+
+Rows: TypeAlias = Tensor | Source
+"""Where examples come from: a tensor, which may be mapped, or a source."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file as it was when it was opened: whoever reads it later, reads the same.
+
+    A mapped file that becomes shorter would end the process, and one that is written anew would
+    give an epoch two kinds of examples.
+    """
+
+    path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp":
+        """The stamp of a file as it is now."""
+        found = path.stat()
+        return cls(path, found.st_size, found.st_mtime_ns)
+
+    def check(self) -> None:
+        """Refuses a file that is not what it was.
+
+        Raises:
+            ValueError: with the file and what to do.
+        """
+        remedy = "put back what was there, and resume; or start a new run on what is there now"
+        try:
+            now = Stamp.of(self.path)
+        except FileNotFoundError:
+            raise ValueError(f"{self.path} is gone since it was opened: {remedy}") from None
+        if now != self:
+            raise ValueError(
+                f"{self.path} has changed since it was opened ({self.size:,} bytes then, "
+                f"{now.size:,} now): {remedy}"
+            )
 
 
 class MappedSplit(Split):
-    """A split over some rows of memory-mapped arrays, cut and converted like any other.
+    """A split over some rows of files, cut and converted like any other.
 
-    The system reads the pages that a batch touches and keeps as many as memory allows, shared
-    between the processes of one machine.
+    Of mapped arrays the system reads the pages that a batch touches and keeps as many as memory
+    allows, shared between the processes of one machine.
 
     Args:
         source: all rows of the file, or of the files one after the other, in the layout of
-            `Split.images`, on the CPU: uint8, bool, or floats of any width.
+            `Split.images`, on the CPU.
         rows: `[n]` int64, those of this split.
         labels: `[n]` int64 class numbers of these rows, or None.
         device: where batches are made.
@@ -26,13 +94,13 @@ class MappedSplit(Split):
         buffer: rows that training shuffles together (`batching.permutation`); None: all.
     """
 
-    sources: tuple[Tensor, ...]
+    sources: tuple[Rows, ...]
     rows: Tensor
     target: torch.device
 
     def __init__(
         self,
-        source: Tensor | Sequence[Tensor],
+        source: Rows | Sequence[Rows],
         rows: Tensor,
         *,
         labels: Tensor | None = None,
@@ -40,10 +108,11 @@ class MappedSplit(Split):
         features: int | None = None,
         buffer: int | None = None,
     ) -> None:
-        sources = (source,) if isinstance(source, Tensor) else (*source,)
+        sources = (*source,) if isinstance(source, Sequence) else (source,)
         label = None if labels is None else labels[:1]
-        checked = Split(_converted(sources[0][: min(1, len(rows))]), label, features)
-        starts = torch.tensor([0, *map(len, sources)]).cumsum(0)
+        empty = torch.empty(min(1, len(rows)), *sources[0].shape[1:], dtype=sources[0].dtype)
+        checked = Split(_converted(empty), label, features)
+        starts = torch.tensor([0, *(one.shape[0] for one in sources)]).cumsum(0)
         self.__dict__.update(  # the class is frozen
             sources=sources, rows=rows, labels=labels, target=torch.device(device),
             features=checked.features, buffer=buffer, _starts=starts,
@@ -58,13 +127,14 @@ class MappedSplit(Split):
         return self._read(self.rows)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What examples are converted to: uint8 or float32."""
-        return torch.uint8 if self._storage.dtype in (torch.bool, torch.uint8) else torch.float32
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: `(channels, height, width)`, `(d,)`, ..."""
+        return tuple(self.sources[0].shape[1:])
 
     @property
-    def _storage(self) -> Tensor:
-        return self.sources[0]
+    def dtype(self) -> torch.dtype:
+        """What examples are converted to: uint8 or float32."""
+        return torch.uint8 if self.sources[0].dtype in (torch.bool, torch.uint8) else torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -87,14 +157,13 @@ class MappedSplit(Split):
     def _read(self, rows: Tensor) -> Tensor:
         """Rows by their number in all files, converted."""
         if len(self.sources) == 1:
-            return _converted(self.sources[0].index_select(0, rows))
+            return _converted(read(self.sources[0], rows))
         starts: Tensor = self.__dict__["_starts"]
         file = torch.bucketize(rows, starts, right=True) - 1
         found = torch.empty(len(rows), *self.shape, dtype=self.dtype)
         for number in file.unique().tolist():
             here = (file == number).nonzero()[:, 0]
-            part = self.sources[number].index_select(0, rows[here] - starts[number])
-            found[here] = _converted(part)
+            found[here] = _converted(read(self.sources[number], rows[here] - starts[number]))
         return found
 
     def _with(
@@ -104,6 +173,17 @@ class MappedSplit(Split):
             self.sources, rows, labels=labels, device=device, features=self.features,
             buffer=self.buffer,
         )  # fmt: skip
+
+
+def read(source: Rows, rows: Tensor) -> Tensor:
+    """Some rows of a tensor or a source."""
+    return source.index_select(0, rows) if isinstance(source, Tensor) else source.read(rows)
+
+
+def usual_buffer(example: Sequence[int], dtype: torch.dtype) -> int:
+    """Rows of this shape and type that half a GiB holds, and at least 1,024."""
+    values = torch.Size(example).numel()
+    return max(1024, _BUFFER // max(1, values * dtype.itemsize))
 
 
 def _converted(rows: Tensor) -> Tensor:

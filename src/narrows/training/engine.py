@@ -41,10 +41,13 @@ class Engine(Recorded):
             and decoder compute each micro-batch twice; docs/training.md says which do.
         channels_last: keep images and kernels channels-last in memory; "auto" times both.
         compile: run the networks through `torch.compile`.
+        workers: processes of each rank that read the next batches meanwhile, for data on a disk
+            that is slow; no number depends on it.
 
     Raises:
-        ValueError: if accumulate is below 1, the weights would be in half precision, or the
-            strategy is another, or one that cannot be had together with what else is asked.
+        ValueError: if accumulate is below 1, workers below 0, the weights would be in half
+            precision, or the strategy is another, or one that cannot be had together with what else
+            is asked.
     """
 
     accelerator: str = "auto"
@@ -56,8 +59,11 @@ class Engine(Recorded):
     accumulate: int = 1
     channels_last: bool | Literal["auto"] = False
     compile: bool = False
+    workers: int = 0
 
     def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
         if self.precision not in (*get_args(Precision), "auto"):

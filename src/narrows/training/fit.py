@@ -349,7 +349,8 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
     """What must not change when a run is resumed: all that its numbers depend on."""
     fit_arguments = {k: v for k, v in config["fit"].items() if k not in ("checkpoints", "engine")}
     engine = dict(config["fit"]["engine"]["init_args"])
-    engine.pop("strategy", None)  # where weights lie does not change any number
+    for name in ("strategy", "workers"):  # where weights lie and who reads changes no number
+        engine.pop(name, None)
     fit_arguments["engine"] = engine
     return {
         "model": config["model"],

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from narrows.autoencoder import Autoencoder, Loss
+from narrows.data.ahead import batches_ahead
 from narrows.data.batching import batches, share, steps_per_epoch
 from narrows.data.dataset import Split
 from narrows.functional.ranks import sum_over_ranks
@@ -77,6 +79,7 @@ class Loop:
         self.seed: int = seed
         self.whole: bool = engine.accumulate > 1 and model.whole_batch
         self.train: Split = train.to(fabric.device)
+        self.workers: int = engine.workers
         self.sharded: bool = engine.sharded
         self.given: Autoencoder = model
         self.model = model = copy.deepcopy(model) if self.sharded else model
@@ -104,13 +107,16 @@ class Loop:
         self.model.train()
         if self.whole:
             self.model.micro_batch = self.batch_size
-        for micro_batches in self._rest():
+        steps, ahead = itertools.tee(self._rest())
+        parts = itertools.chain.from_iterable(ahead)
+        reading = batches_ahead(self.train, parts, workers=self.workers)
+        for micro_batches in steps:
             number = self.epoch * self.steps_per_epoch + self.step
             seed_step(self.seed, number, rank=self.fabric.global_rank, device=self.fabric.device)
             for callback in callbacks:
                 callback.before_step(self.model, number / total_steps)
             rate = self.optimization.set_rate(self.optimizer, number / total_steps)
-            losses = self._step(micro_batches, number, rate)
+            losses = self._step(micro_batches, reading, number, rate)
             for callback in callbacks:
                 callback.after_step(self.model, _joined(losses))
             self._count(micro_batches, losses)
@@ -170,7 +176,9 @@ class Loop:
             rows = share(index, rank, world)
             yield [rows] if self.whole else list(rows.split(self.batch_size))
 
-    def _step(self, micro_batches: list[Tensor], number: int, rate: float) -> list[Loss]:
+    def _step(
+        self, micro_batches: list[Tensor], reading: Iterator[Tensor], number: int, rate: float
+    ) -> list[Loss]:
         """One optimiser step and the running updates that follow it."""
         examples = sum(map(len, micro_batches))
         images: list[Tensor] = []
@@ -180,7 +188,7 @@ class Loop:
         for index in micro_batches:
             last = len(losses) == len(micro_batches) - 1
             with self._unsynchronised(enabled=not last):
-                x = self.train.batch(index)
+                x = next(reading)
                 if self.channels_last:
                     x = x.to(memory_format=torch.channels_last)
                 total, loss = self._loss(x)

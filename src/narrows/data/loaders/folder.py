@@ -64,8 +64,8 @@ def load(
         raise FileNotFoundError(f"there is no folder {argument!r}; give the path of one")
     if channels not in (None, 1, 3):
         raise ValueError(f"expected 1 or 3 channels, got {channels}")
-    sides = _sides(size)
-    gathered = Gathered(sides, channels=channels, large=large)
+    both = sides(size)
+    gathered = Gathered(both, channels=channels, large=large)
     files = {
         path.relative_to(folder).as_posix(): (path, why) for path, why in picture_files(folder)
     }
@@ -102,7 +102,8 @@ def _classes(parents: Sequence[str]) -> NDArray[np.str_] | None:
     return None if beside or len(set(parents)) < 2 else np.array(parents)
 
 
-def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width that pictures are scaled to."""
     if size is None:
         return None
     height, width = (size, size) if isinstance(size, int) else size

@@ -14,6 +14,7 @@ from narrows.data.loaders.activations.outliers import outliers
 from narrows.data.loaders.activations.shards import joined, open_shards, read_manifest
 from narrows.data.loaders.array import find_path
 from narrows.data.mapped import LARGE, MappedSplit
+from narrows.data.reading.arrays import ArrayFile
 
 ABOUT = "activations of a network, written by narrows activations"
 ARGUMENT = "DIR"
@@ -70,7 +71,7 @@ def load(  # noqa: PLR0913 (all are named)
     kept = out.kept
     contexts = joined(shards, "context")[kept]
     parts = _divided(folder, contexts, Division(fractions, seed))
-    values = [shard.values for shard in shards]
+    values = [ArrayFile(folder / shard["file"], "values") for shard in manifest["shards"]]
     train, held, test = (MappedSplit(values, kept[part], buffer=buffer) for part in parts)
     note = (
         f"{len(kept):,} activations of {manifest['layer']} {_aimed(manifest)}"

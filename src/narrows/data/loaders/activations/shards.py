@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from narrows.data.reading.listed import Listed, check_listed
 from narrows.saving.weights import write_weights
 from narrows.saving.writing import check_keys, file_checksum, read_json, write_json
 
@@ -38,26 +39,18 @@ class Rows(NamedTuple):
     inputs: int = 0
 
 
-@dataclass(frozen=True)
-class Shard:
+@dataclass(frozen=True, kw_only=True)
+class Shard(Listed):
     """What the list says of a shard.
 
     Attributes:
-        file: its name.
-        rows: how many it holds.
         batches: of the input that it was made of.
         contexts: that its rows come from.
-        bytes: size of the file.
-        sha256: checksum of the file.
         inputs: as of `Rows`.
     """
 
-    file: str
-    rows: int
     batches: int
     contexts: int
-    bytes: int
-    sha256: str
     inputs: int = 0
 
 
@@ -82,7 +75,9 @@ def write_shard(folder: Path, number: int, rows: Rows, *, batches: int) -> Shard
     checksum = write_weights(path, {"values": rows.values, "norm": norm, **indices})
     contexts = len(rows.context.unique())
     size = path.stat().st_size
-    return Shard(path.name, len(norm), batches, contexts, size, checksum, inputs)
+    return Shard(
+        path.name, len(norm), size, checksum, batches=batches, contexts=contexts, inputs=inputs
+    )
 
 
 def write_manifest(
@@ -158,7 +153,7 @@ def open_shards(folder: Path, manifest: Mapping[str, Any], *, verify: bool) -> l
     shards = [Shard(**entry) for entry in manifest["shards"]]
     if not shards:
         raise ValueError(f"{folder} lists no shard: {_REMEDY}")
-    opened = [_open(folder / shard.file, shard, verify=verify) for shard in shards]
+    opened = [_open(folder, shard, verify=verify) for shard in shards]
     first = opened[0].values
     for shard, one in zip(shards, opened, strict=True):
         if one.values.shape[1:] != first.shape[1:] or one.values.dtype != first.dtype:
@@ -170,15 +165,9 @@ def open_shards(folder: Path, manifest: Mapping[str, Any], *, verify: bool) -> l
     return opened
 
 
-def _open(path: Path, shard: Shard, *, verify: bool) -> OpenShard:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing, which {MANIFEST} lists: {_REMEDY}")
-    size = path.stat().st_size
-    if size != shard.bytes:
-        fault = f"it has {size:,} bytes and had {shard.bytes:,} when it was written"
-        raise ValueError(f"{path} is {'empty' if not size else 'damaged'} ({fault}): {_REMEDY}")
-    if verify and file_checksum(path) != shard.sha256:
-        raise ValueError(f"{path} is damaged (its checksum is not the listed one): {_REMEDY}")
+def _open(folder: Path, shard: Shard, *, verify: bool) -> OpenShard:
+    path = folder / shard.file
+    check_listed(folder, shard, verify=verify, named=MANIFEST, remedy=_REMEDY)
     with _damage_named(path), safe_open(path, framework="pt") as file:
         found = OpenShard(*(file.get_tensor(name) for name in OpenShard._fields))
     if found.values.dim() != 2 or any(len(part) != shard.rows for part in found):
