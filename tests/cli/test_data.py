@@ -61,3 +61,16 @@ def test_what_is_left_out_is_listed_once_and_nothing_else_is_said_of_it(tmp_path
 def test_an_unknown_set_is_answered_with_a_guess(capsys, name):
     assert main(["data", name]) == 1
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_a_set_is_written_as_shards_and_read_again(capsys, tmp_path):
+    arguments = ["--out", str(tmp_path / "sheet.png")]
+    folder = tmp_path / "written"
+    assert main(["data", "digits", "--shards", str(folder), *arguments]) == 0
+    assert f"shards           {folder}" in capsys.readouterr().out
+    assert main(["data", f"shards:{folder}", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "1,257 training, 180 validation, 360 test" in text
+    assert "8 122, 9 126 (training)" in text
+    assert main(["data", "digits", "--shards", str(folder), *arguments]) == 1
+    assert "choose another folder" in capsys.readouterr().err
