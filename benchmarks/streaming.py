@@ -42,7 +42,8 @@ from narrows.data.mapped import MappedSplit, read
 from narrows.training import Engine, Optimization, keep_memory
 from narrows.training.loop import Loop
 
-STEPS, SHARDS, FEW = 10, 50, 1000
+STEPS, FEW = 10, 1000
+SHARDS = {"vectors": 16, "images": 50}
 SIZES = {"vectors": 1_000_000, "images": 500_000}
 EXAMPLES = {"vectors": "vectors of 768, float16", "images": "images of 3x64x64, 8 bits"}
 BATCH = {"vectors": 256, "images": 64}
@@ -60,7 +61,7 @@ def make_vectors(folder: Path, n: int) -> None:
     """Shards of vectors in a space of 64 dimensions and noise, float16."""
     random = np.random.default_rng(0)
     mixing = random.normal(size=(64, 768)).astype(np.float32)
-    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS)):
+    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS["vectors"])):
         codes = random.normal(size=(len(rows), 64)).astype(np.float32)
         noise = random.normal(size=(len(rows), 768)).astype(np.float32)
         np.save(folder / f"{number:03}.npy", (codes @ mixing + noise).astype(np.float16))
@@ -69,7 +70,7 @@ def make_vectors(folder: Path, n: int) -> None:
 def make_tars(folder: Path, n: int) -> None:
     """Tar files of JPEG pictures, smooth at random, as the library webdataset would write them."""
     random = np.random.default_rng(0)
-    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS)):
+    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS["images"])):
         with tarfile.open(folder / f"{number:03}.tar", "w") as archive:
             for row in rows:
                 coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
@@ -217,7 +218,7 @@ def vectors_memory(folder: Path, n: int, _repeats: int) -> Mapping[str, object]:
 
 def images_memory(folder: Path, n: int, _repeats: int) -> Mapping[str, object]:
     random = np.random.default_rng(0)
-    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS)):
+    for number, rows in enumerate(np.array_split(np.arange(n), SHARDS["images"])):
         coarse = random.integers(0, 256, (len(rows), 3, 16, 16), dtype=np.uint8)
         np.save(folder / f"{number:03}.npy", coarse.repeat(4, 2).repeat(4, 3))
     return above("images", folder)
