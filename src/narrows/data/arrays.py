@@ -172,7 +172,9 @@ def divide(
     names, found = _classes(labels, len(values), tuple(map(str, classes)))
     rows = division.rows(len(values), found)
     features = None if images else int(chosen == "ntd")
-    whole = given.split(chosen, None if found is None else torch.from_numpy(found), features)
+    whole = given.split(
+        chosen, None if found is None else torch.from_numpy(found), features=features
+    )
     train, held, test = (whole.take(torch.from_numpy(part)) for part in rows)
     kind = "images" if images else "vectors" if values.ndim == 2 else "examples in their own units"
     note = (
@@ -193,7 +195,7 @@ class _Held:
         """Smallest and largest value."""
         return [extent(slices(self.header))]
 
-    def split(self, layout: Layout, labels: Tensor | None, features: int | None) -> Split:
+    def split(self, layout: Layout, labels: Tensor | None, *, features: int | None) -> Split:
         """All examples, in memory or where a mapped array has them."""
         values = channels_first(self.header, layout)
         if isinstance(values, np.memmap):

@@ -61,7 +61,7 @@ class Joined:
         both = zip(known, self.sources, strict=True)
         return [extent(_slices(one)) if own is None else own for own, one in both]
 
-    def split(self, layout: Layout, labels: Tensor | None, features: int | None) -> MappedSplit:
+    def split(self, layout: Layout, labels: Tensor | None, *, features: int | None) -> MappedSplit:
         """All examples, where they are."""
         rows = torch.arange(len(self.header))
         arranged = [_arranged(one, layout) for one in self.sources]

@@ -119,7 +119,7 @@ def from_shards(  # noqa: PLR0913 (all but one are named)
         source.extent = extents.get(path)
     sources = tuple(source for source, _ in opened)
     buffer = usual_buffer(sources[0].shape[1:], sources[0].dtype) if buffer is None else buffer
-    parts = parts_of(folder, files, [source.shape[0] for source in sources])
+    parts = parts_of(folder, files, rows=[source.shape[0] for source in sources])
     given = [(str(path), found) for path, (_, found) in zip(files, opened, strict=True)]
     data = divide(
         Joined(sources, tuple(map(str, files)), buffer), joined_labels(given),
@@ -129,7 +129,9 @@ def from_shards(  # noqa: PLR0913 (all but one are named)
     return data if known is None else restored(data, known)
 
 
-def parts_of(folder: Path, files: Sequence[Path], rows: Sequence[int]) -> NDArray[np.str_] | None:
+def parts_of(
+    folder: Path, files: Sequence[Path], *, rows: Sequence[int]
+) -> NDArray[np.str_] | None:
     """The part of each example, where subfolders of the folder are the user's splits."""
     names = [PurePosixPath(path.relative_to(folder).as_posix()) for path in files]
     splits = named_splits(map(str, names))

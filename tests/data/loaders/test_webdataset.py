@@ -147,7 +147,7 @@ def test_pictures_are_scaled_and_in_colour_if_one_is(tmp_path):
     whole = np.concatenate([IMAGES[:1], *[np.broadcast_to(grey, IMAGES.shape)] * 2])
     assert data.fingerprint == from_array(whole).fingerprint
     assert load(f"webdataset:{tmp_path / 't'}", channels=1).shape == (1, 5, 6)
-    assert load(f"webdataset:{tmp_path / 't'}", size=(4, 3)).shape == (3, 4, 3)
+    assert load(f"webdataset:{tmp_path / 't'}", size=4).shape == (3, 4, 4)
 
 
 def test_subfolders_named_as_splits_are_splits(tmp_path):

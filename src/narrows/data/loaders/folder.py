@@ -102,13 +102,13 @@ def _classes(parents: Sequence[str]) -> NDArray[np.str_] | None:
     return None if beside or len(set(parents)) < 2 else np.array(parents)
 
 
-def sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def sides(wanted: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Height and width that pictures are scaled to."""
-    if size is None:
+    if wanted is None:
         return None
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
     if min(height, width) < 1:
-        raise ValueError(f"expected a size of at least 1, or height and width, got {size}")
+        raise ValueError(f"expected a size of at least 1, or height and width, got {wanted}")
     return height, width
 
 

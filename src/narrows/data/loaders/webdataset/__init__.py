@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, replace
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def load(  # noqa: PLR0913 (all are named)
     root: Path | None = None,
     *,
     argument: str,
-    size: int | tuple[int, int] | None = None,
+    size: int | None = None,
     channels: int | None = None,
     picture: str | None = None,
     labels: bool | str = True,
@@ -58,7 +58,7 @@ def load(  # noqa: PLR0913 (all are named)
     Args:
         root: a relative path that is not found here is looked for there.
         argument: a pattern such as `DIR/*.tar`, or a folder, whose tar files are taken.
-        size: side of a square, or height and width.
+        size: side of a square that pictures are scaled and cropped to.
         channels: 1 or 3; by default 3 if any picture is in colour.
         picture: ending of the pictures to take, where examples have several.
         labels: "none" or False to go without.
@@ -89,7 +89,7 @@ def load(  # noqa: PLR0913 (all are named)
         ),
         _labels(found) if labels is True else None,
         name=folder.resolve().name, layout="nchw",
-        division=Division(fractions, seed, parts_of(folder, files, [len(o.labels) for o in found])),
+        division=Division(fractions, seed, parts_of(folder, files, rows=[len(o.labels) for o in found])),
     )  # fmt: skip
     skipped = tuple(reason for one in found for reason in one.skipped)
     return replace(data, origin=Origin(skipped=skipped))
@@ -125,15 +125,15 @@ def _key(files: Sequence[Path], how: Decoding) -> str:
 
 def _decoded(files: Sequence[Path], place: Path, how: Decoding) -> list[Decoded]:
     """All files decoded, by as many processes as there are cores; who comes second waits."""
-    jobs = (files, repeat(place), range(len(files)), repeat(how))
+    places, work = [place / f"{n:05}" for n in range(len(files))], partial(decode, how=how)
     alone = len(files) == 1 or multiprocessing.current_process().daemon
     while True:
         try:
             with sole_writer(place):
-                if alone or is_decoded(place, len(files)):
-                    return list(map(decode, *jobs))
+                if alone or is_decoded(places):
+                    return list(map(work, files, places))
                 with ProcessPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:
-                    return list(pool.map(decode, *jobs))
+                    return list(pool.map(work, files, places))
         except FolderInUseError:
             time.sleep(0.5)
 

@@ -1,7 +1,7 @@
 """The pictures of a tar file, decoded once into 8-bit shards."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -53,17 +53,17 @@ class Decoded:
     endings: list[str] = field(default_factory=list)
 
 
-def decode(path: Path, folder: Path, number: int, how: Decoding) -> Decoded:
-    """Decodes a tar file into shards of the folder, unless that was done before.
+def decode(path: Path, place: Path, *, how: Decoding) -> Decoded:
+    """Decodes a tar file into shards PLACE-N.safetensors, unless that was done before.
 
     What is known of it is written last, so that a decoding that was stopped is done again.
 
     Raises:
         ValueError: if the file is damaged, or an example has several pictures.
     """
-    told = folder / f"{number:05}.json"
+    told = place.with_suffix(".json")
     if told.is_file():
-        content = read_json(told, f"remove {folder}, and they are decoded again")
+        content = read_json(told, f"remove {place.parent}, and they are decoded again")
         return Decoded(**{name: content[name] for name in Decoded.__annotations__})
     found, held = Decoded(), list[Picture]()
     for name, picture, label in _pictures(path, how, found):
@@ -76,17 +76,17 @@ def decode(path: Path, folder: Path, number: int, how: Decoding) -> Decoded:
         held.append(picture)
         found.labels.append(label)
         if sum(one.nbytes for one in held[-1:]) * len(held) >= _BYTES:
-            found.shards.append(_write(folder, f"{number:05}-{len(found.shards):05}", held))
+            found.shards.append(_write(place, len(found.shards), held))
             held = held[:0]
     if held:
-        found.shards.append(_write(folder, f"{number:05}-{len(found.shards):05}", held))
+        found.shards.append(_write(place, len(found.shards), held))
     write_json(told, asdict(found))
     return found
 
 
-def is_decoded(folder: Path, files: int) -> bool:
+def is_decoded(places: Iterable[Path]) -> bool:
     """Whether nothing is left to decode."""
-    return all((folder / f"{number:05}.json").is_file() for number in range(files))
+    return all(place.with_suffix(".json").is_file() for place in places)
 
 
 def _pictures(
@@ -119,12 +119,12 @@ def _chosen(member: Member, path: Path, picture: str | None) -> bytes | None:
     return next(iter(member.pictures.values()), None)
 
 
-def _write(folder: Path, name: str, held: Sequence[Picture]) -> dict[str, Any]:
+def _write(place: Path, number: int, held: Sequence[Picture]) -> dict[str, Any]:
     """Writes pictures of one size as a shard, in colour if any is; says what it holds."""
     channels = max(len(picture) for picture in held)
     size = held[0].shape[1:]
     examples = np.stack([np.broadcast_to(one, (channels, *size)) for one in held])
-    path = folder / f"{name}.safetensors"
+    path = place.with_name(f"{place.name}-{number:05}.safetensors")
     checksum = write_weights(path, {"examples": torch.from_numpy(examples)})
     entry = Listed(path.name, len(examples), path.stat().st_size, checksum)
     return {**asdict(entry), "shape": list(examples.shape[1:]), "extent": list(extent([examples]))}
