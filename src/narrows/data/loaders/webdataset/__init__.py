@@ -82,6 +82,7 @@ def load(  # noqa: PLR0913 (all are named)
     _check(found, argument)
     entries = [entry for one in found for entry in one.shards]
     sources = _sources(place, entries)
+    parts = parts_of(folder, files, rows=[len(one.labels) for one in found])
     data = divide(
         Joined(
             sources, tuple(entry["file"] for entry in entries),
@@ -89,7 +90,7 @@ def load(  # noqa: PLR0913 (all are named)
         ),
         _labels(found) if labels is True else None,
         name=folder.resolve().name, layout="nchw",
-        division=Division(fractions, seed, parts_of(folder, files, rows=[len(o.labels) for o in found])),
+        division=Division(fractions, seed, parts),
     )  # fmt: skip
     skipped = tuple(reason for one in found for reason in one.skipped)
     return replace(data, origin=Origin(skipped=skipped))
