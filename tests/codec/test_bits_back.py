@@ -202,6 +202,78 @@ def test_codes_come_back_from_their_prior_at_its_cost(name, depth):
     assert abs(spent - nats / math.log(2)) < tolerance * spent + 64
 
 
+FAMILIES = {
+    "normal": (torch.distributions.Normal, 6e-7),
+    "laplace": (torch.distributions.Laplace, 7e-6),
+    "cauchy": (torch.distributions.Cauchy, 0.0027),
+    "student": (lambda loc, scale: StudentT(4.0, loc, scale=scale), 1e-6),
+}
+"""By family the share of a posterior that is cut off."""
+
+
+@pytest.mark.parametrize("mean", [0.0, -2.0, 5.0])
+@pytest.mark.parametrize("scale", [0.001, 0.1, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_posteriors_of_any_width_cost_at_most_their_divergence(name, scale, mean):
+    n, (family, cut) = 6000, FAMILIES[name]
+    like = torch.ones(n).double()
+    q, p = family(mean * like, scale * like), family(0 * like, like)
+    stack = random_stack(12_000)
+    before = len(stack)
+    whole = grid.posterior(q, q, p, Rounding())
+    draw = stack.pop(grid.draw(whole, whole.depth))
+    stack.push(grid.prior(p, whole.depth, draw))
+    spent = 32 * (len(stack) - before)
+    z = draw.values(p, whole.depth)
+    ratio = (q.log_prob(z) - p.log_prob(z)) / math.log(2)
+    most = ratio.sum().item() - n * math.log2(1 - cut)
+    slope = max(1, abs(mean)) / 64 / math.log(2) if scale < 0.1 else 0  # within a coarse cell
+    assert spent <= most + (0.004 + slope) * n + 64
+    if (z.abs() < 5).all() or name == "cauchy":  # farther out the floor makes files smaller
+        assert spent >= most - (0.006 + slope) * n - 64
+    if name != "student":
+        divergence = torch.distributions.kl_divergence(q, p).sum().item() / math.log(2)
+        noise = 4 * ratio.std().item() * math.sqrt(n)
+        assert spent <= 1.01 * divergence + noise + 64
+
+
+def test_draws_are_random_whatever_was_pushed_before():
+    p, q = standard(3000)["normal"], torch.distributions.Normal(torch.zeros(3000).double(), 1.0)
+    far = grid.Draw(np.full(3000, 20 << 5))  # every code at 20 scales, which p rules out
+    whole, stack = grid.posterior(q, q, p, Rounding()), random_stack(10)
+    for _ in range(2):
+        stack.push(grid.prior(p, whole.depth, far))
+    before = stack.words().copy()
+    stack.stir(7, whole.bits)
+    draw = stack.pop(grid.draw(whole, whole.depth))
+    values = draw.values(p, whole.depth).numpy()
+    assert stats.kstest(values, stats.norm().cdf).pvalue > 1e-3
+    stack.push(grid.draw(whole, whole.depth, draw))
+    stack.stir(7, whole.bits)
+    assert np.array_equal(stack.words(), before)
+
+
+@pytest.mark.parametrize(("mean", "log_scale"), [(5.0, 0.0), (0.0, 2.3), (2.0, -6.9)])
+def test_files_of_posteriors_unlike_the_prior_are_no_larger_than_the_bound(mean, log_scale):
+    torch.manual_seed(0)
+    bottleneck = Variational(4, squash=False)
+    model = nw.Autoencoder.for_images(
+        (1, 8, 8),
+        bottleneck,
+        network=nw.networks.Mlp((8,)),
+        likelihood=DiscretizedLogisticMixture(2),
+    )
+    last = [part for part in model.encoder.modules() if isinstance(part, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.mul_(0.01)
+        last.bias.copy_(torch.tensor([mean, log_scale]).repeat_interleave(4))
+    images = torch.randint(0, 256, (150, 1, 8, 8), dtype=torch.uint8)
+    codec = Codec(model, lossless=True)
+    blob = codec.compress(images)
+    expected = sum(codec.expected_bits(images) for _ in range(4)) / 4
+    assert 8 * len(blob) - codec.header_bits(blob) <= 1.015 * expected
+
+
 def test_vectors_have_no_lossless_files():
     model = nw.Autoencoder.for_vectors(6, Variational(2))
     with pytest.raises(TypeError, match="vectors"):

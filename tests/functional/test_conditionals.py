@@ -51,20 +51,27 @@ def test_numbers_of_any_size_outside_a_range_round_trip():
     read = follow(within(weights, len(numbers)), Reader(writer.finish()).take)
     assert torch.equal(written, numbers)
     assert torch.equal(read, numbers)
+    writer = Writer()
+    follow(within(weights, len(numbers), numbers, digits=11), writer.put)
+    read = follow(within(weights, len(numbers), digits=11), Reader(writer.finish()).take)
+    assert torch.equal(read, numbers)
 
 
-def test_a_distance_costs_the_bits_of_its_probability():
-    d = torch.cat([torch.arange(1, 300), torch.tensor([12345, 2**30 + 7, 2**45])])
+@pytest.mark.parametrize("digits", [0, 3, 11])
+def test_a_distance_costs_the_bits_of_its_probability(digits):
+    least = 2**digits
+    d = torch.cat([least - 1 + torch.arange(1, 300), torch.tensor([12345, 2**30 + 7, 2**45])])
     bits = torch.zeros(len(d), dtype=torch.float64)
 
     def spend(step):
         weights = step.weights.double().expand(step.count, -1)
         chosen = weights.gather(1, step.known[:, None])[:, 0]
-        bits[length > spend.digit] -= (chosen / weights.sum(-1)).log2()
+        total = 1.0 if spend.digit < 0 else weights.sum(-1)  # a few lengths are never met
+        bits[length > spend.digit] -= (chosen / total).log2()
         spend.digit += 1
         return step.known
 
     length = d.double().log2().floor()
     spend.digit = -1  # at first the length itself, of all
-    assert torch.equal(follow(distances(len(d), d), spend), d)
-    assert torch.allclose(bits, (d.double() * (d.double() + 1)).log2(), atol=1e-9)
+    assert torch.equal(follow(distances(len(d), d, digits=digits), spend), d)
+    assert torch.allclose(bits, (d.double() * (d.double() + 1) / least).log2(), atol=1e-9)

@@ -4,6 +4,10 @@ To write an image: read z off the stack under q(z | x) (which gives back log 1/q
 x under p(x | z) and z under p(z). The image costs -log p(x | z) + log q(z | x) - log p(z) bits,
 whose mean is the negative evidence lower bound. Reading runs backwards.
 
+Reading z needs random bits. What codes that p hardly expects leave on the stack is none: draws from it
+lay all at one end of q, and their images cost several per cent more. So random bits that are alike
+in all files are added to those on top before each draw (`Stack.stir`).
+
 The stack needs something on it before the first image: fixed words, which stay in the file. As
 few as will do are used: the first image is written alone, and what it leaves on the stack serves
 groups that grow up to 16. The payload says how many there are:
@@ -119,6 +123,7 @@ class BitsBack:
             group = levels[rows]
             stack.rounding.begin(2 * part)
             q, p = self._posterior(group, stack.rounding)
+            stack.stir(part, q.bits)
             draw = stack.pop(grid.draw(q, q.depth))
             if len(stack) < 2:  # with two words left, what was read was random
                 raise _EmptyStackError
@@ -144,6 +149,7 @@ class BitsBack:
             stack.rounding.begin(2 * part)
             q, _ = self._posterior(images[rows], stack.rounding)
             stack.push(grid.draw(q, depth, draw))
+            stack.stir(part, q.bits)
         return images
 
     def _posterior(self, levels: Tensor, rounding: Rounding) -> tuple[grid.Posterior, grid.Placed]:

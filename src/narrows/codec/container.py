@@ -66,7 +66,8 @@ class Limit:
 
 
 MAGIC = b"NRWZ"
-VERSION = 4  # 3 had other escapes; 2 no notes on rounding, and other grids and blocks
+VERSION = 5
+_EARLIER = 4  # had other bits-back grids; 3 other escapes; 2 no notes on rounding, other blocks
 CODES, RESIDUAL, BITS_BACK = 0, 1, 2
 _FIXED = struct.Struct("<4sBB8sIII")
 _CHECK = 8
@@ -124,9 +125,10 @@ def unpack(blob: bytes) -> tuple[Header, bytes]:
     magic, version, kind, fingerprint, count, check, notes = _FIXED.unpack_from(blob)
     if magic != MAGIC:
         raise CodecError(f"expected data that begin with {MAGIC!r}, got {magic!r}: not compressed")
-    if version != VERSION:
+    if version != VERSION and (version != _EARLIER or kind & 3 == BITS_BACK):
+        what = "bits-back files, whose grid was another" if version == _EARLIER else "files"
         raise CodecError(
-            f"format {version} of files, and this narrows reads format {VERSION}; decompress it "
+            f"format {version} of {what}, and this narrows reads format {VERSION}; decompress it "
             "with the version of narrows that wrote it"
         )
     body = blob[:-_CHECK]

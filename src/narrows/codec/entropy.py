@@ -143,6 +143,23 @@ class Stack:
         """All words."""
         return self._coder.get_compressed()
 
+    def stir(self, seed: int, bits: float) -> None:
+        """Adds random bits, the same for all stacks, to those on top; doing it again undoes it.
+
+        What was pushed under a law that it does not follow leaves no random bits. Those that are
+        popped next are then random all the same.
+
+        Args:
+            seed: of the random bits.
+            bits: at least how many are popped next.
+        """
+        words = self._coder.get_compressed()
+        top = words[:-1][-(int(bits) // 32 + 4) :]  # the last word must not become 0
+        top ^= np.random.Generator(np.random.Philox(seed)).integers(
+            2**32, size=len(top), dtype=np.uint32
+        )
+        self._coder = stream.stack.AnsCoder(words)
+
     def push(self, walk: Walk[Result]) -> Result:
         """Puts the known symbols of a walk on the stack, the last one first."""
         steps: list[tuple[np.ndarray, np.ndarray]] = []

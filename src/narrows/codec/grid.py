@@ -5,11 +5,16 @@ and takes -log2 q bits off the stack; writing it under q puts these bits back.
 
 The grid is relative to the prior, whose scale is 1 here: cells are 2^-depth wide, and a group of
 images has the depth that its narrowest posterior needs. Under the prior a code is a coarse cell of
-width 2^-5 and then, all alike, a fine cell in it. A posterior has blocks of 1/32 to 1/16 of its
+width 2^-5 and then, all alike, a fine cell in it. Each of the coarse cells within 64 scales has at
+least 2^-24, and those beyond decay as 1 / d^2. A posterior has blocks of 1/32 to 1/16 of its
 scale, and all fine cells of a block alike. It is cut off far from its centre, as a draw from there,
 rare as it is, would cost thousands of bits of pixels: a cut q is just another q. In place of the
 posterior itself stands one with its centre at an edge of blocks and its scale a power of 2^(1/64),
-so that whole numbers say all about it; that costs less than 10^-3 bits a dimension.
+at most 64, so that whole numbers say all about it.
+
+So a dimension costs at most KL(q || p) and 0.006 bits, whatever the width of q. It costs less where
+p all but rules a code out, beyond 5 scales of a normal law. A q narrower than a coarse cell costs
+up to |d log p / dz| / 64 nats more or less, which averages out.
 """
 
 import functools
@@ -31,14 +36,15 @@ from narrows.functional.conditionals import Walk, from_arrays, within
 COARSE = 5
 """Coarse cells are 2^-5 of the prior's scale wide."""
 _CELLS = 1 << 12  # coarse cells that have a probability of their own; the others take an escape
+_TAIL = 11  # an escape is for cells from 2^11 on, whose distance decays as a Cauchy law does there
 _BLOCKS = 4  # blocks are 2^-4 of the posterior's octave wide
 _STEPS = 64  # scales that are told apart in an octave
-_OCTAVES = (-32, 3)  # from 2^-32 to 8 scales of the prior
+_OCTAVES = (-32, 6)  # from 2^-32 to 64 scales of the prior
 DEEPEST = _BLOCKS - _OCTAVES[0]
 _FARTHEST = 2.0**16  # scales of the prior from its location
 _DIGITS = 12  # fine cells are coded in so many bits at a time
-_CUT = {Normal: 5.0, Laplace: 12.0, Cauchy: 60.0, StudentT: 60.0}
-"""Scales from the centre at which q is cut off."""
+_CUT = {Normal: 5.0, Laplace: 12.0, Cauchy: 240.0, StudentT: 60.0}
+"""Scales from the centre at which q is cut off: a Cauchy law loses 0.3 %, others nearly nothing."""
 
 Placed: TypeAlias = Normal | Laplace | Cauchy | StudentT | SpikeSlab
 """Distributions that have a place on the grid."""
@@ -143,6 +149,11 @@ class Posterior:
         """How fine a grid it needs."""
         return max(COARSE, _BLOCKS - int(self.octave.min(initial=0)))
 
+    @property
+    def bits(self) -> int:
+        """About how many bits a draw takes, or more."""
+        return int((self.depth + self.octave + 16).sum())
+
 
 def posterior(q: Placed, moved: Placed, p: Placed, rounding: Rounding) -> Posterior:
     """q relative to the prior p, settled between writer and reader.
@@ -208,7 +219,8 @@ def prior(p: Placed, depth: int, known: Draw | None = None) -> Walk[Draw]:
     cells = None if known is None else known.cells[rows]
     bits, weights = np.full(len(rows), depth - COARSE), torch.from_numpy(coarse(Law.of(p)))
     place = None if cells is None else torch.from_numpy((cells >> bits) + _CELLS // 2)
-    blocks = (yield from within(weights, len(rows), place)).numpy() - _CELLS // 2
+    coded = yield from within(weights, len(rows), place, digits=_TAIL)
+    blocks = coded.numpy() - _CELLS // 2
     found = np.zeros(count, np.int64)
     found[rows] = yield from _fine(blocks, bits, cells)
     return Draw(found, gates)

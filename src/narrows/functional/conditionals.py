@@ -152,8 +152,8 @@ def marginal(walk: Conditionals, classes: int) -> Conditionals:
         return end.value[::classes]
 
 
-def distances(count: int, known: Tensor | None = None) -> Walk[Tensor]:
-    """Walks over m whole numbers d = 1, 2, ... with p(d) = 1 / d (d + 1).
+def distances(count: int, known: Tensor | None = None, *, digits: int = 0) -> Walk[Tensor]:
+    """Walks over m whole numbers d = D, D + 1, ... with p(d) = D / d (d + 1), D = 2^digits.
 
     First the length of d in binary, p = 2^-length, then its digits: after those that make v, p(0)
     = (v + 1) / (2 v + 1).
@@ -161,36 +161,43 @@ def distances(count: int, known: Tensor | None = None) -> Walk[Tensor]:
     Args:
         count: m.
         known: the numbers `[m]`.
+        digits: of the smallest number in binary, after the leading 1.
     """
     length = None
     if known is not None:
-        length = torch.frexp(known.double()).exponent.long() - 1  # digits after the leading 1
-    length = yield Conditional(0.5 ** torch.arange(1, 54, dtype=torch.float64), count, length)
+        length = torch.frexp(known.double()).exponent.long() - 1 - digits
+    lengths = 0.5 ** torch.arange(1, 54 - digits, dtype=torch.float64)
+    length = digits + (yield Conditional(lengths, count, length))
     found = torch.ones(count, dtype=torch.long)
-    for digit in range(int(length.max()) if count else 0):
-        more = (length > digit).nonzero().flatten()
-        bits = None if known is None else (known[more] >> (length[more] - 1 - digit)) & 1
+    for place in range(int(length.max()) if count else 0):
+        more = (length > place).nonzero().flatten()
+        bits = None if known is None else (known[more] >> (length[more] - 1 - place)) & 1
         prefix = found[more]
-        digits = yield Conditional(torch.stack([prefix + 1, prefix], 1), len(more), bits)
-        found[more] = 2 * prefix + digits
+        digit = yield Conditional(torch.stack([prefix + 1, prefix], 1), len(more), bits)
+        found[more] = 2 * prefix + digit
     return found
 
 
-def within(weights: Tensor, count: int, known: Tensor | None = None) -> Walk[Tensor]:
+def within(
+    weights: Tensor, count: int, known: Tensor | None = None, *, digits: int = 0
+) -> Walk[Tensor]:
     """Walks over whole numbers: 0..bins-1 by a table, others by an escape and their distance.
 
     Args:
         weights: of the bins, then of the escapes below and above them, `[bins + 2]`.
         count: m.
         known: the numbers `[m]`.
+        digits: distances from the bins begin at 2^digits: the larger, the slower they decay.
     """
     bins, symbols, beyond = len(weights) - 2, None, None
+    nearer = 2**digits - 1
     if known is not None:
         symbols = torch.where(known < 0, bins, torch.where(known >= bins, bins + 1, known))
-        beyond = torch.maximum(-known, known - (bins - 1))
+        beyond = torch.maximum(-known, known - (bins - 1)) + nearer
     found = (yield Conditional(weights, count, symbols)).clone()
     far = (found >= bins).nonzero().flatten()
     if len(far):
-        away = yield from distances(len(far), None if beyond is None else beyond[far])
+        told = None if beyond is None else beyond[far]
+        away = (yield from distances(len(far), told, digits=digits)) - nearer
         found[far] = torch.where(found[far] == bins, -away, bins - 1 + away)
     return found
