@@ -4,9 +4,9 @@ To write an image: read z off the stack under q(z | x) (which gives back log 1/q
 x under p(x | z) and z under p(z). The image costs -log p(x | z) + log q(z | x) - log p(z) bits,
 whose mean is the negative evidence lower bound. Reading runs backwards.
 
-Reading z needs random bits. What codes that p hardly expects leave on the stack is none: draws from it
-lay all at one end of q, and their images cost several per cent more. So random bits that are alike
-in all files are added to those on top before each draw (`Stack.stir`).
+Reading z needs random bits. Codes that p hardly expects leave none on the stack: draws from it lay
+all at one end of q, and their images cost several per cent more. So random bits, alike in all
+files, are added to those on top before each draw (`Stack.stir`).
 
 The stack needs something on it before the first image: fixed words, which stay in the file. As
 few as will do are used: the first image is written alone, and what it leaves on the stack serves
