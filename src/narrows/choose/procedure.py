@@ -333,7 +333,7 @@ class _Procedure:
             f"{outcome.cost.seconds:.0f} s"
         )
         self.say(
-            f"[{self.left / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
+            f"[{max(self.left, 0) / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
             f"{task.rate:g}, seed {task.seed}: {said}"
         )
 
