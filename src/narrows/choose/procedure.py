@@ -333,8 +333,8 @@ class _Procedure:
             f"{outcome.cost.seconds:.0f} s"
         )
         self.say(
-            f"[{max(self.left, 0) / 60:.0f} min left] heat {heat + 1}, run {self.done}: {task.label} at "
-            f"{task.rate:g}, seed {task.seed}: {said}"
+            f"[{max(self.left, 0) / 60:.0f} min left] heat {heat + 1}, run {self.done}: "
+            f"{task.label} at {task.rate:g}, seed {task.seed}: {said}"
         )
 
 
