@@ -113,6 +113,25 @@ def test_another_number_of_threads_is_refused_or_accepted_by_name(digits, tmp_pa
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("fewer", [0, 40])
+def test_changed_data_are_refused_or_accepted_by_name_and_noted(digits, tmp_path, fewer):
+    StopAfter.steps = 3
+    with pytest.raises(Stop):
+        _fit(digits, BOTTLENECKS["plain"], tmp_path / "run")
+    train = digits.train.head(len(digits.train) - fewer)
+    images = train.images.clone()
+    images[0, 0, 0, 0] = 16
+    changed = dataclasses.replace(digits, train=dataclasses.replace(train, images=images))
+    with pytest.raises(ValueError, match=r"started with data\..*--accept-changed-data"):
+        _fit(changed, BOTTLENECKS["plain"], tmp_path / "run", resume=True)
+    policy = Checkpoints(seconds=0, changed_data=True)
+    run = _fit(changed, BOTTLENECKS["plain"], tmp_path / "run", resume=True, checkpoints=policy)
+    assert "resumed in epoch 1 with other data" in run.advice[0]
+    assert changed.fingerprint in run.advice[0]
+    assert digits.fingerprint in run.advice[0]
+    assert nw.training.Run.load(tmp_path / "run").advice == run.advice
+
+
 def test_a_run_killed_at_random_moments_equals_the_uninterrupted_one(tmp_path):
     """Real processes, `kill -9`, several times, until one comes to its end."""
     script = """

@@ -73,6 +73,9 @@ def _resume(arguments: list[str]) -> None:
     options.add_argument(
         "--any-threads", action="store_true", help="accept another number of threads"
     )
+    options.add_argument(
+        "--accept-changed-data", action="store_true", help="accept data of other content"
+    )
     given = parsing.parse(options, ["--resume", *arguments])
     folder = Path(given.resume)
     if not (folder / "config.yaml").is_file():
@@ -81,6 +84,7 @@ def _resume(arguments: list[str]) -> None:
         )
     root = [] if given.data_root is None else ["--data-root", given.data_root]
     root += ["--fit.checkpoints.any_threads", "true"] * given.any_threads
+    root += ["--fit.checkpoints.changed_data", "true"] * given.accept_changed_data
     config = parsing.parse(parser(), ["--config", str(recipes.find(given.resume)), *root])
     _show(train(config, folder, given.checkpoint))
 

@@ -35,12 +35,17 @@ class Checkpoints(Recorded):
             the name asks for the largest.
         any_threads: whether a run may be resumed with another number of threads, which changes
             the last bits of its numbers.
+        changed_data: whether a run may be resumed on data of other content or another number of
+            examples.
+
+    What was accepted stands in the run's `metrics.json` and on its page.
     """
 
     seconds: float = 30.0
     best: str = "validation_loss"
     _: KW_ONLY
     any_threads: bool = False
+    changed_data: bool = False
 
     def __post_init__(self) -> None:
         if not self.seconds >= 0:
@@ -62,6 +67,13 @@ class Checkpoints(Recorded):
             )
         value = -row[name] if self.best.startswith("-") else row[name]
         return value if not math.isnan(value) else math.inf
+
+
+_WAYS = {
+    "threads": "; --any-threads (Checkpoints(any_threads=True)) accepts it",
+    "data": "; --accept-changed-data (Checkpoints(changed_data=True)) accepts it",
+}
+"""How to accept what has changed, by the first word of a setting's path."""
 
 
 class CheckpointWriter:
@@ -139,20 +151,30 @@ class CheckpointWriter:
         before = dict(state["settings"])
         if self.policy.any_threads:
             before["threads"] = settings["threads"]
+        if self.policy.changed_data:
+            before["data"] = settings["data"]
         difference = first_difference(before, settings)
         if difference is not None:
             name, before, now = difference
             raise ValueError(
                 f"this run was started with {name} = {before!r}, now it is {now!r}; resume it "
                 "with the settings in its config.yaml, or start another run"
-                + "; --any-threads (Checkpoints(any_threads=True)) accepts it"
-                * (name == "threads")
+                + _WAYS.get(name.partition(".")[0], "")
             )
         self.best = state["best"]
         return state
 
     def _agreed(self, due: bool) -> bool:
         return due if self.together is None else self.together(due)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, epoch: int) -> list[str]:
+    """What has been accepted when a run was resumed in an epoch, in sentences."""
+    return [
+        f"resumed in epoch {epoch} with other {name}: {now[name]}, before {before[name]}"
+        for name in _WAYS
+        if before[name] != now[name]
+    ]
 
 
 def first_difference(

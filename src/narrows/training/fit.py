@@ -29,7 +29,7 @@ from narrows.saving.writing import (
     write_yaml,
 )
 from narrows.training.callbacks.base import Callback
-from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter
+from narrows.training.checkpoint_writer import Checkpoints, CheckpointWriter, changes
 from narrows.training.engine import Engine
 from narrows.training.evaluation import evaluate, latents, quality_advice
 from narrows.training.loop import Loop, NonFiniteLossError
@@ -164,6 +164,7 @@ class _Training:
         self.callbacks = callbacks if rate is None else [*callbacks, rate]
         self.history: list[dict[str, float]] = []
         self.settings: dict[str, Any] = {}
+        self.notes: list[str] = []
         self.stopped = False
 
     def begin(
@@ -181,6 +182,7 @@ class _Training:
             state = writer.load(self.settings, resume if isinstance(resume, str) else "last")
             if state is not None:
                 self.restore(state)
+                self.notes += changes(state["settings"], self.settings, epoch=self.loop.epoch + 1)
 
     def run(self, writer: CheckpointWriter, *, show: bool) -> None:
         """Trains what is left to train."""
@@ -214,12 +216,14 @@ class _Training:
             "callbacks": [callback.state() for callback in self.callbacks],
             "stopped": self.stopped,
             "settings": self.settings,
+            "notes": self.notes,
         }
 
     def restore(self, state: State) -> None:
         """Goes back to where `state` was taken."""
         self.loop.restore(state)
         self.history, self.stopped = list(state["history"]), state["stopped"]
+        self.notes = list(state.get("notes", []))
         for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
             callback.restore(kept)
 
@@ -314,7 +318,7 @@ def _finish(training: _Training, folder: Path | None) -> Run:
         training.rate.settle(model, train=loop.train, validation=data.validation)
     validation = evaluate(model, data.validation, variance=data.variance)
     test = evaluate(model, data.test, variance=data.variance)
-    advice = [*quality_advice(test), *model.bottleneck.advice(test)]
+    advice = [*training.notes, *quality_advice(test), *model.bottleneck.advice(test)]
     for callback in training.callbacks:
         advice += callback.advice(validation)
     name = data.origin.source or data.name
