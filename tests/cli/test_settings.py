@@ -111,6 +111,32 @@ def test_a_wrong_value_of_an_optional_part_is_a_sentence(words, said, tmp_path, 
     assert not [word for word in ("Union", "NoneType", "Namespace", "NestedArg") if word in error]
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        ("train", "vq --lr 0.1", "--learning-rate"),
+        ("train", "vq --lr=0.1 --data digits", "--learning-rate"),
+        ("train", "vq --bs 8", "--batch-size"),
+        ("train", "vq --num-epochs 8", "--epochs"),
+        ("train", "vq --epoch 8", "--epochs"),
+        ("train", "vq --output-dir x", "--out"),
+        ("compare", "vq ae --lr 0.1", "--learning-rate"),
+        ("evaluate", "run --dataset digits", "--data"),
+        ("compress", "run --out_dir x", "--out"),
+        ("choose", "--minute 3", "--minutes"),
+        ("train", "vq --fit.optimization.lr 0.1", "learning_rate"),
+    ],
+)
+def test_the_option_that_was_meant_is_named_by_every_command(command, words, said, capsys):
+    assert main([command, *words.split()]) == 2
+    assert f"did you mean {said}?" in capsys.readouterr().err
+
+
+def test_what_is_like_no_option_leads_to_the_list(capsys):
+    assert main(["train", "vq", "--zzz", "1"]) == 2
+    assert "--zzz 1; --help lists the options" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_comparison_outlives_an_empty_recipe_and_mends_damaged_runs(vectors, tmp_path, caplog):
     from narrows.cli import recipes

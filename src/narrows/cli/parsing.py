@@ -174,8 +174,12 @@ def values(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
     """The options of the parser, and of the classes that the recipe has chosen."""
+    from narrows.cli.recipes import SHORT  # which imports this module
+
     names = [name for name in parser._option_string_actions if name.startswith("--")]
-    return names + [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    takes = {"--fit.epochs", "--set"} & {*names}
+    short = [name for name in SHORT if takes]
+    return names + short + [word.partition("=")[0] for word in arguments if word.startswith("--")]
 
 
 def _meant(text: str, options: Sequence[str]) -> str:
@@ -188,12 +192,48 @@ def _meant(text: str, options: Sequence[str]) -> str:
     pairs += [(word, dir(import_module(name))) for name, word in re.findall(module, text)]
     innermost = r"class_path '([\w.]+)'(?:(?!class_path).)*Option '(\w+)' is not"
     pairs += [(word, _arguments(path)) for path, word in re.findall(innermost, text)]
-    for word, choices in pairs:
-        nested = [choice for choice in choices if choice.endswith(f".{word}")]
-        near = nested or difflib.get_close_matches(word, choices, 1, 0.5)
-        if near:
-            return f"; did you mean {near[0]}?"
-    return ""
+    near = filter(None, (nearest(word, choices) for word, choices in pairs))
+    hint = "; --help lists the options" if unknown else ""
+    return next((f"; did you mean {name}?" for name in near), hint)
+
+
+_ELSEWHERE = {
+    "gpus": "devices", "output_dir": "out", "output": "out", "folder": "out", "steps": "epochs",
+    "num_workers": "workers", "dataset": "data", "random_state": "seed", "device": "devices",
+    "step_size": "learning_rate", "batch": "batch_size", "epoch": "epochs",
+}  # fmt: skip
+"""What other programs call some of our options."""
+
+
+def nearest(word: str, choices: Collection[str]) -> str:
+    """The name that was meant by a wrong one, or "".
+
+    In this order: the end of a longer name, what other programs call it, its initials (`lr`), a
+    name that it is a part of, and the most alike.
+
+    Args:
+        word: as it was given, such as `--lr`.
+        choices: names as they are given, such as `--fit.optimization.learning_rate`.
+    """
+    plain = _last(word).removeprefix("num_").removeprefix("n_").removeprefix("max_")
+    short = sorted((c for c in choices if c != "--help"), key=lambda c: (c.count("."), len(c)))
+    wanted = (plain, _last(word), _ELSEWHERE.get(_last(word)), _ELSEWHERE.get(plain))
+    rules = (
+        lambda last: last in wanted,
+        lambda last: "_" in last and "".join(part[0] for part in last.split("_") if part) == plain,
+        lambda last: len(plain) > 2 and (last.startswith(plain) or plain.startswith(last + "_")),
+    )
+    for fits in rules:
+        found = next((choice for choice in short if fits(_last(choice))), "")
+        if found:
+            return found
+    ends = {_last(choice): choice for choice in reversed(short)}
+    near = difflib.get_close_matches(plain, ends, 1, 0.6)
+    return ends[near[0]] if near else ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].removeprefix("--").replace("-", "_").lower()
 
 
 def _arguments(class_path: str) -> list[str]:
