@@ -39,7 +39,6 @@ DIGITS, MNIST, CIFAR10 = (
         ("digits", (24, 12, 1)), ("mnist", (20, 12, 2)), ("cifar10", (28, 14, 2)),
     )
 )  # fmt: skip
-PART = "--data-options.train_examples"
 STAGE = "--model.bottleneck.stage.init_args"
 PROMPTS = "/usr/share/asterisk/sounds/en_US_f_Allison"
 
@@ -115,19 +114,19 @@ MODELS: Mapping[str, Made] = {
     ),
     "cifar10-rvq": Made(
         "Residual quantisation: four stages of 256 codewords, coarse to fine",
-        f"rvq {CIFAR10} {PART} 20000 {STAGE}.size 256 {STAGE}.dim 16 {BITS} 0.5 --epochs 5",
+        f"rvq {CIFAR10} {STAGE}.size 256 {STAGE}.dim 16 {BITS} 0.5 --epochs 5",
         "",
         "to see what each stage adds",
     ),
     "cifar10-rounded-hyper": Made(
         "Rounded numbers whose means and scales a small side code tells, its bits counted",
-        f"rounded-hyper {CIFAR10} {PART} 20000 --model.bottleneck.dim 8 {BITS} 0.5 --epochs 5",
+        f"rounded-hyper {CIFAR10} --model.bottleneck.dim 8 {BITS} 0.5 --epochs 5",
         "",
         "to compress small photographs into files whose bits it was trained for",
     ),
     "cifar10-sparse-lasso": Made(
         "Sparse dictionary: few of 256 atoms a site by the lasso, values refitted",
-        f"sparse-lasso {CIFAR10} {PART} 6000 --model.bottleneck.dim 16 {BITS} 1.0 --epochs 5",
+        f"sparse-lasso {CIFAR10} --data-options.train_examples 6000 --model.bottleneck.dim 16 {BITS} 1.0 --epochs 5",
         "",
         "to see parts of photographs as atoms; not where bits are scarce",
     ),
