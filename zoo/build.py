@@ -126,7 +126,8 @@ MODELS: Mapping[str, Made] = {
     ),
     "cifar10-sparse-lasso": Made(
         "Sparse dictionary: few of 256 atoms a site by the lasso, values refitted",
-        f"sparse-lasso {CIFAR10} --data-options.train_examples 6000 --model.bottleneck.dim 16 {BITS} 1.0 --epochs 5",
+        f"sparse-lasso {CIFAR10} --data-options.train_examples 6000 --model.bottleneck.dim 16 "
+        f"{BITS} 1.0 --epochs 5",
         "",
         "to see parts of photographs as atoms; not where bits are scarce",
     ),
@@ -212,7 +213,8 @@ def main(words: Sequence[str] | None = None) -> None:
         (entry,) = [one for one in read(index) if one.name == name]
         print(name, row(entry))
         if options.ledger:
-            record("zoo", name, row(entry), commands=entry.commands, files=entry.files)
+            model = entry.files[MODEL][0]  # which has the checksum of the weights in it
+            record("zoo", name, row(entry), commands=entry.commands, model=model)
 
 
 if __name__ == "__main__":

@@ -148,3 +148,13 @@ def test_it_fits_and_paints(page, tmp_path, width, dark):
     picture = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
     assert (picture[2, 2] < 40) if dark else (picture[2, 2] > 240)
     assert np.ptp(picture) > 150
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_what_is_decoded_stays_in_sight_of_the_last_atom(page, width):
+    page.resize(width, 700)
+    page.value(f"document.querySelector('{SPARSE} .palette .tile:last-child').scrollIntoView()")
+    box = f"document.querySelector('{SPARSE} .trio').getBoundingClientRect()"
+    top, bottom = page.value(f"(b => [b.top, b.bottom])({box})")
+    page.resize(1280, 900)
+    assert 0 <= top < bottom < 350
