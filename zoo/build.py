@@ -126,8 +126,8 @@ MODELS: Mapping[str, Made] = {
     ),
     "cifar10-sparse-lasso": Made(
         "Sparse dictionary: few of 256 atoms a site by the lasso, values refitted",
-        f"sparse-lasso {CIFAR10} --data-options.train_examples 6000 --model.bottleneck.dim 16 "
-        f"{BITS} 1.0 --epochs 5",
+        f"sparse-lasso {CIFAR10} --data-options.train_examples 12000 --model.bottleneck.dim 16 "
+        f"{BITS} 1.0 --epochs 6",
         "",
         "to see parts of photographs as atoms; not where bits are scarce",
     ),
