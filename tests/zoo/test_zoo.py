@@ -8,20 +8,24 @@ import shutil
 import subprocess
 import threading
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from jsonargparse import Namespace
 
 import narrows as nw
+from evidence import benchmarks
+from narrows.cli.files.explore import _explorer
 from narrows.training.evaluation import evaluate
 from narrows.zoo import catalogue, places
-from zoo.build import IN_WHEEL, MODELS, commands
+from zoo.build import IN_WHEEL, MODELS, commands, row
 
 ROOT = Path(__file__).parents[2]
 NAMES = [entry.name for entry in nw.zoo.list()]
 HERE = (ROOT / "zoo").is_dir()
-FEW = 300
+FEW, SHORT = 300, r"\d+ of \d+ files were left out"
 pytestmark = pytest.mark.skipif(not HERE, reason="the models are in a checkout's folder zoo")
 
 
@@ -36,17 +40,28 @@ def data_of(name):
         pytest.skip(f"needs the data {entry.source}")
     if folder:
         pytest.importorskip("soundfile")
-    with pytest.warns() if folder else torch.no_grad():  # some prompts are shorter than a window
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SHORT)
         return nw.zoo.data(name)
 
 
 def test_what_is_listed_is_what_the_command_trains():
-    assert set(NAMES) <= MODELS.keys()
+    assert sorted(MODELS) == NAMES
     assert [entry.name for entry in nw.zoo.list() if entry.in_wheel] == sorted(IN_WHEEL)
     for entry in nw.zoo.list():
         assert list(entry.commands) == commands(entry.name)
         assert entry.about == MODELS[entry.name].about
         assert entry.kilobytes < 1000
+
+
+def test_all_families_and_data_are_there():
+    latents = {type(nw.zoo.load(name).bottleneck).__name__ for name in NAMES}
+    assert latents >= {
+        "Variational", "Rounded", "Categorical", "VectorQuantizer", "ResidualQuantizer",
+        "FiniteScalarQuantizer", "SparseDictionary",
+    }  # fmt: skip
+    data = {entry.source.partition(":")[0] for entry in nw.zoo.list()}
+    assert data == {"digits", "mnist", "cifar10", "audio"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,6 +88,15 @@ def test_a_card_says_how_to_load_it_how_it_was_made_and_what_it_measures(name):
         assert float(table[figure]) == pytest.approx(value, rel=1e-4), figure
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ledger_has_these_files_and_figures(name):
+    entry = nw.zoo.find(name)
+    (run,) = [r for r in benchmarks.last("zoo") if r.configuration["of"] == name]
+    assert run.figures == row(entry)
+    assert run.configuration["commands"] == list(entry.commands)
+    assert run.configuration["model"] == entry.files["model.json"][0]
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("digits")])
 def test_a_model_of_digits_measures_what_is_listed(name):
     data = data_of(name)
@@ -85,19 +109,36 @@ def test_a_few_test_examples_measure_what_is_listed_of_all(name):
     """Within four standard errors of the mean over the few."""
     data, model, figures = data_of(name), nw.zoo.load(name), nw.zoo.find(name).figures
     rows = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))[:FEW]
-    x = data.test.batch(rows)
     parts = [evaluate(model, data.test.take(r), variance=data.variance) for r in rows.split(30)]
     for key in ("nmse", "bits_per_dimension"):
         values = torch.tensor([part[key] for part in parts]).double()
         error = float(values.std() / len(values) ** 0.5)
         assert abs(float(values.mean()) - figures[key]) < 4 * error, key
-    assert x.shape[1:] == model.shape
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_explorer_changes_a_code_of_it(name):
+    data_of(name)
+    config = Namespace(runs=[name], data=None, data_root=None, prior=None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SHORT)
+        explorer = _explorer(config)
+    (about,) = explorer.about({})["models"]
+    assert about["draw"] == ""  # no reason why not
+    (before,) = explorer.encode({"example": "test-0"})["models"]
+    place = [0 for _ in about["parts"][0]["grid"]] + [0]
+    seen = {before["mse"]}
+    for value in (1, 2):
+        changes = [{"part": 0, "place": place, "value": value}]
+        given = {"code": before["code"], "changes": changes, "example": "test-0"}
+        seen.add(explorer.change(given)["mse"])
+    assert len(seen) > 1
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="no model 'digits-qv'; did you mean 'digits-vq'"):
         nw.zoo.load("digits-qv")
-    with pytest.raises(ValueError, match=r"it has .*digits-fsq, digits-"):
+    with pytest.raises(ValueError, match="it has cifar10-"):
         nw.zoo.path("nothing like it")
 
 
@@ -176,6 +217,12 @@ def test_a_model_is_fetched_once_from_an_address_and_verified(elsewhere, address
     nw.zoo.load("digits-fsq")  # from the cache
     with pytest.raises(FileNotFoundError, match=f"{address}/mnist-rounded/model.json does not"):
         nw.zoo.load("mnist-rounded", base=address)
+
+
+def test_data_that_are_not_here_are_named(monkeypatch):
+    monkeypatch.setattr("narrows.data.loaders.audio.find_path", lambda *_: Path("nowhere"))
+    with pytest.raises(FileNotFoundError, match=r"data of 'speech-rvq', 'audio:.*--data names"):
+        nw.zoo.data("speech-rvq")
 
 
 def test_another_file_from_an_address_is_refused_and_not_kept(elsewhere, address, tmp_path):

@@ -136,7 +136,13 @@ def data(name: str, root: str | Path | None = None) -> Dataset:
         ValueError: if there is no such model.
     """
     entry = find(name)
-    return load_data(entry.source, root, **entry.options)  # type: ignore[arg-type]
+    try:
+        return load_data(entry.source, root, **entry.options)  # type: ignore[arg-type]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the data of {name!r}, {entry.source!r}, are not here (docs/zoo.md says where they come "
+            f"from); --data names others\n{error}"
+        ) from error
 
 
 def _folders(entry: Entry, named: str | Path | None) -> Iterator[Path]:
