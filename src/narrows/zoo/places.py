@@ -140,8 +140,8 @@ def data(name: str, root: str | Path | None = None) -> Dataset:
         return load_data(entry.source, root, **entry.options)  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"the data of {name!r}, {entry.source!r}, are not here (docs/zoo.md says where they are "
-            f"from); --data names others\n{error}"
+            f"the data of {name!r}, {entry.source!r}, are not here (docs/zoo.md says where to get them)"
+            f"; --data names others\n{error}"
         ) from error
 
 
