@@ -139,10 +139,9 @@ def data(name: str, root: str | Path | None = None) -> Dataset:
     try:
         return load_data(entry.source, root, **entry.options)  # type: ignore[arg-type]
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"the data of {name!r}, {entry.source!r}, are not here (docs/zoo.md says where to get them)"
-            f"; --data names others\n{error}"
-        ) from error
+        where = "docs/zoo.md says where to get them; --data names others"
+        text = f"the data of {name!r}, {entry.source!r}, are not here: {where}\n{error}"
+        raise FileNotFoundError(text) from error
 
 
 def _folders(entry: Entry, named: str | Path | None) -> Iterator[Path]:
