@@ -1,6 +1,7 @@
 """Trains the models of the zoo by their exact commands, and stores them with card and checksums.
 
-    OMP_NUM_THREADS=1 python -m zoo.build [NAME...] [--runs runs/zoo] [--ledger]
+    OMP_NUM_THREADS=1 python -m zoo.build [NAME...] [--runs runs/zoo]
+    python -m zoo.build [NAME...] --ledger    # what is listed, once it is committed
 
 A model whose run is finished is not trained again, so that the command goes on where it stopped.
 Sound needs the Debian package asterisk-core-sounds-en-wav, MNIST and CIFAR-10 a data root.
@@ -198,18 +199,19 @@ def row(entry: zoo.Entry) -> dict[str, object]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Trains, stores, lists, and appends to the ledger if asked."""
+    """Trains, stores and lists; or appends what is listed to the ledger."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all that there are")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/zoo", help="folder of the runs")
-    parser.add_argument("--ledger", action="store_true", help="append to evidence/benchmarks.jsonl")
+    parser.add_argument("--ledger", action="store_true", help="append what is listed")
     options = parser.parse_args(words)
+    index = ROOM / INDEX
     for name in options.names or MODELS:
-        index = ROOM / INDEX
-        listed = read_json(index, "") if index.is_file() else {}
-        listed[name] = store(name, trained(name, options.runs))
-        write_json(index, dict(sorted(listed.items())))
+        if not options.ledger:
+            listed = read_json(index, "") if index.is_file() else {}
+            listed[name] = store(name, trained(name, options.runs))
+            write_json(index, dict(sorted(listed.items())))
         (entry,) = [one for one in read(index) if one.name == name]
         print(name, row(entry))
         if options.ledger:
