@@ -208,7 +208,7 @@ _ELSEWHERE = {
 def nearest(word: str, choices: Collection[str]) -> str:
     """The name that was meant by a wrong one, or "".
 
-    In this order: the end of a longer name, what other programs call it, its initials (`lr`), a
+    Of one below another (`--fit.epochz`) among those beside it. In this order: the end of a longer name, what other programs call it, its initials (`lr`), a
     name that it is a part of, and the most alike.
 
     Args:
@@ -216,6 +216,8 @@ def nearest(word: str, choices: Collection[str]) -> str:
         choices: names as they are given, such as `--fit.optimization.learning_rate`.
     """
     plain = _last(word).removeprefix("num_").removeprefix("n_").removeprefix("max_")
+    beside = [c for c in choices if c.rpartition(".")[0] == word.rpartition(".")[0]]
+    choices = beside if "." in word and beside else choices
     short = sorted((c for c in choices if c != "--help"), key=lambda c: (c.count("."), len(c)))
     wanted = (plain, _last(word), _ELSEWHERE.get(_last(word)), _ELSEWHERE.get(plain))
     rules = (
