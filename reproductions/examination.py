@@ -141,7 +141,9 @@ def examine(
                 if report is not None and not outcome.reused:
                     report(claim, outcome)
 
-            outcomes = workers.run(trials, root, report=tell, go_on=lambda: budget.left > 0)
+            outcomes = workers.run(
+                trials, root, report=tell, go_on=lambda: budget.left > 0, what="trials"
+            )
             seconds = sum(o.cost.seconds for o in outcomes if not o.reused)
             budget.spent(claim, scale, share, seconds)
             found.append(_judged(claim, scale, trials, outcomes))

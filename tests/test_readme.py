@@ -80,7 +80,8 @@ def test_the_training_commands_of_a_page_are_understood(page):
     ):
         name, *options = shlex.split(line.partition(" #")[0])
         parser = train.parser()
-        config = parsing.parse(parser, ["--config", str(recipes.find(name)), *options])
+        words = ["--config", str(recipes.find(name)), *recipes.in_full(options)]
+        config = parsing.parse(parser, words)
         assert parsing.instantiate(parser, config).model.bottleneck
 
 

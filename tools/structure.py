@@ -169,7 +169,7 @@ ROWS = [
     Row("`Any` for a model, a part or a data set", 39, "<= 0", any_for_parts, starred=True),
     Row("isinstance checks for a tuple", 57, "<= 10", tuple_checks, starred=True),
     # 4 before the explorer, the tutorials and the site.
-    Row("tracked tree without the zoo, MB", 10.1, "<= 4.4", tracked_megabytes, starred=True),
+    Row("tracked tree without the zoo, MB", 10.1, "<= 4.45", tracked_megabytes, starred=True),
     Row("zoo of trained models, MB", 0, "<= 2", zoo_megabytes, starred=True),
 ]
 

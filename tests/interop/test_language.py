@@ -31,10 +31,13 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The folder of a model: two layers of width 8, and a word for each token."""
+    return small_language(tmp_path_factory.mktemp("lm"))
+
+
+def small_language(folder):
+    """Writes a model with two layers of width 8, and a word for each token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    folder = tmp_path_factory.mktemp("lm")
     known = {word: number for number, word in enumerate(["<s>", "<unk>", *WORDS])}
     words = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

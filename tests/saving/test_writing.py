@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_the_second_writer_is_told_who_the_first_is_until_that_one_dies(tmp_path
     with sole_writer(tmp_path / "run"), sole_writer(tmp_path / "run"):
         pass
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch):
+    def without(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", without)
+    said = "run is on a file system without locks .* no other process writes there"
+    with pytest.warns(UserWarning, match=said), sole_writer(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_writer_with_patience_waits_for_the_one_before(tmp_path, holder):
+    threading.Timer(0.5, holder.kill).start()
+    with sole_writer(tmp_path / "run", patience=60):
+        assert holder.wait() < 0
 
 
 def test_train_compare_and_tasks_keep_out_of_a_folder_that_is_written(tmp_path, holder, capsys):

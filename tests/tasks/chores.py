@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -49,3 +50,10 @@ def works(folder, *, seconds=0.3, megabytes=0):
         held.sum()
     time.sleep(seconds)
     return {}
+
+
+def reads(folder, *, seed=0, path=""):
+    """Counts how often it was begun, and needs a file beside whoever gave the command."""
+    (folder.parent / f"begun-{seed}-{time.monotonic_ns()}").touch()
+    time.sleep(1.5)
+    return {"value": float(seed + (Path(path).read_text() == ""))}

@@ -9,6 +9,7 @@ and every rank takes its own rows, so that both runs compute the same thing.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -94,17 +95,19 @@ class SharedDraws(TorchDispatchMode):
 
 
 class Sharing(Callback):
-    """Puts `SharedDraws` around every step, and proves that nothing else was drawn."""
+    """Puts `SharedDraws` around every step that draws, and proves that nothing else was drawn."""
 
-    def __init__(self, draws: int) -> None:
-        self.mode = SharedDraws(draws)
+    def __init__(self, draws: int, random: bool) -> None:
+        self.mode, self.random = SharedDraws(draws), random
 
     def before_step(self, model, progress):
         self.before = torch.random.get_rng_state()
-        self.mode.__enter__()
+        if self.random:  # what goes through Python takes its time
+            self.mode.__enter__()
 
     def after_step(self, model, loss):
-        self.mode.__exit__(None, None, None)
+        if self.random:
+            self.mode.__exit__(None, None, None)
         assert torch.equal(self.before, torch.random.get_rng_state())
 
 
@@ -142,9 +145,21 @@ class Share(Callback):
         self.share = held / sum(weight.numel() for weight in weights)
 
 
-def train(name, strategy="auto", **options):
+@functools.cache
+def digits():
+    return nw.data.load("digits")
+
+
+def is_random(name):
+    """Whether training draws: its families' codes, or noise in place of rounding."""
+    fixed = ("plain", "vq", "fsq", "lfq", "simvq", "sparse", "softmax", "projected")
+    others = ("split of quantisers", "residual gradient", "residual of unlike")
+    return (not name.startswith(fixed) or name == "fsq noise") and not name.startswith(others)
+
+
+def train(name, strategy="auto", *, any_ranks=False, **options):
     """The state after a few steps, the optimiser's included, and what was measured."""
-    whole = nw.data.load("digits")
+    whole = digits()
     parts = (whole.train.head(BATCH * STEPS), whole.validation.head(40), whole.test.head(40))
     data = replace(whole, train=parts[0], validation=parts[1], test=parts[2])
     if name == "mapped from a file":
@@ -166,7 +181,7 @@ def train(name, strategy="auto", **options):
         with torch.no_grad():
             next(model.parameters()).add_(1)
     draws = 3 if name == "importance weighted" else bottleneck.draws
-    callbacks = [Sharing(draws), Share(), WeightAverage(0.5), CrashAt()]
+    callbacks = [Sharing(draws, is_random(name)), Share(), WeightAverage(0.5), CrashAt()]
     if name == "geco":
         callbacks.append(Geco(30.0))
     if name == "early stopping":  # the worst is taken for the best, and gone back to
@@ -186,7 +201,7 @@ def train(name, strategy="auto", **options):
         ),
         callbacks=callbacks,
         rate=nw.Rate(0.4) if steered else None,
-        checkpoints=Checkpoints(seconds=0),
+        checkpoints=Checkpoints(seconds=0, any_ranks=any_ranks),
         show=False,
         **options,
     )
@@ -246,17 +261,23 @@ def main(folder):
             save_file(state, Path(folder) / f"{name}.{strategy}.{rank()}.safetensors")
     for first in NAMES:
         for then in NAMES:
-            state = crashed_and_resumed(Path(folder), first, then)
-            save_file(state, Path(folder) / f"{first} then {then}.{rank()}.safetensors")
+            out = Path(folder) / f"{first} then {then}"
+            crash(out, first)
+            state = train("vq ema", then, out=out, resume=True)[0]
+            save_file(state, Path(folder) / f"{out.name}.{rank()}.safetensors")
+    crash(Path(folder) / TWO_THEN_ONE, "ddp")
+    state = train("vq ema", "ddp", out=Path(folder) / ONE_THEN_TWO, resume=True, any_ranks=True)[0]
+    save_file(state, Path(folder) / f"{ONE_THEN_TWO}.{rank()}.safetensors")
 
 
-def crashed_and_resumed(folder, first, then):
-    """A run in a folder that crashes within its second epoch, and goes on."""
-    out = folder / f"{first} then {then}"
+ONE_THEN_TWO, TWO_THEN_ONE = "one then two", "two then one"
+
+
+def crash(out, strategy="auto"):
+    """A run in a folder that crashes within its second epoch."""
     CrashAt.step = STEPS + 3
     with contextlib.suppress(Crash):
-        train("vq ema", first, out=out)
-    return train("vq ema", then, out=out, resume=True)[0]
+        train("vq ema", strategy, out=out)
 
 
 if __name__ == "__main__":

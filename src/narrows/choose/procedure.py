@@ -51,7 +51,7 @@ def choose(
         question: what is asked.
         data: the data set that it names.
         out: folder that gets `runs/` and `choose.json`.
-        workers: processes at a time.
+        workers: processes at a time, unless an executor is given.
         say: called with a line on each run that is finished.
         executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
 
@@ -101,9 +101,10 @@ class _Procedure:
 
     def run(self, executor: Executor | None) -> Choice:
         """Probes, and races until all are decided or the time is over."""
-        self._probe()
         stopped = False
         with executor or Local(self.workers, fresh=self.workers == 1) as trainer:
+            self.workers = trainer.at_once
+            self._probe()
             races, requests = self._start()
             try:
                 while requests:
@@ -129,7 +130,7 @@ class _Procedure:
             for label, path in question.recipes.items()
         ]  # fmt: skip
         with Local(1, threads=threads_each(self.workers)) as here:
-            outcomes = here.run(tasks, self.root)
+            outcomes = here.run(tasks, self.root, what="probes")
         for outcome in outcomes:
             key = (outcome.task.rate, outcome.task.label)
             if outcome.error is None:
@@ -206,6 +207,7 @@ class _Procedure:
             self.root,
             report=lambda outcome: self._report(outcome, heat),
             go_on=lambda: self.left > longest,
+            what=f"heat {heat + 1}",
         )
         self._add(heat, epochs, outcomes)
         self._learn(now, outcomes, epochs)

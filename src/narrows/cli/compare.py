@@ -1,6 +1,7 @@
 """`narrows compare RECIPE...`: the same data and budget for several latents."""
 
 import difflib
+import itertools
 import math
 import os
 import re
@@ -15,12 +16,14 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.cli import parsing, recipes
 from narrows.cli.main import UsageError
 from narrows.saving.trust import trusting, trusting_words
-from narrows.saving.writing import sole_writer
 from narrows.training.run import fresh
 
 if TYPE_CHECKING:
     from narrows.compare.comparison import Comparison
+    from narrows.compare.parts import Part
     from narrows.compare.plan import Plan, Sweep
+    from narrows.compare.run import Job
+    from narrows.tasks import Outcome, Report
     from narrows.training.priors import PriorRecipe
 
 _ABOUT = """Train several recipes on the same data with several seeds, and compare them.
@@ -58,6 +61,14 @@ def _parser() -> ArgumentParser:
         "--umap", action="store_true", help="codes by UMAP, not PCA (pip install narrows[umap])"
     )
     parser.add_argument("--out", type=str, default=None, help="folder; default runs/compare, ...")
+    parser.add_argument(
+        "--part",
+        type=str,
+        default=None,
+        metavar="I/N",
+        help="make every N-th run only, from the I-th on: N machines share OUT, and the same "
+        "command without --part makes the page",
+    )
     return parser
 
 
@@ -137,12 +148,11 @@ def _run(config: Namespace, command: str) -> int:
     from narrows.compare.bench import Source, check_language
     from narrows.compare.comparison import compare
     from narrows.compare.pages.comparison import write
-    from narrows.compare.run import Job
+    from narrows.compare.parts import sharing
     from narrows.report import principal_plane, umap_plane
-    from narrows.tasks import Outcome
     from narrows.tasks.on_ray import OnRay
 
-    plan = _plan(config)
+    plan, part = _plan(config), _part(config)
     jobs = default_jobs() if config.jobs is None else config.jobs
     if config.seeds < 1 or jobs < 1:
         raise UsageError(f"--seeds and --jobs must be at least 1, got {config.seeds} and {jobs}")
@@ -151,27 +161,63 @@ def _run(config: Namespace, command: str) -> int:
     data = Source(plan.data, plan.options).load()  # is it there, before anything runs?
     check_language(config.language, data)
     out = Path(config.out or fresh("runs/compare"))
-    total, done = len(plan.jobs()), 0
-
-    def report(outcome: Outcome[Job]) -> None:
-        nonlocal done
-        done += 1
-        state = outcome.error or f"{outcome.cost.seconds:.0f} s"
-        print(f"[{done}/{total}] {outcome.task.key}: {state}", file=sys.stderr, flush=True)
-
+    total = len(plan.jobs() if part is None else part.of(plan.jobs()))
     executor = None if config.ray is None else OnRay(config.ray)
-    with trusting(plan.class_paths), sole_writer(out):
+    with trusting(plan.class_paths), sharing(out, part):
         comparison = compare(
-            plan, out, workers=jobs, report=report, executor=executor,
-            measures=not config.skip_measures,
+            plan, out, workers=jobs, report=_counted(total), executor=executor,
+            measures=not config.skip_measures, part=part,
         )  # fmt: skip
-        if len(comparison.failures) == total:
+        if total and len(comparison.failures) == total:
             raise RuntimeError(f"all {total} runs failed; the first: {comparison.failures[0]}")
-        plane = umap_plane if config.umap else principal_plane
-        path = write(comparison, data, out=out, command=command, project=plane)
-    _say(comparison, path, out)
+        if part is None:
+            plane = umap_plane if config.umap else principal_plane
+            path = write(comparison, data, out=out, command=command, project=plane)
+            _say(comparison, path, out)
+        else:
+            _say_part(comparison, out, part)
     failed = (comparison.failures, comparison.failed_priors, comparison.failed_measures)
     return int(any(failed))
+
+
+def _counted(total: int) -> "Report[Job]":
+    """Shows each run as it comes, and how many there will be."""
+    numbers = itertools.count(1)
+
+    def report(outcome: "Outcome[Job]") -> None:
+        state = outcome.error or f"{outcome.cost.seconds:.0f} s"
+        line = f"[{next(numbers)}/{total}] {outcome.task.key}: {state}"
+        print(line, file=sys.stderr, flush=True)
+
+    return report
+
+
+def _say_part(comparison: "Comparison", out: Path, part: "Part") -> None:
+    """Prints what is wrong, how much is there, and what comes next."""
+    for sentence in (*comparison.failures, *comparison.failed_priors, *comparison.failed_measures):
+        print(f"note: {sentence}")
+    total, failed = len(comparison.outcomes), len(comparison.failures)
+    print(f"part {part} of the runs in {out}: {total - failed} of {total} finished")
+    print("when all parts have ended: the same command without --part makes the page")
+
+
+def _part(config: Namespace) -> "Part | None":
+    """The part that --part asks for."""
+    from narrows.compare.parts import Part
+
+    if config.part is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", config.part)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(
+            f"--part takes I/N with I from 1 to N, such as 2/8; got {config.part!r} (number the "
+            "tasks of a SLURM array from 1)"
+        )
+    if config.out is None:
+        raise UsageError("--part needs --out: the folder that all parts share")
+    if config.ray is not None:
+        raise UsageError("--part and --ray both spread the runs: give one of them")
+    return Part(int(found[1]), int(found[2]))
 
 
 def _plan(config: Namespace) -> "Plan":

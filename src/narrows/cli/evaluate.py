@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 from narrows.cli import parsing, trained
+from narrows.cli.main import UsageError
 
 
 def evaluate(arguments: list[str]) -> None:
     """Prints the figures as JSON."""
+    from narrows.functional.ranks import joined, rank, ranks
+    from narrows.tasks.shown import shown, shown_by_examples
     from narrows.training import evaluation
 
     parser = parsing.parser("evaluate", "Measure a run's model on a split.")
@@ -24,15 +27,22 @@ def evaluate(arguments: list[str]) -> None:
         "what is retained, denoising; trains a small classifier, which takes a minute",
     )
     config = parsing.parse(parser, arguments)
-    loaded, data = trained.load(config)
-    split = getattr(data, config.split)
-    figures = evaluation.evaluate(loaded.model, split, variance=data.variance)
+    with joined():
+        if config.measures and ranks() > 1:
+            raise UsageError("--measures is for one process: run it without torchrun")
+        loaded, data = trained.load(config)
+        split = getattr(data, config.split)
+        with shown_by_examples("examples", len(split) / ranks()):
+            figures = evaluation.evaluate(loaded.model, split, variance=data.variance, shared=True)
+        if rank() > 0:
+            return
     for sentence in evaluation.quality_advice(figures):
         print(f"note: {sentence}", file=sys.stderr)
     if config.measures:
         from narrows.compare.judge import Judge
 
-        figures |= Judge(dataclasses.replace(data, test=split)).judge(loaded.model)
+        with shown("measures"):
+            figures |= Judge(dataclasses.replace(data, test=split)).judge(loaded.model)
     print(json.dumps(figures, indent=1))
 
 

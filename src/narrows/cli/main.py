@@ -2,6 +2,7 @@
 
 import difflib
 import keyword
+import os
 import re
 import sys
 import warnings
@@ -85,7 +86,7 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     except UsageError as error:
         if debug:
             raise
-        return _fail(str(error), USAGE)
+        return _fail(str(error), USAGE) if not _rank() else USAGE  # all ranks have one command
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -153,9 +154,21 @@ def _help() -> str:
     )
 
 
+def _rank() -> int | None:
+    """This process's among those that torchrun started; None where it is alone."""
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    return int(os.environ["RANK"]) if several else None
+
+
+_LOST = re.compile(r"gloo/|NCCL|[Cc]onnection (closed|reset) by peer")
+"""In what PyTorch says where the process at the other end has gone."""
+
+
 def _sentence(error: Exception) -> str:
     expected = (ValueError, TypeError, OSError, RuntimeError, LookupError)
     text = str(error).strip() or type(error).__name__
+    if _LOST.search(text) and "torch.distributed" in sys.modules:
+        return "ended, as another rank has ended; the message of that one says why"
     if isinstance(error, expected):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)"
@@ -167,7 +180,8 @@ def _note(message: Warning | str, *_place: object) -> None:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"narrows: {sentence}", file=sys.stderr)
+    who = "" if _rank() is None else f"rank {_rank()}: "
+    print(f"narrows: {who}{sentence}", file=sys.stderr)
     return code
 
 

@@ -1,9 +1,9 @@
 """`narrows prior RUN --kind pixelcnn`: fits a prior to a run's codes."""
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,14 @@ from jsonargparse import ArgumentParser, Namespace
 from narrows.autoencoder import Autoencoder
 from narrows.cli import parsing, trained
 from narrows.cli.main import UsageError
+from narrows.functional.ranks import joined, rank, ranks
 from narrows.saving.model import MODEL
 from narrows.saving.trust import trust_options
 from narrows.saving.writing import sole_writer, write_json
+from narrows.tasks.shown import shown_by_examples
 
 if TYPE_CHECKING:
+    from narrows.data.dataset import Dataset
     from narrows.training.priors import PriorRecipe
 
 OPTIONS = {"width": "hidden", "components": "components", "step": "step", "epochs": "epochs"}
@@ -36,14 +39,21 @@ def run(arguments: list[str]) -> None:
     _add_options(parser)
     config = parsing.parse(parser, arguments)
     recipe = _recipe(config)
-    loaded, data = trained.load(config)
-    model = loaded.model
-    folder = Path(config.run) / "priors" / recipe.name
-    with _epochs_shown(), sole_writer(folder):
-        fitted = fit_prior(model, data, prior=recipe, seed=config.seed)
-        model.prior, report = fitted.prior, fitted.report
-        model.save(folder)
-        write_json(folder / "prior.json", dataclasses.asdict(report))
+    with joined():
+        loaded, data = trained.load(config)
+        model, folder = loaded.model, Path(config.run) / "priors" / recipe.name
+        with contextlib.ExitStack() as held:
+            if rank() == 0:
+                held.enter_context(sole_writer(folder))
+                total = _examples(recipe, data) / ranks()
+                held.enter_context(shown_by_examples(recipe.name, total))
+                held.enter_context(_epochs_shown())
+            fitted = fit_prior(model, data, prior=recipe, seed=config.seed)
+            if rank() > 0:
+                return
+            model.prior, report = fitted.prior, fitted.report
+            model.save(folder)
+            write_json(folder / "prior.json", dataclasses.asdict(report))
     print(
         f"{recipe.name}: {report.test:.4g} bits per example on the test split (validation "
         f"{report.validation:.4g}; the run's own prior {report.default_test:.4g})"
@@ -51,6 +61,12 @@ def run(arguments: list[str]) -> None:
     trust = trust_options(folder)  # the model's own parts and the prior's
     print(f"next:\n  narrows sample {config.run} --prior {recipe.name}{trust}")
     print(f"  narrows compress {config.run} IMAGE... --prior {recipe.name}{trust}")
+
+
+def _examples(recipe: "PriorRecipe", data: "Dataset") -> int:
+    """How many go through the model, and through a network at each epoch."""
+    passes = recipe.epochs if recipe.learned else 0
+    return (1 + passes) * len(data.train) + len(data.validation) + 2 * len(data.test)
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -90,7 +106,7 @@ def _recipe(config: Namespace) -> "PriorRecipe":
     return dataclasses.replace(recipe, arguments=own, conditional=config.conditional)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _epochs_shown() -> Iterator[None]:
     """Shows on stderr what each epoch of a fit reached."""
     logger, handler = logging.getLogger("narrows.training.priors"), logging.StreamHandler()

@@ -76,7 +76,15 @@ def _resume(arguments: list[str]) -> None:
     options.add_argument(
         "--accept-changed-data", action="store_true", help="accept data of other content"
     )
+    options.add_argument(
+        "--any-ranks",
+        action="store_true",
+        help="accept another number of processes, whose batches make as many examples together",
+    )
+    options.add_argument("--batch-size", type=int, default=None, help="of each, with --any-ranks")
     given = parsing.parse(options, ["--resume", *arguments])
+    if given.batch_size is not None and not given.any_ranks:
+        raise UsageError("--batch-size of a run that goes on is only given with --any-ranks")
     folder = Path(given.resume)
     if not (folder / "config.yaml").is_file():
         raise UsageError(
@@ -85,6 +93,10 @@ def _resume(arguments: list[str]) -> None:
     root = [] if given.data_root is None else ["--data-root", given.data_root]
     root += ["--fit.checkpoints.any_threads", "true"] * given.any_threads
     root += ["--fit.checkpoints.changed_data", "true"] * given.accept_changed_data
+    if given.any_ranks:  # as many as torchrun started, or this one
+        own = {"checkpoints.any_ranks": "true", "engine.devices": 1, "engine.nodes": 1}
+        root += [word for name, value in own.items() for word in (f"--fit.{name}", str(value))]
+        root += [] if given.batch_size is None else ["--fit.batch_size", str(given.batch_size)]
     config = parsing.parse(parser(), ["--config", str(recipes.find(given.resume)), *root])
     _show(train(config, folder, given.checkpoint))
 

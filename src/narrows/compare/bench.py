@@ -7,9 +7,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from rich.console import Console
-from rich.progress import Progress
-
 from narrows import data as sources
 from narrows.autoencoder import Autoencoder
 from narrows.compare import priors
@@ -184,11 +181,15 @@ class Bench:
         source: the data set.
         root: folder of all runs.
         workers: processes; each loads the data and trains the judge's classifier once.
+        shared: other processes may measure other runs of this folder meanwhile.
     """
 
-    def __init__(self, source: Source, root: Path, workers: int = 1) -> None:
+    def __init__(
+        self, source: Source, root: Path, workers: int = 1, *, shared: bool = False
+    ) -> None:
         self.source: Source = source
         self.root: Path = root
+        self.shared: bool = shared
         self.executor: Local = Local(workers)
         self.failures: list[str] = []  # one sentence for each step or measure that failed
 
@@ -222,11 +223,7 @@ class Bench:
         return self._all(tasks, "priors")
 
     def _all(self, tasks: Sequence[M], what: str) -> list[Outcome[M]]:
-        console = Console(stderr=True)
-        quiet = not (tasks and console.is_terminal)
-        with Progress(console=console, transient=True, disable=quiet) as progress:
-            line = progress.add_task(what, total=len(tasks))
-            return self.executor.run(tasks, self.root, report=lambda _: progress.advance(line))
+        return self.executor.run(tasks, self.root, shared=self.shared, what=what)
 
     def _figures(self, outcome: Outcome[M]) -> dict[str, float]:
         """What was measured; nothing if it failed, which is noted and stops nothing."""

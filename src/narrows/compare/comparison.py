@@ -11,12 +11,13 @@ from narrows.autoencoder import Autoencoder
 from narrows.compare.asked import Runs, at_asked, out_of_reach, reached, slopes
 from narrows.compare.bench import Bench, Source
 from narrows.compare.equal_rate import Curve, Standing, nearest_points, standings, target_rate
+from narrows.compare.parts import Part, sharing
 from narrows.compare.plan import Plan, point_name
 from narrows.compare.priors import Coded, Request, requests
 from narrows.compare.run import RUN, Job, figures
 from narrows.compare.statistics import summarize
 from narrows.saving.trust import trusting
-from narrows.saving.writing import read_json, sole_writer, write_json
+from narrows.saving.writing import read_json, write_json
 from narrows.tasks import Executor, Local, Outcome, Report
 
 
@@ -195,8 +196,12 @@ def compare(
     report: Report[Job] | None = None,
     executor: Executor | None = None,
     measures: bool = True,
+    part: Part | None = None,
 ) -> Comparison:
     """Runs a plan; finished runs in `out` are kept, so that a second call does what is missing.
+
+    Several processes, on any machines that share `out`, may each make a part of it; then a call
+    without a part measures what needs all runs.
 
     Args:
         plan: what to run.
@@ -205,36 +210,35 @@ def compare(
         report: called with each outcome as it comes.
         executor: trains elsewhere, such as `tasks.OnRay`; by default processes of this machine.
         measures: also measure what needs a classifier, samples or noise.
+        part: of the runs; they are also measured one by one, but not against each other.
+
+    Raises:
+        FolderInUseError: as `parts.sharing` does.
     """
-    with trusting(plan.class_paths), sole_writer(out):
-        return _compare(plan, out, workers, report, executor, measures)
+    source = Source(plan.data, plan.options, plan.after.language)
+    jobs, shared = plan.jobs() if part is None else part.of(plan.jobs()), part is not None
+    with trusting(plan.class_paths), sharing(out, part):
+        _check_content(out / "data.json", source)
+        with executor or Local(workers, fresh=True) as trainer:
+            outcomes = trainer.run(jobs, out / "runs", report=report, shared=shared)
+        with Bench(source, out / "runs", workers, shared=shared) as bench:
+            return _measured(plan, outcomes, bench, judged=measures and not shared)
 
 
-def _compare(
-    plan: Plan,
-    out: Path,
-    workers: int,
-    report: Report[Job] | None,
-    executor: Executor | None,
-    measures: bool,
+def _measured(
+    plan: Plan, outcomes: Sequence[Outcome[Job]], bench: Bench, *, judged: bool
 ) -> Comparison:
-    """Runs and measures, where the plan's class paths are trusted."""
-    root, source = out / "runs", Source(plan.data, plan.options, plan.after.language)
-    _check_content(out / "data.json", source)
-    with executor or Local(workers, fresh=True) as trainer:
-        outcomes = trainer.run(plan.jobs(), root, report=report)
+    """The runs under other steps and priors, and the judge's measures if they are asked for."""
     finished = [outcome for outcome in outcomes if outcome.error is None]
-    with Bench(source, root, workers) as bench:
-        stepped = bench.steps([o.task.key for o in finished], plan.after.steps)
-        coded = _coded(plan, finished, bench)
-        comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
-        if not measures or not finished:
-            return dataclasses.replace(comparison, failed_measures=bench.failures)
-        chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
-        judged = bench.judge([(p.outcome.task.key, p.factor) for p in chosen])
+    stepped = bench.steps([o.task.key for o in finished], plan.after.steps)
+    coded = _coded(plan, finished, bench)
+    comparison = Comparison(plan, outcomes, _points(finished, stepped), coded=coded)
     found: dict[str, dict[int, Mapping[str, float]]] = {}
-    for point, own in zip(chosen, judged, strict=True):
-        found.setdefault(point.name, {})[point.seed] = own
+    if judged and finished:
+        chosen = [p for p in comparison.points if p.name in comparison.representatives().values()]
+        measures = bench.judge([(p.outcome.task.key, p.factor) for p in chosen])
+        for point, own in zip(chosen, measures, strict=True):
+            found.setdefault(point.name, {})[point.seed] = own
     return dataclasses.replace(comparison, measures=found, failed_measures=bench.failures)
 
 

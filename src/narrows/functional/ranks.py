@@ -1,6 +1,11 @@
 """Sums and draws over all ranks of torch.distributed, the same on each of them."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +22,55 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+class RankLostError(RuntimeError):
+    """This process was ended because another rank failed."""
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[None]:
+    """Joins the processes that torchrun started with this one; does nothing where there are none.
+
+    They stay joined, as they cannot be joined twice. torchrun sends SIGTERM where another process
+    has failed; this one then ends with a sentence.
+
+    Raises:
+        RankLostError: at that signal.
+    """
+    started = dist.is_available() and dist.is_torchelastic_launched()
+    if ranks() > 1 or not started or int(os.environ["WORLD_SIZE"]) == 1:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    dist.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise RankLostError("ended by SIGTERM, which torchrun sends where another rank has failed")
+
+
+T = TypeVar("T")
+
+
+def from_all_ranks(value: T) -> list[T]:
+    """One object of each rank, by rank; of this process alone where there is one."""
+    if ranks() == 1:
+        return [value]
+    found: list[Any] = [None] * ranks()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def in_turn(mine: Iterator[T], count: int) -> Iterator[T]:
+    """All of `count` items on every rank, where each has every `ranks()`-th, from its own on."""
+    for start in range(0, count, ranks()):
+        own = next(mine) if start + rank() < count else None
+        yield from (item for item in from_all_ranks(own) if item is not None)
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of every rank's tensor, in place."""
     if ranks() > 1:
@@ -30,11 +84,17 @@ def total_over_ranks(tensor: Tensor) -> Tensor:
     Its gradient is the sum over ranks of the gradients that reach it, so that the mean of the
     ranks' gradients (what data parallel training takes) is that of the mean of their losses.
     """
-    if ranks() == 1:
-        return tensor
-    from torch.distributed.nn.functional import all_reduce
+    return tensor if ranks() == 1 else _Total.apply(tensor)
 
-    return all_reduce(tensor)
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: Any, tensor: Tensor) -> Tensor:
+        return sum_over_ranks(tensor.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        return sum_over_ranks(gradients[0].clone(memory_format=torch.contiguous_format))
 
 
 def least_over_ranks(tensor: Tensor) -> Tensor:

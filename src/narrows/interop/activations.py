@@ -4,7 +4,9 @@ import contextlib
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import nullcontext
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +23,10 @@ from narrows.data.loaders.activations.shards import (
     write_manifest,
     write_shard,
 )
+from narrows.functional.ranks import from_all_ranks, rank, ranks
 from narrows.modes import evaluating
 from narrows.saving.writing import sole_writer
+from narrows.tasks.shown import examples
 
 Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """What a module is called with: one tensor, several, or several by name."""
@@ -49,7 +53,8 @@ def record(  # noqa: PLR0913 (all but two are named)
     A batch that has `input_ids` is text: padding (`attention_mask` 0) is left out, and rows keep
     their tokens. Otherwise a context is one example, and a position one of its sites. A forward
     pass ends at the layer. What was interrupted goes on from the last whole shard when asked
-    again for the same, and ends in the same files.
+    again for the same, and ends in the same files. Several ranks share the shards of texts; the
+    files are those of one.
 
     Args:
         module: any torch model; computes in eval, on the device that it is on.
@@ -89,17 +94,73 @@ def record(  # noqa: PLR0913 (all but two are named)
         "dtype": None if dtype is None else str(dtype),
         "rule": {"largest": LARGEST, "first": first}, **({"target": target} if target else {}),
     }  # fmt: skip
-    with sole_writer(folder), evaluating(module):
+    first_rank = rank() == 0
+    with sole_writer(folder) if first_rank else nullcontext(), evaluating(module):
+        from_all_ranks(None)  # nobody writes before the first has the lock
         shards = unfinished(folder, described)
         rest = islice(iter(inputs), sum(shard.batches for shard in shards), None)
-        found = _batches(module, layers, rest, axis=axis, start=sum(s.contexts for s in shards))
-        for rows, batches in _gathered(found, shard_rows):
-            stored = rows if dtype is None else rows._replace(values=rows.values.to(dtype))
-            shards.append(write_shard(folder, len(shards), stored, batches=batches))
-            write_manifest(folder, described, shards)
-            if progress:
+        start = sum(shard.contexts for shard in shards)
+        if ranks() == 1:
+            found = _gathered(_batches(module, layers, rest, axis=axis, start=start), shard_rows)
+        else:
+            found = _share(module, layers, rest, axis=axis, start=start, shard_rows=shard_rows)
+        while made := _round(folder, found, len(shards), dtype):
+            shards += made
+            if first_rank:
+                write_manifest(folder, described, shards)
+            if progress and first_rank:
                 progress(sum(shard.rows for shard in shards))
         return _finish(folder, described, shards)
+
+
+def _round(
+    folder: Path, found: Iterator[tuple[Rows, int]], done: int, dtype: torch.dtype | None
+) -> list[Shard]:
+    """The next shards, one of each rank that has one; none at the end."""
+    made = None
+    for rows, batches in islice(found, 1):
+        stored = rows if dtype is None else rows._replace(values=rows.values.to(dtype))
+        made = write_shard(folder, done + rank(), stored, batches=batches)
+    return [shard for shard in from_all_ranks(made) if shard]
+
+
+def _share(
+    module: nn.Module,
+    layers: Sequence[nn.Module],
+    inputs: Iterable[Inputs],
+    *,
+    axis: int,
+    start: int,
+    shard_rows: int,
+) -> Iterator[tuple[Rows, int]]:
+    """As `_gathered`, of the shards that one process would write every `ranks()`-th."""
+    for number, group in groupby(_numbered(inputs, shard_rows), key=itemgetter(0)):
+        batches = [batch for _, batch in group]
+        if number % ranks() == rank():
+            yield _one([*_batches(module, layers, batches, axis=axis, start=start)]), len(batches)
+        start += sum(len(batch["input_ids"]) for batch in batches)
+
+
+def _numbered(
+    inputs: Iterable[Inputs], shard_rows: int
+) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    """Batches of texts with the number of their shard, which their masks tell beforehand.
+
+    Raises:
+        TypeError: for other inputs, whose rows are known only once they are computed.
+    """
+    number, rows = 0, 0
+    for batch in inputs:
+        if not (isinstance(batch, Mapping) and "input_ids" in batch):
+            raise TypeError(
+                "several ranks share texts (batches with input_ids), other inputs are for one "
+                "process: run it without torchrun"
+            )
+        yield number, batch
+        ids = batch["input_ids"]
+        rows += int(batch.get("attention_mask", torch.ones_like(ids)).sum())
+        if rows >= shard_rows:
+            number, rows = number + 1, 0
 
 
 def _batches(
@@ -128,6 +189,7 @@ def _batches(
             )
         rows = _placed(torch.cat(found, -1), batch, start)
         start += len(found[0])
+        examples(len(found[0]))
         yield rows._replace(inputs=widths[0] if len(widths) > 1 else 0)
 
 
@@ -187,7 +249,8 @@ def _finish(folder: Path, described: Mapping[str, object], shards: list[Shard]) 
     broken = out.not_finite.nonzero()[:_NAMED_BROKEN, 0].tolist()
     counts = {**out.counts(), "not_finite_rows": broken}
     medians = out.medians[0] if len(out.medians) == 1 else out.medians
-    write_manifest(folder, described, shards, left_out=counts, median_norm=medians)
+    if rank() == 0:
+        write_manifest(folder, described, shards, left_out=counts, median_norm=medians)
     return out
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from narrows.data.loaders.activations.outliers import LeftOut
 from narrows.data.loaders.activations.shards import VOCABULARY
+from narrows.functional.ranks import rank
 from narrows.interop.activations import record
 from narrows.saving.writing import write_json
 
@@ -236,6 +237,8 @@ def record_text(  # noqa: PLR0913 (all but two are named)
         language.module, layer, inputs=contexts.batches(batch_size), out=out, target=target,
         about=about, first=True, dtype=dtype, shard_rows=shard_rows, progress=progress,
     )  # fmt: skip
+    if rank() > 0:
+        return left
     seen = torch.cat([*contexts.ids]).unique().tolist()
     words = {str(token): language.tokenizer.decode([token]) for token in seen}
     write_json(Path(out) / VOCABULARY, words)

@@ -34,6 +34,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from narrows.tasks.shown import shown
+
 _COMMON = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno")
 # In order of preference; a compiler that refuses one is given the next.
 _FLAGS = (
@@ -188,7 +190,8 @@ def _compile(compiler: str, source: Path, target: str) -> None:
     """Runs the compiler with the best flags that it takes."""
     for flags in _FLAGS:
         command = [compiler, *_COMMON, *flags, "-o", target, str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        with shown(f"compiling {source.stem} (once)"):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode == 0:
             return
     done.check_returncode()

@@ -1,6 +1,7 @@
 """Files written whole or not at all, read with a sentence about what is wrong; folders locked."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -12,6 +13,7 @@ import shutil
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -204,10 +206,15 @@ class FolderInUseError(RuntimeError):
 
 
 @contextlib.contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Holds the lock of a folder, which is made if it is not there; the system frees it at death.
 
-    Within a block that holds it, it may be taken again.
+    Within a block that holds it, it may be taken again. On a file system without locks there is
+    none, which is a warning.
+
+    Args:
+        folder: that is written.
+        patience: seconds to wait for another process to end.
 
     Raises:
         FolderInUseError: if another process holds it; says which, on which machine, since when.
@@ -217,7 +224,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     if place in _HELD.get():
         yield
         return
-    file, token = _lock(place / LOCK), _HELD.set((*_HELD.get(), place))
+    file, token = _lock(place / LOCK, time.monotonic() + patience), _HELD.set((*_HELD.get(), place))
     try:
         yield
     finally:
@@ -226,13 +233,20 @@ def sole_writer(folder: Path) -> Iterator[None]:
         file.close()
 
 
-def _lock(path: Path) -> IO[str]:
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+def _lock(path: Path, until: float) -> IO[str]:
     """The open lock file, with this process's name in it."""
     while True:
         file = path.open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() < until:
+                file.close()
+                time.sleep(0.1)
+                continue
             file.seek(0)
             holder = " ".join(file.read().split()) or "another process"
             file.close()
@@ -240,6 +254,14 @@ def _lock(path: Path) -> IO[str]:
                 f"{path.parent} is being written by {holder}; wait until it ends, or choose "
                 "another folder"
             ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"{path.parent} is on a file system without locks ({error.strerror}): see to it "
+                "that no other process writes there",
+                stacklevel=4,
+            )
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break

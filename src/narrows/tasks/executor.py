@@ -18,6 +18,7 @@ from typing import Self
 
 from narrows.saving.trust import VARIABLE, trusted
 from narrows.saving.writing import sole_writer
+from narrows.tasks.shown import Advance, shown
 from narrows.tasks.task import Outcome, T, execute, keep, kept
 
 Report = Callable[[Outcome[T]], None]
@@ -43,6 +44,11 @@ class Executor(ABC):
     def __exit__(self, *_: object) -> None:
         """Ends whatever was started."""
 
+    @property
+    def at_once(self) -> int:
+        """How many tasks make progress at a time."""
+        return self.workers
+
     @abstractmethod
     def compute(self, task: T, root: Path) -> Outcome[T]:
         """Runs one task, and keeps its result if it did not fail."""
@@ -54,6 +60,8 @@ class Executor(ABC):
         *,
         report: Report[T] | None = None,
         go_on: Callable[[], bool] = lambda: True,
+        shared: bool = False,
+        what: str = "runs",
     ) -> list[Outcome[T]]:
         """Runs what is missing and returns the outcomes in order; a failed task stops no other.
 
@@ -62,11 +70,27 @@ class Executor(ABC):
             root: folder of all tasks.
             report: called with each outcome as it comes.
             go_on: asked before a task that is to be run; False leaves it out of the outcomes.
+            shared: other processes may run other tasks in this folder meanwhile.
+            what: the name of the tasks, on a terminal.
 
         Raises:
-            FolderInUseError: if another process runs tasks in this folder.
+            FolderInUseError: if another process runs tasks in this folder, and it is not shared.
         """
         self.trust = trusted()  # here, as threads do not see what a `with` block trusts
+        with (
+            contextlib.nullcontext() if shared else sole_writer(root),
+            shown(what, len(tasks)) as advance,
+        ):
+            return self._each(tasks, root, report, go_on, advance)
+
+    def _each(
+        self,
+        tasks: Sequence[T],
+        root: Path,
+        report: Report[T] | None,
+        go_on: Callable[[], bool],
+        advance: Advance,
+    ) -> list[Outcome[T]]:
         lock, stopped = threading.Lock(), threading.Event()
 
         def one(task: T) -> Outcome[T] | None:
@@ -75,20 +99,20 @@ class Executor(ABC):
                 if stopped.is_set() or not go_on():
                     return None
                 outcome = self.compute(task, root)
-            if report is not None:
-                with lock:
+            with lock:
+                advance(1)
+                if report is not None:
                     report(outcome)
             return outcome
 
-        with sole_writer(root):
-            if self.workers == 1:
-                return [outcome for outcome in map(one, tasks) if outcome]
-            with ThreadPoolExecutor(self.workers) as pool:
-                try:
-                    return [outcome for outcome in pool.map(one, tasks) if outcome]
-                except BaseException:  # Ctrl-C: what runs may end, nothing new begins
-                    stopped.set()
-                    raise
+        if self.workers == 1:
+            return [outcome for outcome in map(one, tasks) if outcome]
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                return [outcome for outcome in pool.map(one, tasks) if outcome]
+            except BaseException:  # Ctrl-C: what runs may end, nothing new begins
+                stopped.set()
+                raise
 
 
 class Local(Executor):

@@ -16,12 +16,22 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from narrows.saving.writing import check_keys, file_checksum, read_json, whole, write_json
+from narrows.saving.writing import (
+    FolderInUseError,
+    check_keys,
+    file_checksum,
+    read_json,
+    sole_writer,
+    whole,
+    write_json,
+)
 from narrows.tasks.source import source_hash
 
 Result = Mapping[str, float | np.ndarray]
 """Figures by name, and small arrays."""
 RECORD = "result.json"
+PATIENCE = 30.0
+"""Seconds that a task waits for a process that works in its folder."""
 _KEYS = ("task", "configuration", "source", "cost", "figures", "files")
 
 
@@ -156,15 +166,23 @@ class Outcome(Generic[T_co]):
 
 
 def execute(task: T, root: Path) -> Outcome[T]:
-    """Runs a task in this process and keeps nothing; an exception is an outcome, too."""
+    """Runs a task in this process and keeps nothing; an exception is an outcome, too.
+
+    It has its folder for itself meanwhile. Another process that works there is waited for a
+    little: where a machine was lost, its processes may outlive it for a moment.
+    """
     folder = task.folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
     began, worked = time.monotonic(), time.process_time()
     result, error = {}, None
     try:
-        result = {name: _plain(value) for name, value in task.run(folder).items()}
+        with sole_writer(folder, patience=PATIENCE):
+            result = {name: _plain(value) for name, value in task.run(folder).items()}
     except Exception as problem:  # one failed task must not stop the others
-        kind = "" if type(problem) is RuntimeError else f"{type(problem).__name__}: "
+        kind = (
+            ""
+            if type(problem) in (RuntimeError, FolderInUseError)
+            else f"{type(problem).__name__}: "
+        )
         error = kind + (str(problem).strip() or "no reason given")
     cost = Cost(time.monotonic() - began, time.process_time() - worked, _peak_memory())
     return Outcome(task, folder, result, cost, error)

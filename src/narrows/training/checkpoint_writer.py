@@ -37,6 +37,9 @@ class Checkpoints(Recorded):
             the last bits of its numbers.
         changed_data: whether a run may be resumed on data of other content or another number of
             examples.
+        any_ranks: whether a run may be resumed by another number of ranks (and threads). Its steps
+            must have as many examples as before, `batch_size x ranks x accumulate`: it then goes on
+            with the same batches, up to rounding, and with other random draws.
 
     What was accepted stands in the run's `metrics.json` and on its page.
     """
@@ -46,6 +49,7 @@ class Checkpoints(Recorded):
     _: KW_ONLY
     any_threads: bool = False
     changed_data: bool = False
+    any_ranks: bool = False
 
     def __post_init__(self) -> None:
         if not self.seconds >= 0:
@@ -69,8 +73,12 @@ class Checkpoints(Recorded):
         return value if not math.isnan(value) else math.inf
 
 
+_EXAMPLES = "examples in a step"
 _WAYS = {
     "threads": "; --any-threads (Checkpoints(any_threads=True)) accepts it",
+    "ranks": "; --any-ranks (Checkpoints(any_ranks=True)) accepts it, if batch_size x ranks x "
+    "accumulate stays the same",
+    _EXAMPLES: "; choose batch_size x ranks x accumulate as it was (--batch-size)",
     "data": "; --accept-changed-data (Checkpoints(changed_data=True)) accepts it",
 }
 """How to accept what has changed, by the first word of a setting's path."""
@@ -149,15 +157,17 @@ class CheckpointWriter:
             return None
         state = load_checkpoint(self.folder, which)
         before = dict(state["settings"])
-        if self.policy.any_threads:
+        if self.policy.any_threads or self.policy.any_ranks:
             before["threads"] = settings["threads"]
         if self.policy.changed_data:
             before["data"] = settings["data"]
+        if self.policy.any_ranks:
+            before, settings = in_steps(before), in_steps(settings)
         difference = first_difference(before, settings)
         if difference is not None:
-            name, before, now = difference
+            name, old, now = difference
             raise ValueError(
-                f"this run was started with {name} = {before!r}, now it is {now!r}; resume it "
+                f"this run was started with {name} = {old!r}, now it is {now!r}; resume it "
                 "with the settings in its config.yaml, or start another run"
                 + _WAYS.get(name.partition(".")[0], "")
             )
@@ -173,8 +183,18 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, epoch: int) ->
     return [
         f"resumed in epoch {epoch} with other {name}: {now[name]}, before {before[name]}"
         for name in _WAYS
-        if before[name] != now[name]
+        if before.get(name) != now.get(name)
     ]
+
+
+def in_steps(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run with the examples in a step in place of how ranks share them."""
+    kept, fit = dict(settings), dict(settings["fit"])
+    engine = dict(fit["engine"])
+    examples = kept.pop("ranks") * fit.pop("batch_size") * engine.pop("accumulate")
+    for name in ("devices", "nodes"):
+        del engine[name]
+    return {**kept, "fit": {**fit, "engine": engine}, _EXAMPLES: examples}
 
 
 def first_difference(

@@ -27,7 +27,8 @@ class Engine(Recorded):
 
     Args:
         accelerator: "auto", "cpu", "cuda", "mps".
-        devices: number of processes on this machine, "auto" for all devices.
+        devices: number of processes on this machine, "auto" for all devices. Under torchrun,
+            which starts them itself, leave it and `nodes` out.
         nodes: number of machines.
         strategy: "auto" or "ddp" (every process holds the model whole and a share of each
             batch); "ddp_find_unused_parameters_true" for a bottleneck of your own some of whose
@@ -116,6 +117,23 @@ class Engine(Recorded):
         """Whether a process has a share of the networks only."""
         return self.strategy == "fsdp"
 
+    def _spread(self) -> tuple[int | str, int]:
+        """Processes on this machine, and machines: what torchrun started, where it did.
+
+        Raises:
+            ValueError: if something else was asked for.
+        """
+        if not torch.distributed.is_torchelastic_launched():
+            return self.devices, self.nodes
+        here, world = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        started = here, max(world // here, 1)
+        if (self.devices, self.nodes) not in ((1, 1), ("auto", 1), ("auto", started[1]), started):
+            raise ValueError(
+                f"torchrun started {here} processes on each of {started[1]} machines, and the "
+                f"engine asks for {self.devices} and {self.nodes}; leave out devices and nodes"
+            )
+        return started
+
     def _on_gpu(self) -> bool:
         gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
         return self.accelerator != "cpu" and gpu
@@ -128,10 +146,11 @@ class Engine(Recorded):
             )
         if self.precision == "auto":
             raise ValueError("precision auto has to be decided first: call settled(model, x)")
+        devices, nodes = self._spread()
         fabric = Fabric(
             accelerator=self.accelerator,
-            devices=self.devices,
-            num_nodes=self.nodes,
+            devices=devices,
+            num_nodes=nodes,
             strategy=Sharded() if self.sharded else self.strategy,
             precision=self.precision,
             **kwargs,

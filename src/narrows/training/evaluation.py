@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,33 +11,57 @@ from torch import Tensor
 from narrows.autoencoder import Autoencoder
 from narrows.data.dataset import Split
 from narrows.functional.examples import refuse_range
+from narrows.functional.ranks import from_all_ranks, in_turn, rank, ranks
 from narrows.latent import Latent
 from narrows.metrics.distortion import log_spectral_distance
 from narrows.modes import evaluating
 from narrows.priors.base import NoRateError
 from narrows.saving.arguments import check_arguments
+from narrows.tasks.shown import examples
+from narrows.training.seeding import mix
 
 
-def latents(model: Autoencoder, split: Split, *, batch_size: int = 256) -> Iterator[Latent]:
+def latents(
+    model: Autoencoder, split: Split, *, batch_size: int = 256, shared: bool = False
+) -> Iterator[Latent]:
     """The eval latents of a split, batch by batch, without gradients.
 
     Args:
         model: the model; its mode is restored afterwards.
         split: on any device; batches are moved to the model's, and to its precision.
         batch_size: examples at a time.
+        shared: give every `ranks()`-th batch only, from this rank's first on.
     """
     like = next(model.parameters())
     with evaluating(model):
-        for start in range(0, len(split), batch_size):
-            index = torch.arange(start, min(start + batch_size, len(split)))
+        for index in _batches(len(split), batch_size, shared):
             with torch.no_grad():
                 latent = model.latent(split.batch(index).to(like.device, like.dtype))
             yield latent
+            examples(len(index))
+
+
+def all_latents(model: Autoencoder, split: Split, *, batch_size: int = 256) -> Iterator[Latent]:
+    """All latents of a split on every rank, of which each computes its share."""
+    mine = latents(model, split, batch_size=batch_size, shared=True)
+    return in_turn(mine, -(-len(split) // batch_size))
+
+
+def _batches(n: int, size: int, shared: bool) -> Iterator[Tensor]:
+    first, step = (rank(), ranks()) if shared else (0, 1)
+    for start in range(first * size, n, step * size):
+        yield torch.arange(start, min(start + size, n))
 
 
 @torch.no_grad()
 def evaluate(
-    model: Autoencoder, split: Split, *, variance: float, batch_size: int = 256, seed: int = 0
+    model: Autoencoder,
+    split: Split,
+    *,
+    variance: float,
+    batch_size: int = 256,
+    seed: int = 0,
+    shared: bool = False,
 ) -> dict[str, float]:
     """Distortion, rate and code measures of a whole split.
 
@@ -50,6 +75,8 @@ def evaluate(
         variance: of the training data, which NMSE divides by (`Dataset.variance`).
         batch_size: examples at a time; no figure depends on it but through rounding.
         seed: of posterior draws; the caller's random numbers are left alone.
+        shared: measure a share of the batches on each rank; all give the figures of the whole,
+            which are those of one process but for the order of sums.
 
     Returns:
         `mse` (squared unit of the data, per value), `nmse` (mse / variance), `psnr` (dB) of
@@ -71,25 +98,36 @@ def evaluate(
     sound = len(split.shape) == 2 and split.features == 0
     deviation = variance**0.5 if sound else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        done = 0
-        for latent in latents(
-            model, split, batch_size=batch_size
-        ):  # the model is in eval meanwhile
-            x = split.batch(torch.arange(done, done + latent.batch)).to(device)
+        found = latents(model, split, batch_size=batch_size, shared=shared)
+        for index in _batches(len(split), batch_size, shared):
+            # A stream for each batch, so that it makes no difference which rank measures it.
+            start = int(index[0])
+            torch.manual_seed(mix(seed + start) >> 1 if start else seed)
+            latent = next(found)  # the model is in eval meanwhile
+            x = split.batch(index).to(device)
             if not split.own_units:
                 refuse_range(x)
-            done += latent.batch
             for name, value in _measure(model, x, latent, spectral=deviation).items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum().item()
             for name, value in latent.stats.items():
                 value = value.double()  # float32 totals of a large set would drift
                 totals[name] = totals[name] + value if name in totals else value
+    if shared:
+        sums, totals = (_added(part) for part in zip(*from_all_ranks((sums, totals)), strict=True))
     means = {name: value / len(split) for name, value in sums.items()}
     peak = not split.own_units
     return _report(means, math.prod(model.target_shape), variance, peak) | model.bottleneck.summary(
         totals, len(split)
     )
+
+
+def _added(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums by name over what ranks have; one that had no batch has none."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            found[name] = found[name] + value if name in found else value
+    return found
 
 
 def _measure(

@@ -363,8 +363,8 @@ def _settings(config: Mapping[str, Any], data: Dataset, fabric: Fabric) -> dict[
             "training examples": len(data.train),
             "content": data.fingerprint,
         },
-        "fit": fit_arguments,
         "ranks": fabric.world_size,
+        "fit": fit_arguments,
         "threads": torch.get_num_threads() if fabric.device.type == "cpu" else None,
     }
 

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from narrows.tasks.shown import SCREEN
+
 # The first of these that a bottleneck's summary holds says most about its code.
 _CODE_MEASURES = ("active_units", "perplexity", "l0")
 
@@ -42,6 +44,8 @@ class Progress:
         )
 
     def __enter__(self) -> Self:
+        if self.live and not SCREEN.acquire(blocking=False):
+            self.live = None
         if self.live:
             self.live.start()
         return self
@@ -54,6 +58,7 @@ class Progress:
     ) -> None:
         if self.live:
             self.live.stop()
+            SCREEN.release()
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Shows the figures of a finished epoch."""

@@ -1,5 +1,6 @@
 """`narrows activations MODEL`: what a layer of a language model gives for texts, on the disk."""
 
+import os
 import time
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from jsonargparse import Namespace
 
 from narrows.cli import parsing
 from narrows.cli.main import UsageError
+from narrows.functional.ranks import joined, rank, ranks
+from narrows.tasks.shown import shown_by_examples
 
 _DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 
@@ -14,13 +17,20 @@ _DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2")
 def activations(arguments: list[str]) -> None:
     """Writes shards, and prints how many rows there are and which are left out of training."""
     config = _asked(arguments)
+    with joined():
+        _record(config)
+
+
+def _record(config: Namespace) -> None:
     import torch
 
     from narrows.data.loaders.activations.outliers import LARGEST
     from narrows.interop.activations import find_layer
     from narrows.interop.language import Language, read_texts, record_text
 
-    language = Language.load(config.model, device=config.device)
+    own = ranks() > 1 and config.device == "cuda"
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if own else config.device
+    language = Language.load(config.model, device=device)
     for layer in filter(None, (config.layer, config.target_layer)):
         find_layer(language.module, layer)  # before texts are read
     contexts = read_texts(
@@ -28,12 +38,15 @@ def activations(arguments: list[str]) -> None:
         encoding=config.encoding,
     )  # fmt: skip
     began = time.monotonic()
-    left = record_text(
-        language, config.layer, contexts=contexts, out=config.out, target=config.target_layer,
-        batch_size=config.batch_size,
-        dtype=getattr(torch, config.dtype) if config.dtype else None,
-        progress=lambda rows: print(f"{rows:,} of {contexts.tokens:,} rows", flush=True),
-    )  # fmt: skip
+    with shown_by_examples("contexts", len(contexts.ids) / ranks()):
+        left = record_text(
+            language, config.layer, contexts=contexts, out=config.out, target=config.target_layer,
+            batch_size=config.batch_size,
+            dtype=getattr(torch, config.dtype) if config.dtype else None,
+            progress=lambda rows: print(f"{rows:,} of {contexts.tokens:,} rows", flush=True),
+        )  # fmt: skip
+    if rank() > 0:
+        return
     seconds = time.monotonic() - began
     print(f"{len(left.kept):,} of {contexts.tokens:,} rows to train on, {seconds:.0f} s")
     for sentence in left.sentences(largest=LARGEST):

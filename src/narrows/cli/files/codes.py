@@ -18,6 +18,7 @@ def codes(arguments: list[str]) -> None:
     """Writes the table, and prints how well the codes name the items."""
     from narrows.data.loading import data_root
     from narrows.saving.table import check_suffix, write_table
+    from narrows.tasks.shown import shown
     from narrows.training.run import Run
 
     parser = parsing.parser(
@@ -39,14 +40,16 @@ def codes(arguments: list[str]) -> None:
     model = Run.load(config.run).model.eval()
     x = _examples(config.array, data_root())
     names = _names(config.names, len(x))
-    code = _encode(model, x)
+    with shown("codes"):
+        code = _encode(model, x)
+        measures = _measures(model, code, x)
     columns = {"item": names, **{f"code_{i}": code[:, i].tolist() for i in range(code.shape[1])}}
     if config.ties:
         from narrows.metrics import tie_breakers
 
         columns["tie"] = tie_breakers(code).tolist()
     write_table(out, columns)
-    print(json.dumps(_measures(model, code, x), indent=1))
+    print(json.dumps(measures, indent=1))
     print(out)
 
 

@@ -29,14 +29,16 @@ def features(arguments: list[str]) -> None:
     parser.add_argument("--out", type=str, default=None, help="page; default RUN/features.html")
     config = parsing.parse(parser, arguments)
     from narrows.compare.pages.features import write_features
+    from narrows.tasks.shown import shown
 
     run, data = trained.load(config)
     chosen = _numbers(config.features)
-    path = write_features(
-        config.out or Path(config.run) / "features.html", run.model, data=data,
-        beside=_beside(config, run.model, data), chosen=chosen, most=config.most,
-        command=" ".join(["narrows features", *arguments]),
-    )  # fmt: skip
+    with shown("features"):
+        path = write_features(
+            config.out or Path(config.run) / "features.html", run.model, data=data,
+            beside=_beside(config, run.model, data), chosen=chosen, most=config.most,
+            command=" ".join(["narrows features", *arguments]),
+        )  # fmt: skip
     print(path)
 
 

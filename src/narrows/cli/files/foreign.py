@@ -25,12 +25,14 @@ def import_(arguments: list[str]) -> None:
     config = parsing.parse(parser, arguments)
     from narrows import data as sources
     from narrows.interop.foreign import read_foreign
+    from narrows.tasks.shown import shown
     from narrows.training.run import adopt, fresh
 
     model, library = read_foreign(config.folder, most=config.most)
     data = sources.load(config.data, root=config.data_root) if config.data else None
     out = Path(config.out or fresh(f"runs/{Path(config.folder).resolve().name}"))
-    run = adopt(model, out=out, data=data)
+    with shown("measures"):
+        run = adopt(model, out=out, data=data)
     bottleneck = model.bottleneck
     print(f"{library}: {bottleneck}")
     for name in ("nmse", "l0", "dead_atoms", "bits_per_dimension"):

@@ -17,10 +17,14 @@ import torch
 from narrows.autoencoder import Autoencoder
 from narrows.codes import concatenate, length, rows
 from narrows.data.dataset import Dataset, Split
+from narrows.functional.ranks import from_all_ranks, rank, ranks
 from narrows.latent import Latent
 from narrows.priors.base import Prior
-from narrows.training.evaluation import latents
+from narrows.tasks.shown import examples
+from narrows.training.evaluation import all_latents, latents
 from narrows.training.priors.recipe import EPOCHS, PriorRecipe, find_recipe, labels_of
+from narrows.training.seeding import mix
+from narrows.training.sharding import average_gradients
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +75,8 @@ def fit_prior(
 
     A class of priors says which by its attribute `learning_rate`. Training by gradient is AdamW
     with a short warm-up and a cosine to zero; the logger of this module says at level INFO what
-    each epoch reached.
+    each epoch reached. Several ranks share the work and end with the same prior: each computes its
+    share of the codes and takes its rows of every batch.
 
     Args:
         model: a trained model.
@@ -114,39 +119,64 @@ def fit_prior(
         else:
             peak = made.learning_rate if learning_rate is None else learning_rate
             budget = {"epochs": EPOCHS if epochs is None else epochs, "batch_size": batch_size}
+            if rank() > 0:
+                torch.manual_seed(mix(seed + rank()) >> 1)  # ranks draw for different rows
             epoch = _train(made, model, data, **budget, learning_rate=peak, seed=seed)
         made.eval()
-        validation = mean_bits(made, latents_under(model, data.validation, prior=made))
-        test = mean_bits(made, latents_under(model, data.test, prior=made))
-        try:
-            own = mean_bits(model.prior, latents(model, data.test))
-        except ValueError:
-            own = math.nan
+        bits = _held_out(made, model, data)
     seconds = time.perf_counter() - began
-    return FittedPrior(made, PriorFit(validation, test, own, epoch, seconds))
+    return FittedPrior(made, PriorFit(*bits, epoch, seconds))
 
 
-def latents_under(model: Autoencoder, split: Split, *, prior: Prior) -> Iterator[Latent]:
-    """The eval latents of a split as the prior is to rate them.
+def _held_out(prior: Prior, model: Autoencoder, data: Dataset) -> tuple[float, float, float]:
+    """Bits of the validation and test codes, and of the test codes under the model's own prior."""
+    validation, test = (
+        mean_bits(prior, latents_under(model, part, prior=prior, shared=True), shared=True)
+        for part in (data.validation, data.test)
+    )
+    try:
+        own = mean_bits(model.prior, latents(model, data.test, shared=True), shared=True)
+    except ValueError:
+        own = math.nan
+    return validation, test, own
+
+
+def latents_under(
+    model: Autoencoder, split: Split, *, prior: Prior, shared: bool = False
+) -> Iterator[Latent]:
+    """The eval latents of a split as the prior is to rate them: all, or this rank's share.
 
     Only a prior that prices draws is given the posterior; the others rate the code that is stored.
     """
-    for latent in latents(model, split):
+    for latent in latents(model, split, shared=True) if shared else all_latents(model, split):
         yield latent if prior.prices_draws else dataclasses.replace(latent, posterior=None)
 
 
 @torch.no_grad()
-def mean_bits(prior: Prior, every: Iterable[Latent]) -> float:
+def mean_bits(prior: Prior, every: Iterable[Latent], *, shared: bool = False) -> float:
     """Mean rate of latents in bits per example, the codes quantised as the prior stores them.
+
+    Args:
+        prior: that rates them.
+        every: the latents.
+        shared: each rank has its share of them, and all get the mean of all.
 
     Raises:
         ValueError: if there are no latents.
     """
-    total, count = 0.0, 0
-    for latent in every:
-        stored = dataclasses.replace(latent, code=prior.quantize(latent.code))
-        total += prior.rate(stored).double().sum().item()
-        count += latent.batch
+    total, count, problem = 0.0, 0, None
+    try:
+        for latent in every:
+            stored = dataclasses.replace(latent, code=prior.quantize(latent.code))
+            total += prior.rate(stored).double().sum().item()
+            count += latent.batch
+    except ValueError as error:  # a rank without a batch does not meet it
+        problem = error
+    found = (total, count, problem)
+    totals, counts, problems = zip(*(from_all_ranks(found) if shared else [found]), strict=True)
+    if any(problems):
+        raise next(filter(None, problems))
+    total, count = sum(totals), sum(counts)
     if not count:
         raise ValueError("expected at least one example to measure the rate on, got none")
     return total / count / math.log(2)
@@ -168,22 +198,26 @@ def _train(
             f"expected epochs and batch_size of at least 1, got {epochs} and {batch_size}"
         )
     device = next(prior.parameters()).device
-    codes = concatenate([prior.quantize(latent.code) for latent in latents(model, data.train)])
+    codes = concatenate([prior.quantize(latent.code) for latent in all_latents(model, data.train)])
     labels = labels_of(data.train).to(device) if prior.classes else None
-    held_out = [*latents_under(model, data.validation, prior=prior)]
+    held_out = [*latents_under(model, data.validation, prior=prior, shared=True)]
     n, order = length(codes), torch.Generator().manual_seed(seed)
     optimizer, schedule = _optimizer(prior, learning_rate, steps=epochs * math.ceil(n / batch_size))
     best, kept, state = math.inf, 0, copy.deepcopy(prior.state_dict())
     for epoch in range(1, epochs + 1):
         prior.train()
         for index in torch.randperm(n, generator=order).split(batch_size):
-            nats = prior.loss(rows(codes, index), None if labels is None else labels[index])
             optimizer.zero_grad(set_to_none=True)
-            nats.mean().backward()
+            mine = index[rank() :: ranks()]
+            if len(mine):
+                nats = prior.loss(rows(codes, mine), None if labels is None else labels[mine])
+                (nats.sum() * (ranks() / len(index))).backward()
+            average_gradients(prior)
+            examples(len(mine))
             torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        reached = mean_bits(prior.eval(), held_out)
+        reached = mean_bits(prior.eval(), held_out, shared=True)
         _log.info("epoch %d/%d: %.4g bits per example on validation", epoch, epochs, reached)
         if reached < best:
             best, kept, state = reached, epoch, copy.deepcopy(prior.state_dict())

@@ -22,7 +22,7 @@ from narrows.codes import CodeSpace
 from narrows.data.dataset import Dataset, Split
 from narrows.priors.base import Prior
 from narrows.recorded import build, class_at, spec
-from narrows.training.evaluation import latents
+from narrows.training.evaluation import all_latents
 
 EPOCHS = 20
 """Passes over the training codes where a recipe does not say how many."""
@@ -125,7 +125,7 @@ class PriorRecipe:
         if "step" in self.takes and step is not None:
             arguments.setdefault("step", step)
         if self.learned:  # a network's size follows the codes in use
-            codes = codes.narrowed(latent.code for latent in latents(model, data.train))
+            codes = codes.narrowed(latent.code for latent in all_latents(model, data.train))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             prior = self.prior.for_codes(codes, own.sites, **arguments)
