@@ -28,6 +28,7 @@ _LONG = 100.0  # the same until losses for dead atoms begin
 # Examples that a running threshold remembers: with fewer it is noise, with more it lags behind.
 _MEMORY = 300.0
 _ENOUGH = 30_000  # signals that the last thresholds are taken from
+_BELOW = 1 - 1e-5  # of a kept value, so that rounding does not decide whether it is kept again
 _GIVEN = -1.0  # in place of an atom's idle time, until the next update
 
 
@@ -206,7 +207,8 @@ class UnitDictionary(Bottleneck):
                 found.append((len(latent.features), self._smallest_kept(coded)))
         if found:
             weighted = torch.stack([number * smallest for number, smallest in found])
-            self.level.copy_(weighted.sum() / sum(number for number, _ in found))
+            level = weighted.sum() / sum(number for number, _ in found)
+            self.level.copy_(_BELOW * level)  # of one batch it is a value itself
 
     def _height(self, latents: Iterable[Latent], target_l0: float) -> Tensor:
         """By how much thresholds must rise for the target L0 on the first training examples."""
