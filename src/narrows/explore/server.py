@@ -1,5 +1,6 @@
 """The explorer as a Starlette application, and the process that serves it on this machine alone."""
 
+import contextlib
 import json
 import secrets
 import socket
@@ -127,7 +128,6 @@ def serve(explorer: Explorer, *, port: int = 0, browser: bool = True) -> None:
     print("Ctrl-C ends it. The address works on this machine only.", file=sys.stderr)
     if browser:  # some browsers hold up who opens them
         threading.Thread(target=webbrowser.open, args=(service.address,), daemon=True).start()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # raised or not, as the shell handles signals
         service.run()
-    except KeyboardInterrupt:
-        print("closed", file=sys.stderr)
+    print("closed", file=sys.stderr)
