@@ -42,7 +42,7 @@ def seconds(program: str) -> float:
 
 def main() -> None:
     """Prints, and with --ledger records, the seconds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ledger", action="store_true")
     options = parser.parse_args()
