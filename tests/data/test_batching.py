@@ -75,3 +75,16 @@ def test_ranks_share_a_global_batch_without_overlap():
 def test_no_examples_or_no_batch_size_is_refused(arguments):
     with pytest.raises(ValueError, match="at least 1"):
         next(batches(*arguments))
+
+
+@given(n=st.integers(1, 90), size=st.integers(1, 20), buffer=st.integers(1, 100))
+def test_each_buffer_is_announced_once_before_any_of_its_rows(n, size, buffer):
+    announced = []
+    for start in (0, 2):
+        announced.clear()
+        found = batches(n, size, start=start, buffer=buffer, entering=announced.append)
+        for index in found:
+            known = torch.cat(announced)
+            assert set(index.tolist()) <= set(known.tolist())
+            assert len(known.unique()) == len(known)
+            assert len(known) < len(index) + (start * size) + n  # of the present buffers alone

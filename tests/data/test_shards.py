@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import narrows as nw
 from narrows.data import from_array, from_arrays, from_shards, load, write_shards
+from narrows.data.batching import batches
 from narrows.data.mapped import MappedSplit
 from narrows.data.reading.arrays import ArrayFile
 
@@ -311,3 +312,35 @@ def test_a_written_folder_that_is_unfinished_or_damaged_is_refused(tmp_path, mon
     path.unlink()
     with pytest.raises(ValueError, match=r"is missing, which shards\.json lists"):
         load(f"shards:{tmp_path / 'out'}")
+
+
+def test_the_system_is_asked_for_the_runs_of_a_buffer_and_for_no_others(tmp_path, monkeypatch):
+    values = RANDOM.normal(size=(9000, 4)).astype(np.float32)
+    data = load(f"shards:{saved(tmp_path / 'm', values, at=[2500, 7000])}", buffer=640)
+    asked = []
+
+    def noted(self, first, stop):
+        asked.append((int(self.stamp.path.stem), first, stop))
+
+    monkeypatch.setattr(ArrayFile, "will_need", noted)
+    train, starts = data.train, torch.tensor([0, 2500, 7000])
+    buffer = []
+    for index in batches(len(train), 64, buffer=train.buffer, entering=buffer.append):
+        del index
+        if len(buffer) == 2:
+            break
+    train.prefetch(buffer[0])
+    wanted = {int(row) for row in train.rows[buffer[0]]}
+    given = {int(starts[n]) + row for n, first, stop in asked for row in range(first, stop)}
+    assert wanted <= given
+    assert len(given) < 2 * len(wanted)
+    assert len(asked) <= 64 + 2  # places of a buffer, and a run across two files twice
+    asked.clear()
+    train.prefetch(buffer[0][:0])
+    assert asked == []
+
+
+def test_asking_ahead_changes_nothing_that_is_read(tmp_path):
+    data = load(f"shards:{saved(tmp_path / 'm', IMAGES)}", buffer=20)
+    for index in batches(len(data.train), 7, buffer=20, entering=data.train.prefetch):
+        assert torch.equal(data.train.stored(index), data.train.images[index])

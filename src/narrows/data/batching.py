@@ -1,6 +1,6 @@
 """The order of training: one seeded permutation an epoch, which can be entered anywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def permutation(n: int, seed: int, epoch: int, *, buffer: int | None = None) -> 
     return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in parts])
 
 
-def batches(
+def batches(  # noqa: PLR0913 (all but two are named)
     n: int,
     size: int,
     *,
@@ -39,6 +39,7 @@ def batches(
     start: int = 0,
     drop_last: bool = True,
     buffer: int | None = None,
+    entering: Callable[[Tensor], None] | None = None,
 ) -> Iterator[Tensor]:
     """Yields the row numbers of one epoch's batches, each `[size]` int64.
 
@@ -57,6 +58,7 @@ def batches(
             batch is one incomplete batch, and is kept.
         buffer: rows shuffled together (`Split.buffer`), so that data on a disk are read in runs;
             None: all.
+        entering: called with the rows of each buffer before the first of them is needed.
 
     Raises:
         ValueError: if n, size or buffer is below 1, or start is negative.
@@ -73,8 +75,14 @@ def batches(
         )
     order = permutation(n, seed, epoch, buffer=buffer)
     end = n - n % size if drop_last and n >= size else n
+    entered = -1
     for first in range(start * size, end, size):
-        yield order[first : min(first + size, end)]
+        stop = min(first + size, end)
+        if buffer is not None and entering is not None:
+            for part in range(max(entered + 1, first // buffer), (stop - 1) // buffer + 1):
+                entering(order[part * buffer : (part + 1) * buffer])
+                entered = part
+        yield order[first:stop]
 
 
 def steps_per_epoch(n: int, size: int, *, drop_last: bool = True) -> int:

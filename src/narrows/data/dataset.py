@@ -101,6 +101,9 @@ class Split(Part):
         """The examples of these rows as they are stored, on the split's device."""
         return self.images.index_select(0, index.to(self.images.device, non_blocking=True))
 
+    def prefetch(self, index: Tensor) -> None:
+        """Says that these rows will be read soon: of use to data that stay on the disk."""
+
     def batch(self, index: Tensor) -> Tensor:
         """The examples of these rows as float32, images in [0, 1], on the split's device.
 

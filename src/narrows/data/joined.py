@@ -125,6 +125,10 @@ class _Arranged(Source):
         """The examples of these rows."""
         return channels_first(self.source.read(rows), self.layout)
 
+    def will_need(self, first: int, stop: int) -> None:
+        """Says that rows first..stop-1 will be read soon."""
+        self.source.will_need(first, stop)
+
 
 class InColour(Source):
     """Pictures in colour, of a source `[n, 1 or 3, height, width]`."""
@@ -137,6 +141,10 @@ class InColour(Source):
     def read(self, rows: Tensor) -> Tensor:
         """The examples of these rows."""
         return self.source.read(rows).expand(-1, 3, -1, -1)
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Says that rows first..stop-1 will be read soon."""
+        self.source.will_need(first, stop)
 
 
 def _kind(source: Rows) -> str:

@@ -14,6 +14,7 @@ from narrows.data.checks import Extent
 from narrows.data.dataset import Split
 
 LARGE = 4 << 30  # bytes from which arrays are mapped instead of read
+_GAP = 8  # rows that are read with their neighbours rather than skipped
 _BUFFER = 1 << 29  # bytes of the rows that are shuffled together by default
 
 
@@ -37,6 +38,9 @@ class Source(ABC):
         Raises:
             ValueError: if the file is no longer what it was when it was opened.
         """
+
+    def will_need(self, first: int, stop: int) -> None:  # noqa: B027 (of use to some)
+        """Says that rows first..stop-1 will be read soon; by default nothing comes of it."""
 
 
 Rows: TypeAlias = Tensor | Source
@@ -145,6 +149,23 @@ class MappedSplit(Split):
     def stored(self, index: Tensor) -> Tensor:
         """Reads these rows from the files and brings them to the split's device."""
         return self._read(self.rows[index.cpu()]).to(self.device, non_blocking=True)
+
+    def prefetch(self, index: Tensor) -> None:
+        """Has the system read the runs of the disk that hold these rows, before they are needed.
+
+        Otherwise each row that is met first makes it read megabytes around, again and again where
+        memory is short.
+        """
+        rows = self.rows[index].sort().values
+        starts: Tensor = self.__dict__["_starts"]
+        file = torch.bucketize(rows, starts, right=True) - 1
+        ends = (rows.diff() > _GAP) | (file.diff() > 0)
+        last = torch.cat([ends, ends.new_ones(min(1, len(rows)))]).nonzero()[:, 0]
+        first = torch.cat([last.new_zeros(min(1, len(rows))), last[:-1] + 1])
+        for number, one, other in zip(file[last], rows[first], rows[last], strict=True):
+            source, start = self.sources[int(number)], int(starts[number])
+            if not isinstance(source, Tensor):
+                source.will_need(int(one) - start, int(other) + 1 - start)
 
     def to(self, device: torch.device | str) -> "MappedSplit":
         """The same split whose batches are made on another device; the files stay."""

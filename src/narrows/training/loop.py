@@ -171,7 +171,7 @@ class Loop:
         rank, world = self.fabric.global_rank, self.fabric.world_size
         for index in batches(
             len(self.train), self.global_batch, seed=self.seed, epoch=self.epoch, start=self.step,
-            buffer=self.train.buffer,
+            buffer=self.train.buffer, entering=self.train.prefetch,
         ):  # fmt: skip
             rows = share(index, rank, world)
             yield [rows] if self.whole else list(rows.split(self.batch_size))

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from narrows.data import from_array, load
 from narrows.data.loaders import webdataset
 from narrows.data.mapped import MappedSplit
+from narrows.saving.writing import sole_writer
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (24, 3, 5, 6), dtype=np.uint8)
@@ -261,3 +263,28 @@ def test_decoded_shards_that_were_damaged_are_named_with_the_way_on(folder, cach
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"is damaged .*: remove .*, and the pictures are decoded"):
         load(f"webdataset:{folder}")
+
+
+def test_who_comes_second_waits_and_finds_what_the_first_decoded(folder, cache, monkeypatch):
+    """As two ranks do that load the same files at once."""
+    data = load(f"webdataset:{folder}")
+    (place,) = cache.iterdir()
+    held, release, waits = threading.Event(), threading.Event(), []
+
+    def first():
+        with sole_writer(place):
+            held.set()
+            release.wait()
+
+    holder = threading.Thread(target=first)
+    holder.start()
+    held.wait()
+
+    def wait(_seconds):
+        waits.append(1)
+        release.set()
+        holder.join()
+
+    monkeypatch.setattr(webdataset.time, "sleep", wait)
+    same(load(f"webdataset:{folder}"), data)
+    assert len(waits) == 1

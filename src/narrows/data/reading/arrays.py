@@ -1,7 +1,10 @@
 """Arrays in `.npy`, `.npz` and `.safetensors` files: read, or mapped and left there."""
 
 import contextlib
+import ctypes
+import functools
 import math
+import mmap
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from narrows.data.dataset import Array
 from narrows.data.joined import tensor_of
 from narrows.data.mapped import LARGE, Source, Stamp
 
+_AHEAD = 1 << 17  # bytes: more at once, the system may leave unread
 ENDINGS = (".npy", ".npz", ".safetensors")
 
 
@@ -38,6 +42,16 @@ class ArrayFile(Source):
         self.stamp.check()
         return self._values.index_select(0, rows)
 
+    def will_need(self, first: int, stop: int) -> None:
+        """Has the system read rows first..stop-1, in steps that it does not cut short."""
+        if not hasattr(mmap, "MADV_WILLNEED") or not self._values.is_contiguous():
+            return
+        row = self._values[:1].nbytes
+        start, end = (self._values.data_ptr() + row * place for place in (first, stop))
+        for place in range(start - start % mmap.PAGESIZE, end, _AHEAD):
+            size = min(_AHEAD, end - place)
+            _libc().madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), mmap.MADV_WILLNEED)
+
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_values"}
 
@@ -55,6 +69,11 @@ class ArrayFile(Source):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         self.shape, self.dtype = tuple(found.shape), self._values.dtype
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 class ChoiceError(ValueError):
