@@ -5,6 +5,7 @@ import ctypes
 import functools
 import math
 import mmap
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from narrows.data.dataset import Array
 from narrows.data.joined import tensor_of
 from narrows.data.mapped import LARGE, Source, Stamp
 
+_NEAR = 16  # as many rows are read in one go as quickly as one by itself
 _AHEAD = 1 << 17  # bytes: more at once, the system may leave unread
 ENDINGS = (".npy", ".npz", ".safetensors")
 
@@ -40,17 +42,26 @@ class ArrayFile(Source):
     def read(self, rows: Tensor) -> Tensor:
         """The examples of these rows."""
         self.stamp.check()
+        if len(rows) > 1:
+            first, last = int(rows[0]), int(rows[-1])
+            if 0 < last - first < _NEAR * len(rows):  # as in a pass in the order of the rows
+                self.will_need(first, last + 1)
         return self._values.index_select(0, rows)
 
     def will_need(self, first: int, stop: int) -> None:
         """Has the system read rows first..stop-1, in steps that it does not cut short."""
-        if not hasattr(mmap, "MADV_WILLNEED") or not self._values.is_contiguous():
+        self._advise("MADV_WILLNEED", first, stop, step=_AHEAD)
+
+    def _advise(self, name: str, first: int, stop: int, *, step: int) -> None:
+        """Tells the system how these rows will be read, where it takes such advice."""
+        advice = getattr(mmap, name, None)
+        if advice is None or not self._values.is_contiguous() or first >= stop:
             return
         row = self._values[:1].nbytes
         start, end = (self._values.data_ptr() + row * place for place in (first, stop))
-        for place in range(start - start % mmap.PAGESIZE, end, _AHEAD):
-            size = min(_AHEAD, end - place)
-            _libc().madvise(ctypes.c_void_p(place), ctypes.c_size_t(size), mmap.MADV_WILLNEED)
+        for place in range(start - start % mmap.PAGESIZE, end, step):
+            size = ctypes.c_size_t(min(step, end - place))
+            _libc().madvise(ctypes.c_void_p(place), size, advice)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_values"}
@@ -69,6 +80,8 @@ class ArrayFile(Source):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         self.shape, self.dtype = tuple(found.shape), self._values.dtype
+        # A row that is not in memory yet makes the system read megabytes around it otherwise.
+        self._advise("MADV_RANDOM", 0, self.shape[0] if self.shape else 0, step=sys.maxsize)
 
 
 @functools.cache
