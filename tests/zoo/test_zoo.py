@@ -37,7 +37,7 @@ def data_of(name):
     root = nw.data.loading.data_root()
     here = Path(folder).is_dir() if folder else nw.data.loading.present(source, root)
     if not here:
-        pytest.skip(f"needs the data {entry.source}")
+        pytest.skip(f"needs the data set {entry.source}; set NARROWS_DATA to where it is")
     if folder:
         pytest.importorskip("soundfile")
     with warnings.catch_warnings():
@@ -101,7 +101,9 @@ def test_the_ledger_has_these_files_and_figures(name):
 def test_a_model_of_digits_measures_what_is_listed(name):
     data = data_of(name)
     found = evaluate(nw.zoo.load(name), data.test, variance=data.variance)
-    assert found == pytest.approx(dict(nw.zoo.find(name).figures), rel=1e-3)
+    drawn = name == "digits-vae"  # its codes are drawn, so that figures differ by chance
+    figures = dict(nw.zoo.find(name).figures)
+    assert found == pytest.approx(figures, rel=2e-2 if drawn else 1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("digits")])
