@@ -41,7 +41,7 @@ def two_ranks(tmp_path_factory):
     ]
     done = subprocess.run(
         [sys.executable, "-m", *command, str(folder)],
-        env=environ, capture_output=True, text=True, timeout=1800,
+        env=environ, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return folder

@@ -101,9 +101,7 @@ def test_the_ledger_has_these_files_and_figures(name):
 def test_a_model_of_digits_measures_what_is_listed(name):
     data = data_of(name)
     found = evaluate(nw.zoo.load(name), data.test, variance=data.variance)
-    drawn = name == "digits-vae"  # its codes are drawn, so that figures differ by chance
-    figures = dict(nw.zoo.find(name).figures)
-    assert found == pytest.approx(figures, rel=2e-2 if drawn else 1e-3)
+    assert found == pytest.approx(dict(nw.zoo.find(name).figures), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("digits")])

@@ -17,12 +17,12 @@ from narrows.data.checks import (
     check_values,
     choose_layout,
     extent,
-    slices,
 )
 from narrows.data.dataset import Array, Dataset, Split
 from narrows.data.joined import Joined, numbers, tensor_of
 from narrows.data.mapped import MappedSplit
 from narrows.data.splitting import Rows, split_rows
+from narrows.data.statistics import row_slices
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class _Held:
 
     def extents(self) -> list[Extent]:
         """Smallest and largest value."""
-        return [extent(slices(self.header))]
+        return [extent(self.header[rows] for rows in row_slices(self.header.shape))]
 
     def split(self, layout: Layout, labels: Tensor | None, *, features: int | None) -> Split:
         """All examples, in memory or where a mapped array has them."""

@@ -1,6 +1,6 @@
 """What an array of examples may be: its layout, its type, its values."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,7 +13,6 @@ Layout = Literal["auto", "nchw", "nhwc", "nhw", "nd", "nct", "ntd", "own"]
 Values = TypeVar("Values", Array, Tensor)
 FEWEST = 10  # below this a validation and a test split would say nothing
 LARGEST = 1e15  # in magnitude: sums of squares fit in float32
-_CHUNK = 1 << 22  # values looked at together
 _CHANNELS = (1, 3)
 _AXES = {"nchw": 4, "nhwc": 4, "nhw": 3, "nd": 2, "nct": 3, "ntd": 3}
 IMAGES = ("nchw", "nhwc", "nhw")
@@ -117,12 +116,6 @@ def extent(parts: Iterable[Array]) -> Extent:
             bad += int(np.isnan(part).sum() + (np.abs(part) > LARGEST).sum())
         low, high = min(low, part.min().item()), max(high, part.max().item())
     return Extent(low, high, bad, size)
-
-
-def slices(values: Array) -> Iterator[Array]:
-    """An array a few rows at a time."""
-    step = max(1, _CHUNK // max(1, values[:1].size))
-    return (values[start : start + step] for start in range(0, len(values), step))
 
 
 def check_values(found: Sequence[Extent], dtype: np.dtype, *, images: bool) -> tuple[float, float]:

@@ -12,8 +12,7 @@ from torch import Tensor
 from narrows.data.checks import Extent, Layout, channels_first, extent
 from narrows.data.dataset import Array
 from narrows.data.mapped import MappedSplit, Rows, Source, read
-
-_CHUNK = 1 << 22  # values looked at together
+from narrows.data.statistics import row_slices
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,8 @@ def tensor_of(values: Array) -> Tensor:
 
 def _slices(source: Rows) -> Iterator[Array]:
     """A source a few rows at a time."""
-    n = source.shape[0]
-    step = max(1, _CHUNK // max(1, torch.Size(source.shape[1:]).numel()))
-    for start in range(0, n, step):
-        yield numbers(read(source, torch.arange(start, min(start + step, n))))
+    for rows in row_slices(source.shape):
+        yield numbers(read(source, torch.arange(rows.start, rows.stop)))
 
 
 def _arranged(source: Rows, layout: Layout) -> Rows:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     Digest: TypeAlias = hashlib._Hash
 
 _CHUNK = 1 << 22  # values looked at together, so that a pass needs little memory
+
+
+def row_slices(shape: Sequence[int]) -> Iterator[slice]:
+    """The rows of an array `[n, ...]` in their order, a slice of some millions of values at a time.
+
+    Example:
+        >>> [*row_slices((5, 1 << 21))]
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = max(1, _CHUNK // max(1, math.prod(shape[1:])))
+    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,8 @@ def statistics(split: "Split", digest: "Digest | None" = None) -> Statistics:
     levels = torch.zeros(256, dtype=torch.int64)
     count, mean, squares = 0, torch.zeros(1).double(), torch.zeros(1).double()
     eight_bits = split.features is None and split.dtype == torch.uint8
-    for stored in map(split.stored, _chunks(split)):
-        part = stored.cpu().contiguous()
+    for rows in row_slices((len(split), *split.shape)):
+        part = split.stored(torch.arange(rows.start, rows.stop)).cpu().contiguous()
         digest.update(part.numpy().data)
         if eight_bits:
             levels += torch.bincount(part.flatten(), minlength=256)
@@ -66,12 +78,6 @@ def statistics(split: "Split", digest: "Digest | None" = None) -> Statistics:
         mean = ((levels * value).sum() / count)[None]
         squares = (levels * (value - mean).square()).sum()[None]
     return Statistics(digest, mean, squares / count)
-
-
-def _chunks(split: "Split") -> list[Tensor]:
-    """Rows in their order, a slice at a time."""
-    rows = max(1, _CHUNK // max(1, math.prod(split.shape)))
-    return [part for part in torch.arange(len(split)).split(rows) if len(part)]
 
 
 def _by_feature(values: Tensor, features: int | None) -> Tensor:
