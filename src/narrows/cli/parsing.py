@@ -209,8 +209,8 @@ def nearest(word: str, choices: Collection[str]) -> str:
     """The name that was meant by a wrong one, or "".
 
     Of one below another (`--fit.epochz`) among those beside it. In this order: the end of a longer
-    name, what other programs call it, its initials (`lr`), a
-    name that it is a part of, and the most alike.
+    name, what other programs call it, its initials (`lr`), a name that it is a part of, and the
+    most alike.
 
     Args:
         word: as it was given, such as `--lr`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 USUAL = 64
 """Test examples from whose codes ranges and orders are taken."""
 SHIPPED = ("digits-vq", "digits-vae", "digits-sparse-topk")
-"""Models of the zoo that are installed with narrows, opened where nothing is named."""
+"""Models of the zoo that are installed, in the order of their columns where nothing is named."""
 
 
 def explore(arguments: list[str]) -> None:
